@@ -1,0 +1,1 @@
+//! The built-in actions: fetch, fs, debug and catalog

@@ -1,0 +1,1 @@
+//! GitHub actions: publish:github and friends

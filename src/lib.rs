@@ -1,0 +1,10 @@
+//! Understudy: the service that takes over the role of Backstage's scaffolder backend.
+//!
+//! Seven shelves, each standing on those below: `cli` → `app` → `api` → `tasks`, `catalog` → `store` → `config`,
+//! `telemetry` → `model`. Actions come from the crates below `actions/`, the template language from `templating/`.
+
+pub mod catalog;
+pub mod config;
+pub mod model;
+pub mod store;
+pub mod tasks;

@@ -1,0 +1,1 @@
+//! The template language of scaffolder templates: a Nunjucks-compatible engine

@@ -1,0 +1,1 @@
+//! Real counterparts for end-to-end tests: a GitHub double, Git over HTTPS
