@@ -1,1 +1,16 @@
-//! Real counterparts for end-to-end tests: a GitHub double, Git over HTTPS
+//! Real counterparts for end-to-end tests, started on free loopback ports and gone when dropped.
+//!
+//! * [`process::Service`] runs the `understudy` binary with a configuration of the test's own.
+//! * [`http::Client`] talks to it and reads its event streams.
+//! * [`memory`] samples how much memory a process used.
+//!
+//! Nothing here is skipped silently: a missing program is an [`Error::MissingProgram`] that says how to install it.
+
+pub mod error;
+pub mod http;
+pub mod memory;
+pub mod process;
+pub mod programs;
+pub mod sse;
+
+pub use error::{Error, Result};

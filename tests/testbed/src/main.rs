@@ -1,0 +1,3 @@
+//! Runs the counterparts for people.
+
+fn main() {}

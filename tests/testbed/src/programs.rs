@@ -1,0 +1,81 @@
+//! The programs the testbed runs, and how to get them.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use tokio::process::Command;
+
+use crate::{Error, Result};
+
+const INSTALL: [(&str, &str); 2] = [
+    ("git", "install it with `apt-get install git` (Debian, Ubuntu), `dnf install git` or `brew install git`"),
+    ("npm", "install Node.js with npm: `apt-get install nodejs npm`, `dnf install nodejs` or `brew install node`"),
+];
+
+/// The full path of `program`.
+///
+/// # Errors
+/// [`Error::MissingProgram`] when no directory of `PATH` has it.
+pub fn find(program: &str) -> Result<PathBuf> {
+    env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| env::split_paths(&path).collect::<Vec<_>>())
+        .map(|dir| dir.join(program))
+        .find(|candidate| is_executable(candidate))
+        .ok_or_else(|| Error::MissingProgram {
+            program: program.to_owned(),
+            install: INSTALL
+                .iter()
+                .find(|(name, _)| *name == program)
+                .map_or("install it and put its directory on PATH", |(_, how)| how),
+        })
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Runs a command to its end and returns its standard output.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be started, [`Error::Program`] when it reports failure.
+pub async fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let shown = shown(command);
+    let out = command.kill_on_drop(true).output().await.map_err(Error::io(format!("starting `{shown}`")))?;
+    if out.status.success() {
+        return Ok(out.stdout);
+    }
+    let stderr = String::from_utf8_lossy(&out.stderr).trim().to_owned();
+    Err(Error::Program { command: shown, status: out.status, stderr })
+}
+
+fn shown(command: &Command) -> String {
+    let command = command.as_std();
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|part| part.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn names_the_missing_program_and_how_to_install_it() {
+        let error = find("no-such-program-of-ours").unwrap_err().to_string();
+        assert!(error.contains("`no-such-program-of-ours`") && error.contains("install it"), "{error}");
+        assert!(find("git").unwrap().is_absolute());
+    }
+
+    #[tokio::test]
+    async fn a_failing_command_shows_what_it_said() {
+        let error = output(Command::new(find("git").unwrap()).arg("no-such-command")).await.unwrap_err();
+        assert!(matches!(&error, Error::Program { stderr, .. } if stderr.contains("no-such-command")), "{error}");
+    }
+}
