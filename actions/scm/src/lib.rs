@@ -6,12 +6,28 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use understudy_sdk::{ActionError, Secret, Workspace};
+use url::Url;
 
 pub mod git;
+mod http;
+pub mod integrations;
+mod reading;
+mod repo_url;
+mod resolve;
+
+use integrations::{Integration, Integrations, config::Node};
+use reading::allow::AllowList;
 
 /// Integrations, credentials and readers.
 #[derive(Clone, Debug)]
-pub struct Scm(Arc<()>);
+pub struct Scm(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    integrations: Integrations,
+    allow: AllowList,
+    require_user_credentials: bool,
+}
 
 /// A parsed `repoUrl` (`github.com?owner=o&repo=r`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -35,6 +51,13 @@ pub struct RepoUrl {
     pub project: Option<String>,
 }
 
+impl RepoUrl {
+    /// `owner/repo`, what the filter `projectSlug` gives.
+    pub fn project_slug(&self) -> String {
+        format!("{}/{}", self.owner.as_deref().unwrap_or_default(), self.repo.as_deref().unwrap_or_default())
+    }
+}
+
 /// What reading a tree brought.
 #[derive(Debug, Clone, Default)]
 pub struct TreeSummary {
@@ -55,30 +78,45 @@ pub struct GithubAccess {
 
 #[allow(clippy::unimplemented, unused_variables)]
 impl Scm {
-    /// Builds from the root configuration object (`integrations`, `backend.reading`, `scaffolder.requireScmUserCredentials`).
+    /// Builds from the root configuration object (`integrations`, `backend.reading`,
+    /// `scaffolder.requireScmUserCredentials`) and checks the environment's certificate files.
     ///
     /// # Errors
     /// A text naming key and reason.
     pub fn from_config(config: &Value) -> Result<Self, String> {
-        unimplemented!()
+        let root = Node::root(config);
+        http::check_environment()?;
+        Ok(Self(Arc::new(Inner {
+            integrations: Integrations::read(&root)?,
+            allow: AllowList::read(&root)?,
+            require_user_credentials: root
+                .get("scaffolder")?
+                .get("requireScmUserCredentials")?
+                .boolean()?
+                .unwrap_or(false),
+        })))
     }
-    /// Parses a `repoUrl` (spec/04 §5).
+    /// The known hosts.
+    pub fn integrations(&self) -> &Integrations {
+        &self.0.integrations
+    }
+    /// Parses a `repoUrl` (`parseRepoUrl` of `@backstage/plugin-scaffolder-node` 0.13.7).
     ///
     /// # Errors
     /// `InputError` in upstream's words.
     pub fn parse_repo_url(&self, text: &str) -> Result<RepoUrl, ActionError> {
-        unimplemented!()
+        repo_url::parse(text, &self.0.integrations)
     }
     /// Resolves a URL relative to a base as the base's integration does (`resolveUrl`).
     ///
     /// # Errors
-    /// `InputError` when no integration matches the base.
+    /// `InputError` when no integration matches the base of a relative URL.
     pub fn resolve_url(&self, url: &str, base: &str) -> Result<String, ActionError> {
-        unimplemented!()
+        resolve::resolve(url, base, &self.0.integrations)
     }
     /// The type of the integration for a URL's host (`github`, …), if one matches.
     pub fn integration_type(&self, url: &str) -> Option<&'static str> {
-        unimplemented!()
+        self.0.integrations.by_url(url).map(Integration::kind)
     }
     /// Reads one file.
     ///
@@ -100,11 +138,141 @@ impl Scm {
     ) -> Result<TreeSummary, ActionError> {
         unimplemented!()
     }
-    /// Credentials for a GitHub repository: the step's own token, else the integration's.
+    /// Credentials for a GitHub repository: the step's own token, else (unless `scaffolder.requireScmUserCredentials`)
+    /// the integration's.
     ///
     /// # Errors
-    /// No integration, or no token.
+    /// `InputError` in upstream's words: no integration for the host, user credentials required, no owner or repository,
+    /// no token.
+    #[allow(clippy::unused_async, reason = "App tokens will be fetched here")]
     pub async fn github_access(&self, repo: &RepoUrl, token: Option<&Secret>) -> Result<GithubAccess, ActionError> {
-        unimplemented!()
+        let host = &repo.host;
+        let Some(github) = self.0.integrations.github(host) else {
+            return Err(ActionError::input(format!("No integration for host {host}")));
+        };
+        let api_base_url = github.api_base_url.clone();
+        if let Some(token) = given(token) {
+            return Ok(GithubAccess { api_base_url, token: token.clone() });
+        }
+        if self.0.require_user_credentials {
+            return Err(credentials_required(host));
+        }
+        let (Some(owner), Some(name)) = (&repo.owner, &repo.repo) else {
+            return Err(ActionError::input(
+                "No owner and/or repo provided, which is required if a token is not provided",
+            ));
+        };
+        match &github.token {
+            Some(token) => Ok(GithubAccess { api_base_url, token: token.clone() }),
+            None if !github.apps.is_empty() => Err(apps_unsupported(host)),
+            None => Err(ActionError::input(format!(
+                "No token available for host: {host}, with owner {owner}, and repo {name}. Make sure GitHub auth is \
+                 configured correctly. See https://backstage.io/docs/auth/github/provider for more details."
+            ))),
+        }
+    }
+}
+
+/// A token that was given and isn't empty (templates render an absent secret to `""`).
+fn given(token: Option<&Secret>) -> Option<&Secret> {
+    token.filter(|token| !token.expose().trim().is_empty())
+}
+
+fn credentials_required(host: &str) -> ActionError {
+    ActionError::input(format!(
+        "No user credentials provided for host {host}, but scaffolder.requireScmUserCredentials is enabled"
+    ))
+}
+
+fn apps_unsupported(host: &str) -> ActionError {
+    ActionError::failed(format!(
+        "The integration for {host} has GitHub Apps only, which this version can't authenticate with; add a token to the \
+         integration or give the step one"
+    ))
+}
+
+/// The host of a URL as integrations write it: port included unless it is the scheme's own (JavaScript's `URL.host`).
+pub(crate) fn host_of(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_string(),
+        (None, _) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn github_credentials() {
+        let config = json!({"integrations": {"github": [
+            {"token": "integration-token"},
+            {"host": "anonymous.example.com"},
+            {"host": "apps.example.com", "apps": [{"appId": 1, "privateKey": "pem"}]},
+        ]}});
+        let scm = Scm::from_config(&config).unwrap();
+        let repo = |host: &str| RepoUrl {
+            host: host.into(),
+            owner: Some("o".into()),
+            repo: Some("r".into()),
+            ..RepoUrl::default()
+        };
+        let own = Secret::new("own");
+        let access = scm.github_access(&repo("github.com"), Some(&own)).await.unwrap();
+        assert_eq!((access.token.expose(), access.api_base_url.as_str()), ("own", "https://api.github.com"));
+        let empty = Secret::new("");
+        let access = scm.github_access(&repo("github.com"), Some(&empty)).await.unwrap();
+        assert_eq!(access.token.expose(), "integration-token");
+        let access = scm.github_access(&repo("apps.example.com"), Some(&own)).await.unwrap();
+        assert_eq!(access.api_base_url, "https://apps.example.com/api/v3");
+
+        let mut no_owner = repo("github.com");
+        no_owner.owner = None;
+        for (repo, message) in [
+            (repo("gitlab.com"), "InputError: No integration for host gitlab.com"),
+            (
+                repo("anonymous.example.com"),
+                "InputError: No token available for host: anonymous.example.com, with owner o, and repo r. Make sure \
+                 GitHub auth is configured correctly. See https://backstage.io/docs/auth/github/provider for more \
+                 details.",
+            ),
+            (no_owner, "InputError: No owner and/or repo provided, which is required if a token is not provided"),
+            (
+                repo("apps.example.com"),
+                "Error: The integration for apps.example.com has GitHub Apps only, which this version can't \
+                 authenticate with; add a token to the integration or give the step one",
+            ),
+        ] {
+            assert_eq!(scm.github_access(&repo, None).await.unwrap_err().to_string(), message);
+        }
+    }
+
+    #[tokio::test]
+    async fn user_credentials_can_be_required() {
+        let config = json!({
+            "integrations": {"github": [{"token": "integration-token"}]},
+            "scaffolder": {"requireScmUserCredentials": "true"},
+        });
+        let scm = Scm::from_config(&config).unwrap();
+        let repo = scm.parse_repo_url("github.com?owner=o&repo=r").unwrap();
+        assert_eq!(
+            scm.github_access(&repo, None).await.unwrap_err().to_string(),
+            "InputError: No user credentials provided for host github.com, but scaffolder.requireScmUserCredentials is \
+             enabled"
+        );
+        assert!(scm.github_access(&repo, Some(&Secret::new("own"))).await.is_ok());
+    }
+
+    #[test]
+    fn wrong_configuration_is_refused() {
+        let error = Scm::from_config(&json!({"scaffolder": {"requireScmUserCredentials": "maybe"}})).unwrap_err();
+        assert_eq!(
+            error,
+            "scaffolder.requireScmUserCredentials: expected true or false, found a string that isn't one"
+        );
     }
 }

@@ -1,0 +1,109 @@
+//! The HTTP client all of this crate shares.
+//!
+//! Proxies come from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, trusted certificates from the system (or
+//! `SSL_CERT_FILE`) and additionally from `NODE_EXTRA_CA_CERTS`, which is what Backstage installations set today. The
+//! client follows no redirects: whether one may be followed, and with which credentials, is for the caller to say.
+
+use std::{error::Error, sync::OnceLock, time::Duration};
+
+use reqwest::{Certificate, Client, redirect};
+
+/// Connection set-up, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How this service presents itself. GitHub refuses requests without a user agent.
+pub(crate) const USER_AGENT: &str = concat!("understudy/", env!("CARGO_PKG_VERSION"));
+
+/// The shared client.
+pub(crate) fn client() -> Result<&'static Client, String> {
+    static CLIENT: OnceLock<Result<Client, String>> = OnceLock::new();
+    CLIENT.get_or_init(build).as_ref().map_err(Clone::clone)
+}
+
+fn build() -> Result<Client, String> {
+    // Fails only when a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder =
+        Client::builder().user_agent(USER_AGENT).redirect(redirect::Policy::none()).connect_timeout(CONNECT_TIMEOUT);
+    let extra = extra_certificates()?;
+    if !extra.is_empty() {
+        builder = builder.tls_certs_merge(extra);
+    }
+    builder.build().map_err(|error| {
+        format!(
+            "the HTTP client can't be set up: {}; if the system has no CA certificates, name a PEM file in SSL_CERT_FILE",
+            causes(&error)
+        )
+    })
+}
+
+/// Checks the environment variables that name certificate files, so that a mistake shows at start.
+///
+/// # Errors
+/// A text naming variable, file and reason.
+pub(crate) fn check_environment() -> Result<(), String> {
+    certificates("SSL_CERT_FILE")?;
+    extra_certificates().map(drop)
+}
+
+fn extra_certificates() -> Result<Vec<Certificate>, String> {
+    certificates("NODE_EXTRA_CA_CERTS")
+}
+
+fn certificates(variable: &str) -> Result<Vec<Certificate>, String> {
+    match std::env::var_os(variable) {
+        Some(path) if !path.is_empty() => {
+            let file = std::path::Path::new(&path);
+            let fail =
+                |reason: String| format!("{variable}: the certificates in {} can't be used: {reason}", file.display());
+            let pem = std::fs::read(file).map_err(|error| fail(error.to_string()))?;
+            pem_certificates(&pem).map_err(fail)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn pem_certificates(pem: &[u8]) -> Result<Vec<Certificate>, String> {
+    let certificates = Certificate::from_pem_bundle(pem).map_err(|error| causes(&error))?;
+    if certificates.is_empty() {
+        return Err("it holds no PEM certificate".to_string());
+    }
+    Ok(certificates)
+}
+
+/// An error with its causes, `a: b: c`. Reqwest's own text hides what went wrong below it.
+pub(crate) fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// As [`causes`] for a request's failure, without the URL, which may carry credentials and is named by the caller.
+pub(crate) fn request_failure(error: reqwest::Error) -> String {
+    causes(&error.without_url())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn certificate_files_are_checked() {
+        assert_eq!(pem_certificates(b"hello").unwrap_err(), "it holds no PEM certificate");
+        assert!(pem_certificates(b"-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n").is_err());
+    }
+
+    #[test]
+    fn the_client_can_be_built() {
+        client().unwrap();
+    }
+}

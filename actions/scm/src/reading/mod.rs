@@ -1,0 +1,3 @@
+//! Reading files and trees (`urlReader` of `@backstage/backend-defaults` 0.18.0).
+
+pub(crate) mod allow;
