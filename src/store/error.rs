@@ -26,6 +26,9 @@ pub enum StoreError {
         /// Why, and what to do.
         reason: String,
     },
+    /// Nothing was written.
+    #[error("the database did not take the write: {0}")]
+    NotWritten(String),
     /// The database refused or is out of reach.
     #[error("the database refused: {0}")]
     Database(#[from] sqlx::Error),

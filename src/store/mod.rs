@@ -3,7 +3,11 @@
 //! The tables are those of `@backstage/plugin-scaffolder-backend` 4.2.0, so that a company can point the service at its
 //! existing database and go back; what is ours lives in tables whose names start with `understudy_`.
 
+#[cfg(test)]
+mod contract;
 mod error;
+mod rows;
+mod sqlite;
 
 use std::time::Duration;
 
@@ -11,6 +15,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 pub use error::StoreError;
+pub use sqlite::SqliteStore;
 
 use crate::model::{NewEvent, SerializedTask, TaskEvent, TaskId, TaskSpec, TaskStatus};
 

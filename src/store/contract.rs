@@ -1,0 +1,469 @@
+//! What every store must do, whichever database it uses. A store's tests call [`contract`] with a way to make an empty
+//! one.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use serde_json::{Map, Value, json};
+
+use super::*;
+use crate::model::{EventType, NewEvent, TaskSpec, TaskStatus};
+
+/// Makes one test of every requirement. `$make` is an async function that gives an empty store and whatever must live
+/// as long as it.
+macro_rules! contract {
+    ($make:path) => {
+        crate::store::contract::contract!($make;
+            tasks_are_stored_and_read_back, unknown_tasks, lists_filter_order_and_page, claims_oldest_first,
+            claims_give_each_task_once, secrets_live_as_long_as_needed, heartbeats, completion, completion_refused,
+            cancel, retry, retry_refused, release, stale_tasks, events_after, events_of_concurrent_tasks,
+            events_of_started_over_tasks, state, spec_members_of_other_versions_survive, locations, pings
+        );
+    };
+    ($make:path; $($name:ident),+) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let (store, _keep) = $make().await;
+                crate::store::contract::$name(store).await;
+            }
+        )+
+    };
+}
+pub(super) use contract;
+
+pub(super) fn spec(extra: Value) -> TaskSpec {
+    let mut spec = json!({
+        "apiVersion": "scaffolder.backstage.io/v1beta3",
+        "steps": [{"id": "a", "name": "A", "action": "debug:log", "input": {"message": "${{ parameters.x }}"}}],
+        "output": {},
+        "parameters": {"x": 1},
+        "user": {},
+    });
+    for (key, value) in extra.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    serde_json::from_value(spec).unwrap()
+}
+
+pub(super) fn task() -> NewTask {
+    NewTask { spec: spec(json!({})), secrets: None, created_by: None }
+}
+
+fn starting_over() -> NewTask {
+    NewTask { spec: spec(json!({"EXPERIMENTAL_recovery": {"EXPERIMENTAL_strategy": "startOver"}})), ..task() }
+}
+
+fn secrets(text: &str) -> Option<Map<String, Value>> {
+    Some(Map::from_iter([("token".to_string(), json!(text))]))
+}
+
+pub(super) fn log(message: &str) -> NewEvent {
+    NewEvent { kind: EventType::Log, body: json!({"message": message}) }
+}
+
+fn kinds(events: &[TaskEvent]) -> Vec<&'static str> {
+    events.iter().map(|event| event.kind.as_str()).collect()
+}
+
+async fn processing<S: TaskStore>(store: &S) -> String {
+    let id = store.create_task(task()).await.unwrap();
+    assert_eq!(store.claim_task(true).await.unwrap().unwrap().id, id);
+    id
+}
+
+async fn status<S: TaskStore>(store: &S, id: &str) -> TaskStatus {
+    store.get_task(id).await.unwrap().status
+}
+
+pub(super) async fn tasks_are_stored_and_read_back<S: TaskStore>(store: S) {
+    let before = chrono::Utc::now();
+    let new = NewTask { created_by: Some("user:default/jane".into()), secrets: secrets("s3cret"), ..task() };
+    let id = store.create_task(new.clone()).await.unwrap();
+    assert_eq!(uuid::Uuid::parse_str(&id).unwrap().get_version_num(), 4);
+    let task = store.get_task(&id).await.unwrap();
+    assert_eq!(task.id, id);
+    assert_eq!(task.spec, serde_json::to_value(&new.spec).unwrap());
+    assert_eq!(task.status, TaskStatus::Open);
+    assert_eq!(task.created_by.as_deref(), Some("user:default/jane"));
+    assert_eq!(task.last_heartbeat_at, None);
+    assert!((task.created_at - before).abs() < chrono::TimeDelta::seconds(3), "{}", task.created_at);
+    assert!(!serde_json::to_string(&task).unwrap().contains("s3cret"));
+}
+
+pub(super) async fn unknown_tasks<S: TaskStore>(store: S) {
+    for id in ["00000000-0000-4000-8000-000000000000", "not a uuid", ""] {
+        let expected = format!("No task with id '{id}' found");
+        assert_eq!(store.get_task(id).await.unwrap_err().to_string(), expected);
+        assert_eq!(store.append_events(id, vec![log("x")]).await.unwrap_err().to_string(), expected);
+        assert_eq!(store.cancel_task(id, json!({})).await.unwrap_err().to_string(), expected);
+        assert_eq!(store.retry_task(id, None).await.unwrap_err().to_string(), expected);
+        assert_eq!(store.release_task(id).await.unwrap_err().to_string(), expected);
+        let completed = store.complete_task(id, TaskStatus::Completed, json!({})).await;
+        assert_eq!(completed.unwrap_err().to_string(), expected);
+        assert_eq!(store.load_state(id).await.unwrap_err().to_string(), expected);
+        assert_eq!(store.save_state(id, &Map::new()).await.unwrap_err().to_string(), expected);
+        assert!(store.list_events(id, None).await.unwrap().is_empty());
+    }
+}
+
+pub(super) async fn lists_filter_order_and_page<S: TaskStore>(store: S) {
+    let mut ids = Vec::new();
+    for creator in [Some("user:default/a"), Some("user:default/b"), None, Some("user:default/a")] {
+        let new = NewTask { created_by: creator.map(String::from), ..task() };
+        ids.push(store.create_task(new).await.unwrap());
+    }
+    // The oldest is processing, the others are open.
+    assert_eq!(store.claim_task(false).await.unwrap().unwrap().id, ids[0]);
+    let listed = async |filter: TaskFilter| {
+        let page = store.list_tasks(&filter).await.unwrap();
+        (
+            page.tasks.into_iter().map(|task| ids.iter().position(|id| *id == task.id).unwrap()).collect::<Vec<_>>(),
+            page.total,
+        )
+    };
+    assert_eq!(listed(TaskFilter::default()).await, (vec![3, 2, 1, 0], 4));
+    let a = || vec!["user:default/a".to_string()];
+    assert_eq!(listed(TaskFilter { created_by: a(), ..Default::default() }).await, (vec![3, 0], 2));
+    let open = || vec![TaskStatus::Open];
+    assert_eq!(listed(TaskFilter { status: open(), ..Default::default() }).await, (vec![3, 2, 1], 3));
+    assert_eq!(listed(TaskFilter { status: open(), created_by: a(), ..Default::default() }).await, (vec![3], 1));
+    let both = vec![TaskStatus::Open, TaskStatus::Processing, TaskStatus::Open];
+    assert_eq!(listed(TaskFilter { status: both, ..Default::default() }).await.1, 4);
+    assert_eq!(listed(TaskFilter { status: vec![TaskStatus::Failed], ..Default::default() }).await, (vec![], 0));
+    assert_eq!(listed(TaskFilter { limit: Some(2), ..Default::default() }).await, (vec![3, 2], 4));
+    assert_eq!(listed(TaskFilter { limit: Some(2), offset: Some(3), ..Default::default() }).await, (vec![0], 4));
+    assert_eq!(listed(TaskFilter { offset: Some(1), ..Default::default() }).await, (vec![2, 1, 0], 4));
+    assert_eq!(listed(TaskFilter { limit: Some(0), ..Default::default() }).await, (vec![], 4));
+    assert_eq!(listed(TaskFilter { limit: Some(u64::MAX), offset: Some(u64::MAX), ..Default::default() }).await.1, 4);
+    let order = |order| TaskFilter { order, ..Default::default() };
+    assert_eq!(listed(order(vec![(OrderField::CreatedAt, Direction::Asc)])).await.0, [0, 1, 2, 3]);
+    let by_status = vec![(OrderField::Status, Direction::Desc), (OrderField::CreatedAt, Direction::Asc)];
+    assert_eq!(listed(order(by_status)).await.0, [0, 1, 2, 3]);
+    assert_eq!(listed(order(vec![(OrderField::CreatedBy, Direction::Desc)])).await.0[0], 1);
+}
+
+pub(super) async fn claims_oldest_first<S: TaskStore>(store: S) {
+    assert!(store.claim_task(true).await.unwrap().is_none());
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        let new = NewTask { created_by: Some(format!("user:default/{n}")), ..task() };
+        ids.push(store.create_task(new).await.unwrap());
+    }
+    for (n, id) in ids.iter().enumerate() {
+        let claimed = store.claim_task(true).await.unwrap().unwrap();
+        assert_eq!(claimed.id, *id);
+        assert_eq!(claimed.created_by, Some(format!("user:default/{n}")));
+        assert_eq!(claimed.spec.unwrap(), task().spec);
+        assert!(claimed.secrets.is_empty() && claimed.state.is_empty());
+        let task = store.get_task(id).await.unwrap();
+        assert_eq!(task.status, TaskStatus::Processing);
+        assert!(task.last_heartbeat_at.is_some());
+    }
+    assert!(store.claim_task(true).await.unwrap().is_none());
+}
+
+pub(super) async fn claims_give_each_task_once<S: TaskStore>(store: S) {
+    let store = Arc::new(store);
+    let mut expected = HashSet::new();
+    for _ in 0..40 {
+        expected.insert(store.create_task(task()).await.unwrap());
+    }
+    let workers: Vec<_> = (0..8)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let mut mine = Vec::new();
+                while let Some(claimed) = store.claim_task(false).await.unwrap() {
+                    mine.push(claimed.id);
+                }
+                mine
+            })
+        })
+        .collect();
+    let mut claimed = Vec::new();
+    for worker in workers {
+        claimed.extend(worker.await.unwrap());
+    }
+    assert_eq!(claimed.len(), 40);
+    assert_eq!(claimed.into_iter().collect::<HashSet<_>>(), expected);
+}
+
+pub(super) async fn secrets_live_as_long_as_needed<S: TaskStore>(store: S) {
+    // Each case: what the second claim, after a release, still sees.
+    for (new, keep, seen_again) in [(task(), false, false), (task(), true, true), (starting_over(), false, true)] {
+        let id = store.create_task(NewTask { secrets: secrets("s"), ..new }).await.unwrap();
+        assert_eq!(store.claim_task(keep).await.unwrap().unwrap().secrets["token"], "s");
+        store.release_task(&id).await.unwrap();
+        assert_eq!(store.claim_task(true).await.unwrap().unwrap().secrets.contains_key("token"), seen_again);
+        store.complete_task(&id, TaskStatus::Completed, json!({})).await.unwrap();
+        // Completion wipes them ...
+        store.retry_task(&id, None).await.unwrap();
+        assert!(store.claim_task(true).await.unwrap().unwrap().secrets.is_empty());
+        store.release_task(&id).await.unwrap();
+        store.claim_task(true).await.unwrap().unwrap();
+        store.complete_task(&id, TaskStatus::Failed, json!({})).await.unwrap();
+        // ... and a retry brings new ones, which a cancellation wipes.
+        store.retry_task(&id, secrets("new")).await.unwrap();
+        assert_eq!(store.claim_task(true).await.unwrap().unwrap().secrets["token"], "new");
+        store.cancel_task(&id, json!({})).await.unwrap();
+        store.release_task(&id).await.unwrap();
+        assert!(store.claim_task(true).await.unwrap().unwrap().secrets.is_empty());
+        store.complete_task(&id, TaskStatus::Failed, json!({})).await.unwrap();
+    }
+}
+
+pub(super) async fn heartbeats<S: TaskStore>(store: S) {
+    let id = store.create_task(task()).await.unwrap();
+    let refused = format!("No running task with taskId {id} found");
+    let error = store.heartbeat(&id).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Conflict(text) if *text == refused), "{error}");
+    store.claim_task(true).await.unwrap().unwrap();
+    store.heartbeat(&id).await.unwrap();
+    store.complete_task(&id, TaskStatus::Completed, json!({})).await.unwrap();
+    assert_eq!(store.heartbeat(&id).await.unwrap_err().to_string(), refused);
+}
+
+pub(super) async fn completion<S: TaskStore>(store: S) {
+    for end in [TaskStatus::Completed, TaskStatus::Failed, TaskStatus::Cancelled] {
+        let id = processing(&store).await;
+        let body = json!({"message": "Run completed", "output": {"a": [1, null]}});
+        let event = store.complete_task(&id, end, body.clone()).await.unwrap().unwrap();
+        assert_eq!((event.kind, &event.body, event.task_id.as_str()), (EventType::Completion, &body, id.as_str()));
+        assert!(!event.is_task_recoverable);
+        assert_eq!(status(&store, &id).await, end);
+        assert_eq!(store.list_events(&id, None).await.unwrap(), [event]);
+    }
+}
+
+pub(super) async fn completion_refused<S: TaskStore>(store: S) {
+    let id = store.create_task(task()).await.unwrap();
+    let refused = |wanted: &str, current: &str| {
+        format!(
+            "Refusing to update status of run '{id}' to status '{wanted}' as it is currently '{current}', expected \
+             'processing'"
+        )
+    };
+    let error = store.complete_task(&id, TaskStatus::Failed, json!({})).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Conflict(text) if *text == refused("failed", "open")), "{error}");
+    store.claim_task(true).await.unwrap().unwrap();
+    store.complete_task(&id, TaskStatus::Failed, json!({})).await.unwrap().unwrap();
+    let error = store.complete_task(&id, TaskStatus::Completed, json!({})).await.unwrap_err();
+    assert_eq!(error.to_string(), refused("completed", "failed"));
+    assert_eq!(store.list_events(&id, None).await.unwrap().len(), 1);
+    // Cancelled meanwhile: nothing happens, without an error.
+    let id = processing(&store).await;
+    store.complete_task(&id, TaskStatus::Cancelled, json!({})).await.unwrap().unwrap();
+    assert_eq!(store.complete_task(&id, TaskStatus::Completed, json!({})).await.unwrap(), None);
+    assert_eq!(status(&store, &id).await, TaskStatus::Cancelled);
+}
+
+pub(super) async fn cancel<S: TaskStore>(store: S) {
+    let id = processing(&store).await;
+    let body = json!({"message": "Step a has been cancelled.", "stepId": "a", "status": "cancelled"});
+    let event = store.cancel_task(&id, body.clone()).await.unwrap();
+    assert_eq!((event.kind, event.body.clone()), (EventType::Cancelled, body));
+    assert_eq!(status(&store, &id).await, TaskStatus::Processing);
+    assert_eq!(store.list_events(&id, None).await.unwrap(), [event]);
+}
+
+pub(super) async fn retry<S: TaskStore>(store: S) {
+    for end in [TaskStatus::Completed, TaskStatus::Failed, TaskStatus::Cancelled] {
+        let id = processing(&store).await;
+        store.append_events(&id, vec![log("one")]).await.unwrap();
+        store.cancel_task(&id, json!({})).await.unwrap();
+        store.complete_task(&id, end, json!({})).await.unwrap();
+        let event = store.retry_task(&id, None).await.unwrap();
+        assert_eq!((event.kind, event.body.clone()), (EventType::Recovered, json!({"recoverStrategy": "none"})));
+        let task = store.get_task(&id).await.unwrap();
+        assert_eq!(task.status, TaskStatus::Open);
+        assert!(task.last_heartbeat_at.is_some());
+        let events = store.list_events(&id, None).await.unwrap();
+        assert_eq!(kinds(&events), ["log", "recovered"]);
+        assert_eq!(events[1], event);
+        assert_eq!(store.claim_task(false).await.unwrap().unwrap().id, id);
+    }
+}
+
+pub(super) async fn retry_refused<S: TaskStore>(store: S) {
+    let id = store.create_task(task()).await.unwrap();
+    for _ in 0..2 {
+        let error = store.retry_task(&id, secrets("x")).await.unwrap_err();
+        let refused = format!("Task with taskId {id} cannot be retried");
+        assert!(matches!(&error, StoreError::Conflict(text) if *text == refused), "{error}");
+        // Open the first time, processing the second.
+        store.claim_task(true).await.unwrap();
+    }
+    assert!(store.list_events(&id, None).await.unwrap().is_empty());
+}
+
+pub(super) async fn release<S: TaskStore>(store: S) {
+    let id = processing(&store).await;
+    let event = store.release_task(&id).await.unwrap();
+    assert_eq!((event.kind, event.body), (EventType::Recovered, json!({"recoverStrategy": "none"})));
+    assert_eq!(status(&store, &id).await, TaskStatus::Open);
+    let error = store.release_task(&id).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Conflict(text) if text.contains("currently 'open'")), "{error}");
+    assert_eq!(store.claim_task(true).await.unwrap().unwrap().id, id);
+}
+
+pub(super) async fn stale_tasks<S: TaskStore>(store: S) {
+    let first = processing(&store).await;
+    let second = processing(&store).await;
+    let open = store.create_task(starting_over()).await.unwrap();
+    let (now, hour) = (Duration::ZERO, Duration::from_secs(3600));
+    for never in [hour, Duration::MAX] {
+        assert!(store.list_stale(never).await.unwrap().is_empty());
+        assert!(store.recover_stale(never).await.unwrap().is_empty());
+    }
+    assert_eq!(store.list_stale(now).await.unwrap(), [first.clone(), second.clone()]);
+    let mut recovered = store.recover_stale(now).await.unwrap();
+    recovered.sort_by_key(|event| event.task_id != first);
+    assert_eq!(
+        recovered.iter().map(|event| event.task_id.clone()).collect::<Vec<_>>(),
+        [first.clone(), second.clone()]
+    );
+    assert!(recovered.iter().all(|event| event.body == json!({"recoverStrategy": "none"})));
+    assert!(store.recover_stale(now).await.unwrap().is_empty());
+    for id in [&first, &second, &open] {
+        assert_eq!(status(&store, id).await, TaskStatus::Open);
+    }
+    for _ in 0..3 {
+        store.claim_task(false).await.unwrap().unwrap();
+    }
+    let strategies: HashSet<_> =
+        store.recover_stale(now).await.unwrap().iter().map(|event| event.body.to_string()).collect();
+    assert!(strategies.contains(r#"{"recoverStrategy":"startOver"}"#), "{strategies:?}");
+}
+
+pub(super) async fn events_after<S: TaskStore>(store: S) {
+    let id = processing(&store).await;
+    let other = processing(&store).await;
+    let mut events = store.append_events(&id, vec![log("one"), log("two \u{1f600} \"\n")]).await.unwrap();
+    store.append_events(&other, vec![log("not this one")]).await.unwrap();
+    events.extend(store.append_events(&id, vec![log("three")]).await.unwrap());
+    assert!(store.append_events(&id, vec![]).await.unwrap().is_empty());
+    events.extend(store.complete_task(&id, TaskStatus::Completed, json!({"message": "done"})).await.unwrap());
+    events.extend(store.append_events(&id, vec![log("late")]).await.unwrap());
+    assert!(events.is_sorted_by_key(|event| event.id));
+    assert_eq!(store.list_events(&id, None).await.unwrap(), events);
+    assert_eq!(store.list_events(&id, Some(0)).await.unwrap(), events);
+    assert_eq!(store.list_events(&id, Some(-1)).await.unwrap(), events);
+    assert_eq!(store.list_events(&id, Some(events[0].id)).await.unwrap(), events[1..]);
+    // A completion comes back however far the reader is.
+    assert_eq!(store.list_events(&id, Some(events[3].id)).await.unwrap(), events[3..]);
+    assert_eq!(store.list_events(&id, Some(events[4].id)).await.unwrap(), events[3..4]);
+    assert_eq!(store.list_events(&id, Some(i64::MAX)).await.unwrap(), events[3..4]);
+}
+
+pub(super) async fn events_of_concurrent_tasks<S: TaskStore>(store: S) {
+    let store = Arc::new(store);
+    let mut writers = Vec::new();
+    for _ in 0..16 {
+        let id = processing(&*store).await;
+        let store = Arc::clone(&store);
+        writers.push(tokio::spawn(async move {
+            for n in 0..25 {
+                store.append_events(&id, vec![log(&format!("{n}a")), log(&format!("{n}b"))]).await.unwrap();
+            }
+            // A refused write in the midst of the others takes nothing along.
+            assert!(store.append_events("nobody", vec![log("x")]).await.is_err());
+            assert!(store.retry_task(&id, None).await.is_err());
+            id
+        }));
+    }
+    let expected: Vec<String> = (0..25).flat_map(|n| [format!("{n}a"), format!("{n}b")]).collect();
+    for writer in writers {
+        let id = writer.await.unwrap();
+        let events = store.list_events(&id, None).await.unwrap();
+        assert_eq!(events.iter().map(|event| event.body["message"].as_str().unwrap()).collect::<Vec<_>>(), expected);
+    }
+}
+
+pub(super) async fn events_of_started_over_tasks<S: TaskStore>(store: S) {
+    let id = store.create_task(starting_over()).await.unwrap();
+    store.claim_task(false).await.unwrap().unwrap();
+    store.append_events(&id, vec![log("first run")]).await.unwrap();
+    let event = store.release_task(&id).await.unwrap();
+    assert!(event.is_task_recoverable);
+    assert_eq!(event.body, json!({"recoverStrategy": "startOver"}));
+    assert!(store.list_events(&id, None).await.unwrap().is_empty());
+    store.append_events(&id, vec![log("second run")]).await.unwrap();
+    let events = store.list_events(&id, None).await.unwrap();
+    assert_eq!(kinds(&events), ["recovered", "log"]);
+    assert_eq!(events[1].body["message"], "second run");
+    assert!(events.iter().all(|event| event.is_task_recoverable));
+    assert_eq!(kinds(&store.list_events(&id, Some(event.id)).await.unwrap()), ["log"]);
+}
+
+pub(super) async fn state<S: TaskStore>(store: S) {
+    let id = store.create_task(task()).await.unwrap();
+    assert!(store.load_state(&id).await.unwrap().is_empty());
+    let state = json!({"checkpoints": {"v1.task.checkpoint.a.b": {"status": "success", "value": 1}}, "steps": {}});
+    let state = state.as_object().unwrap();
+    store.save_state(&id, state).await.unwrap();
+    assert_eq!(store.load_state(&id).await.unwrap(), *state);
+    assert_eq!(store.claim_task(true).await.unwrap().unwrap().state, *state);
+    store.save_state(&id, &Map::new()).await.unwrap();
+    assert!(store.load_state(&id).await.unwrap().is_empty());
+}
+
+pub(super) async fn spec_members_of_other_versions_survive<S: TaskStore>(store: S) {
+    // What the type can't express but older versions may have stored goes through `rest`.
+    let new = NewTask { spec: spec(json!({"baseUrl": "https://x", "values": {"a": 1}})), ..task() };
+    let id = store.create_task(new.clone()).await.unwrap();
+    let claimed = store.claim_task(true).await.unwrap().unwrap();
+    assert_eq!((claimed.id, claimed.spec.unwrap()), (id, new.spec));
+}
+
+pub(super) async fn locations<S: CatalogStore>(store: S) {
+    let location = |n: &str| StoredLocation {
+        id: format!("id-{n}"),
+        kind: "url".into(),
+        target: format!("https://example.com/{n}.yaml"),
+    };
+    let entity = |name: &str, origin: &str| StoredEntity {
+        entity_ref: format!("template:default/{name}"),
+        location: format!("{origin}#file"),
+        origin: origin.into(),
+        entity: json!({"metadata": {"name": name}}),
+    };
+    let refs = async |store: &S| {
+        let entities = store.entities().await.unwrap();
+        entities.into_iter().map(|entity| format!("{} {}", entity.entity_ref, entity.origin)).collect::<Vec<_>>()
+    };
+    let (a, b) = (location("a"), location("b"));
+    let (origin_a, origin_b) = ("url:https://example.com/a.yaml", "url:https://example.com/b.yaml");
+    store.put_location(&b, &[entity("three", origin_b)]).await.unwrap();
+    store.put_location(&a, &[entity("one", origin_a), entity("two", origin_a)]).await.unwrap();
+    assert_eq!(store.locations().await.unwrap(), [b.clone(), a.clone()]);
+    let error = store.put_location(&StoredLocation { id: "id-c".into(), ..a.clone() }, &[]).await.unwrap_err();
+    assert_eq!(error.to_string(), "Location url:https://example.com/a.yaml already exists");
+    assert!(matches!(error, StoreError::Conflict(_)));
+    let all = [
+        "template:default/three url:https://example.com/b.yaml",
+        "template:default/one url:https://example.com/a.yaml",
+        "template:default/two url:https://example.com/a.yaml",
+    ];
+    assert_eq!(refs(&store).await, all);
+    // Twice the same reference in one origin: all or nothing.
+    assert!(store.replace_origin(origin_a, &[entity("x", origin_a), entity("x", origin_a)]).await.is_err());
+    let bad = location("c");
+    let origin_c = "url:https://example.com/c.yaml";
+    assert!(store.put_location(&bad, &[entity("y", origin_c), entity("y", origin_c)]).await.is_err());
+    assert_eq!(refs(&store).await, all);
+    assert_eq!(store.locations().await.unwrap().len(), 2);
+    store.replace_origin(origin_a, &[entity("four", origin_a)]).await.unwrap();
+    store.replace_origin("file:/x.yaml", &[entity("five", "file:/x.yaml")]).await.unwrap();
+    assert_eq!(refs(&store).await.len(), 3);
+    assert!(store.remove_location("id-a").await.unwrap());
+    assert!(!store.remove_location("id-a").await.unwrap());
+    assert_eq!(refs(&store).await, [all[0], "template:default/five file:/x.yaml"]);
+    assert_eq!(store.locations().await.unwrap(), [b]);
+    let stored = &store.entities().await.unwrap()[0];
+    assert_eq!((&stored.location, &stored.entity["metadata"]["name"]), (&format!("{origin_b}#file"), &json!("three")));
+}
+
+pub(super) async fn pings<S: TaskStore>(store: S) {
+    store.ping().await.unwrap();
+}
