@@ -1,1 +1,44 @@
-//! The template language of scaffolder templates: a Nunjucks-compatible engine
+//! The template language of scaffolder templates: a Nunjucks-compatible engine.
+//!
+//! An [`Engine`] holds the configuration (delimiters, filters, globals, limits) and is built once; a [`Template`] is a
+//! parsed source that renders any number of times with a [`Context`].
+//!
+//! ```
+//! use understudy_templating::{Context, Engine};
+//! use serde_json::json;
+//!
+//! # fn main() -> Result<(), understudy_templating::Error> {
+//! let engine = Engine::builder().build();
+//! let template = engine.parse("Hello world!")?;
+//! let context = Context::try_from(&json!({"name": "world"}))?;
+//! assert_eq!(template.render(&context)?, "Hello world!");
+//! # Ok(())
+//! # }
+//! ```
+
+mod context;
+mod engine;
+mod error;
+mod facts;
+mod filters;
+mod function;
+mod globals;
+mod limits;
+mod methods;
+mod number;
+mod regex;
+mod string;
+mod template;
+mod value;
+
+pub use context::{Context, MAX_CONTEXT_ENTRIES};
+pub use engine::{Engine, EngineBuilder};
+pub use error::{Error, ErrorKind, Position};
+pub use facts::{Facts, NameUse};
+pub use function::Callable;
+pub use limits::{LimitKind, Limits};
+pub use number::js_number_to_string;
+pub use regex::Regex;
+pub use string::Str;
+pub use template::Template;
+pub use value::{Array, Record, Value};

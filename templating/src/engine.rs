@@ -1,0 +1,211 @@
+//! The configured language: delimiters, filters, globals, limits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::function::{Callable, HostFn};
+use crate::limits::Limits;
+use crate::template::Template;
+use crate::value::Value;
+
+/// What the lexer and parser need to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Syntax {
+    pub(crate) variable_start: String,
+    pub(crate) variable_end: String,
+    pub(crate) cookiecutter: bool,
+    pub(crate) trim_blocks: bool,
+    pub(crate) lstrip_blocks: bool,
+}
+
+/// A configured engine. Cloning is cheap; one engine serves all threads.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Settings>);
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) syntax: Arc<Syntax>,
+    pub(crate) limits: Limits,
+    pub(crate) filters: Arc<HashMap<Arc<str>, Arc<HostFn>>>,
+    pub(crate) globals: HashMap<Arc<str>, Value>,
+}
+
+impl Engine {
+    /// Starts configuring an engine.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// Parses a source once, for any number of renders.
+    ///
+    /// # Errors
+    /// When the source is not a template of the language, names an unknown filter or test, or exceeds a limit.
+    pub fn parse(&self, source: &str) -> Result<Template, Error> {
+        Template::parse(self, source)
+    }
+
+    /// Parses and renders to text.
+    ///
+    /// # Errors
+    /// As [`Engine::parse`] and [`Template::render`].
+    pub fn render_str(&self, source: &str, context: &Context) -> Result<String, Error> {
+        self.parse(source)?.render(context)
+    }
+
+    /// Parses and renders to a value; see [`Template::render_value`].
+    ///
+    /// # Errors
+    /// As [`Engine::parse`] and [`Template::render_value`].
+    pub fn render_value_str(&self, source: &str, context: &Context) -> Result<Value, Error> {
+        self.parse(source)?.render_value(context)
+    }
+
+    /// The same engine with one more global function. Templates parsed by the derived engine see it.
+    #[must_use]
+    pub fn with_global_fn<F>(&self, name: impl Into<Arc<str>>, function: F) -> Self
+    where
+        F: Fn(&[Value]) -> Result<Value, String> + Send + Sync + 'static,
+    {
+        let mut settings = Settings::clone(&self.0);
+        let name = name.into();
+        settings.globals.insert(name.clone(), Value::Function(Callable::host(name, function)));
+        Self(Arc::new(settings))
+    }
+
+    /// The names of all filters, built in and registered, sorted.
+    pub fn filter_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = crate::filters::names(self.0.syntax.cookiecutter).map(str::to_owned).collect();
+        names.extend(self.0.filters.keys().map(|name| name.to_string()));
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::builder().build()
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("syntax", &self.0.syntax)
+            .field("limits", &self.0.limits)
+            .field("filters", &self.0.filters.keys())
+            .field("globals", &self.0.globals.keys())
+            .finish()
+    }
+}
+
+/// Collects an engine's settings.
+pub struct EngineBuilder {
+    tags: Option<(String, String)>,
+    cookiecutter: bool,
+    trim_blocks: bool,
+    lstrip_blocks: bool,
+    limits: Limits,
+    filters: HashMap<Arc<str>, Arc<HostFn>>,
+    globals: HashMap<Arc<str>, Value>,
+}
+
+impl Default for EngineBuilder {
+    fn default() -> Self {
+        Self {
+            tags: None,
+            cookiecutter: false,
+            trim_blocks: false,
+            lstrip_blocks: false,
+            limits: Limits::default(),
+            filters: HashMap::new(),
+            globals: HashMap::new(),
+        }
+    }
+}
+
+impl EngineBuilder {
+    /// The delimiters of an interpolation. The default is `${{` and `}}`, in cookiecutter mode `{{` and `}}`.
+    #[must_use]
+    pub fn tags(mut self, variable_start: impl Into<String>, variable_end: impl Into<String>) -> Self {
+        self.tags = Some((variable_start.into(), variable_end.into()));
+        self
+    }
+
+    /// Whether to speak the dialect of cookiecutter templates: `{{ }}`, `True`/`False`/`None`, `jsonify` and the
+    /// list and dictionary methods of Python.
+    #[must_use]
+    pub fn cookiecutter(mut self, on: bool) -> Self {
+        self.cookiecutter = on;
+        self
+    }
+
+    /// Whether to drop the line break directly after a block tag.
+    #[must_use]
+    pub fn trim_blocks(mut self, on: bool) -> Self {
+        self.trim_blocks = on;
+        self
+    }
+
+    /// Whether to drop the indentation before a block tag that starts its line.
+    #[must_use]
+    pub fn lstrip_blocks(mut self, on: bool) -> Self {
+        self.lstrip_blocks = on;
+        self
+    }
+
+    /// The budgets of a parse and of a render.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Registers a filter. Its first argument is the filtered value. It wins over a built-in filter of the same name.
+    #[must_use]
+    pub fn filter<F>(mut self, name: impl Into<Arc<str>>, filter: F) -> Self
+    where
+        F: Fn(&[Value]) -> Result<Value, String> + Send + Sync + 'static,
+    {
+        self.filters.insert(name.into(), Arc::new(filter));
+        self
+    }
+
+    /// Registers a value that every template sees, unless the context has the same name.
+    #[must_use]
+    pub fn global(mut self, name: impl Into<Arc<str>>, value: Value) -> Self {
+        self.globals.insert(name.into(), value);
+        self
+    }
+
+    /// Registers a function that every template can call.
+    #[must_use]
+    pub fn global_fn<F>(self, name: impl Into<Arc<str>>, function: F) -> Self
+    where
+        F: Fn(&[Value]) -> Result<Value, String> + Send + Sync + 'static,
+    {
+        let name = name.into();
+        self.global(name.clone(), Value::Function(Callable::host(name, function)))
+    }
+
+    /// Makes the engine.
+    pub fn build(self) -> Engine {
+        let default_start = if self.cookiecutter { "{{" } else { "${{" };
+        let (variable_start, variable_end) = self.tags.unwrap_or_else(|| (default_start.to_owned(), "}}".to_owned()));
+        let syntax = Syntax {
+            variable_start,
+            variable_end,
+            cookiecutter: self.cookiecutter,
+            trim_blocks: self.trim_blocks,
+            lstrip_blocks: self.lstrip_blocks,
+        };
+        Engine(Arc::new(Settings {
+            syntax: Arc::new(syntax),
+            limits: self.limits,
+            filters: Arc::new(self.filters),
+            globals: self.globals,
+        }))
+    }
+}

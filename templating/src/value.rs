@@ -1,0 +1,445 @@
+//! The closed set of values a template works with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde_json::Value as Json;
+
+use crate::error::Error;
+use crate::function::Callable;
+use crate::number::js_number_to_string;
+use crate::regex::Regex;
+use crate::string::Str;
+
+/// How deep arrays and records may nest in one another.
+pub(crate) const MAX_VALUE_DEPTH: u16 = 256;
+
+/// A value of the template language. Cloning is cheap: compound values are shared.
+///
+/// The set is JavaScript's, closed: there are no host objects, prototypes or accessors.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum Value {
+    /// What a missing name or key gives.
+    #[default]
+    Undefined,
+    /// JSON's `null`.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A double; every number of the language is one.
+    Number(f64),
+    /// Text.
+    String(Str),
+    /// Text that a filter has marked as escaped (`safe`, `escape`).
+    Safe(Str),
+    /// A list.
+    Array(Array),
+    /// Keys with values, in insertion order.
+    Record(Record),
+    /// A regular expression literal.
+    Regex(Arc<Regex>),
+    /// A macro, a global function, a method of a value.
+    Function(Callable),
+}
+
+/// A shared, immutable list of values.
+///
+/// Methods that change an array (`push`, …) do so within one render only: the render keeps the changed contents by the
+/// identity of the array.
+#[derive(Clone)]
+pub struct Array(Arc<ArrayData>);
+
+struct ArrayData {
+    items: Vec<Value>,
+    depth: u16,
+}
+
+/// A shared, immutable, insertion-ordered map from names to values.
+#[derive(Clone)]
+pub struct Record(Arc<RecordData>);
+
+struct RecordData {
+    entries: IndexMap<Arc<str>, Value>,
+    depth: u16,
+}
+
+impl Array {
+    /// Makes an array.
+    pub fn new(items: Vec<Value>) -> Self {
+        let depth = items.iter().map(Value::depth).max().unwrap_or(0).saturating_add(1);
+        Self(Arc::new(ArrayData { items, depth }))
+    }
+
+    /// The elements as they were when the array was made.
+    pub fn items(&self) -> &[Value] {
+        &self.0.items
+    }
+
+    /// Whether both are the same array, not merely equal ones.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What tells this array from every other that is alive.
+    pub(crate) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+}
+
+impl Record {
+    /// Makes a record. Keys that are array indices come first, in ascending order, as in JavaScript.
+    pub fn new(mut entries: IndexMap<Arc<str>, Value>) -> Self {
+        if entries.keys().any(|key| array_index(key).is_some()) {
+            let order = |key: &str| array_index(key).map_or(u64::MAX, u64::from);
+            entries.sort_by(|a, _, b, _| order(a).cmp(&order(b)));
+        }
+        let depth = entries.values().map(Value::depth).max().unwrap_or(0).saturating_add(1);
+        Self(Arc::new(RecordData { entries, depth }))
+    }
+
+    /// The value at `key`, when the record has it.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.entries.get(key)
+    }
+
+    /// The keys and values in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Value)> {
+        self.0.entries.iter()
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.0.entries.len()
+    }
+
+    /// Whether there are no keys.
+    pub fn is_empty(&self) -> bool {
+        self.0.entries.is_empty()
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn entries(&self) -> &IndexMap<Arc<str>, Value> {
+        &self.0.entries
+    }
+}
+
+impl<K: Into<Arc<str>>> FromIterator<(K, Value)> for Record {
+    fn from_iter<I: IntoIterator<Item = (K, Value)>>(entries: I) -> Self {
+        Self::new(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+    }
+}
+
+/// The number a key stands for, when it is the canonical text of one below 2³² − 1.
+fn array_index(key: &str) -> Option<u32> {
+    let canonical = key == "0" || (!key.starts_with('0') && key.len() <= 10 && key.bytes().all(|b| b.is_ascii_digit()));
+    if !canonical {
+        return None;
+    }
+    key.parse::<u32>().ok().filter(|index| *index < u32::MAX)
+}
+
+/// Names that no record may have as a key and no template may speak of.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    matches!(name, "constructor" | "prototype" | "__proto__")
+}
+
+impl Value {
+    /// A string.
+    pub fn string(text: impl Into<Str>) -> Self {
+        Self::String(text.into())
+    }
+
+    /// An array.
+    pub fn array(items: Vec<Value>) -> Self {
+        Self::Array(Array::new(items))
+    }
+
+    /// A function that templates can call, for use as a value of a [`Context`](crate::Context).
+    pub fn function<F>(name: impl Into<Arc<str>>, function: F) -> Self
+    where
+        F: Fn(&[Value]) -> Result<Value, String> + Send + Sync + 'static,
+    {
+        Self::Function(Callable::host(name, function))
+    }
+
+    /// The value of JSON data.
+    ///
+    /// # Errors
+    /// When arrays and objects nest more than 256 deep.
+    pub fn from_json(json: &Json) -> Result<Self, Error> {
+        Self::from_json_within(json, MAX_VALUE_DEPTH).ok_or_else(|| Error::context(too_deep()))
+    }
+
+    fn from_json_within(json: &Json, depth: u16) -> Option<Self> {
+        Some(match json {
+            Json::Null => Self::Null,
+            Json::Bool(value) => Self::Bool(*value),
+            Json::Number(number) => Self::Number(number.as_f64().unwrap_or(f64::NAN)),
+            Json::String(text) => Self::string(text.as_str()),
+            Json::Array(items) => {
+                let depth = depth.checked_sub(1)?;
+                Self::array(items.iter().map(|item| Self::from_json_within(item, depth)).collect::<Option<_>>()?)
+            }
+            Json::Object(entries) => {
+                let depth = depth.checked_sub(1)?;
+                let entry = |(key, value): (&String, &Json)| {
+                    Some((Arc::from(key.as_str()), Self::from_json_within(value, depth)?))
+                };
+                Self::Record(Record::new(entries.iter().map(entry).collect::<Option<_>>()?))
+            }
+        })
+    }
+
+    /// The value as JSON data. `undefined` gives `None`, and as an element of an array `null`; NaN and the infinities
+    /// give `null`; safe strings and regular expressions give their text; functions give `None`.
+    pub fn to_json(&self) -> Option<Json> {
+        Some(match self {
+            Self::Undefined | Self::Function(_) => return None,
+            Self::Null => Json::Null,
+            Self::Bool(value) => Json::Bool(*value),
+            Self::Number(number) => json_number(*number),
+            Self::String(text) | Self::Safe(text) => Json::String(text.to_lossy().into_owned()),
+            Self::Array(array) => {
+                Json::Array(array.items().iter().map(|item| item.to_json().unwrap_or(Json::Null)).collect())
+            }
+            Self::Record(record) => {
+                let entry = |(key, value): (&Arc<str>, &Value)| Some((key.to_string(), value.to_json()?));
+                Json::Object(record.iter().filter_map(entry).collect())
+            }
+            Self::Regex(regex) => Json::String(regex.to_string()),
+        })
+    }
+
+    /// Whether this is `undefined`.
+    pub fn is_undefined(&self) -> bool {
+        matches!(self, Self::Undefined)
+    }
+
+    /// Whether this is `undefined` or `null`.
+    pub fn is_nullish(&self) -> bool {
+        matches!(self, Self::Undefined | Self::Null)
+    }
+
+    /// JavaScript's truthiness: everything but `undefined`, `null`, `false`, `0`, `NaN` and `""`.
+    pub fn is_truthy(&self) -> bool {
+        match self {
+            Self::Undefined | Self::Null => false,
+            Self::Bool(value) => *value,
+            Self::Number(number) => *number != 0.0 && !number.is_nan(),
+            Self::String(text) => !text.is_empty(),
+            Self::Safe(_) | Self::Array(_) | Self::Record(_) | Self::Regex(_) | Self::Function(_) => true,
+        }
+    }
+
+    /// The text, when this is a string (safe or not) without lone surrogates.
+    pub fn as_str(&self) -> Option<&str> {
+        self.as_string().and_then(Str::as_str)
+    }
+
+    /// The string, safe or not.
+    pub fn as_string(&self) -> Option<&Str> {
+        match self {
+            Self::String(text) | Self::Safe(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The number, when this is one.
+    pub fn as_number(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The record, when this is one.
+    pub fn as_record(&self) -> Option<&Record> {
+        match self {
+            Self::Record(record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// The array, when this is one.
+    pub fn as_array(&self) -> Option<&Array> {
+        match self {
+            Self::Array(array) => Some(array),
+            _ => None,
+        }
+    }
+
+    /// What the language calls this kind of value in its messages.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Undefined => "undefined",
+            Self::Null => "null",
+            Self::Bool(_) => "boolean",
+            Self::Number(_) => "number",
+            Self::String(_) => "string",
+            Self::Safe(_) => "safe string",
+            Self::Array(_) => "array",
+            Self::Record(_) => "record",
+            Self::Regex(_) => "regular expression",
+            Self::Function(_) => "callable",
+        }
+    }
+
+    /// How many arrays and records lie in one another; a scalar has none.
+    pub(crate) fn depth(&self) -> u16 {
+        match self {
+            Self::Array(array) => array.0.depth,
+            Self::Record(record) => record.0.depth,
+            _ => 0,
+        }
+    }
+
+    fn write_text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undefined | Self::Null => Ok(()),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Number(number) => f.write_str(&js_number_to_string(*number)),
+            Self::String(text) | Self::Safe(text) => fmt::Display::fmt(text, f),
+            Self::Array(array) => {
+                for (index, item) in array.items().iter().enumerate() {
+                    if index > 0 {
+                        f.write_str(",")?;
+                    }
+                    item.write_text(f)?;
+                }
+                Ok(())
+            }
+            Self::Record(_) => f.write_str("[object Object]"),
+            Self::Regex(regex) => fmt::Display::fmt(regex, f),
+            Self::Function(_) => f.write_str("[function]"),
+        }
+    }
+}
+
+pub(crate) fn too_deep() -> String {
+    format!("Template value nesting cannot exceed {MAX_VALUE_DEPTH} levels")
+}
+
+/// A JSON number as `JSON.stringify` would choose it: whole numbers without a fraction, `null` for what JSON lacks.
+fn json_number(number: f64) -> Json {
+    const SAFE: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() <= SAFE {
+        Json::from(number as i64)
+    } else {
+        serde_json::Number::from_f64(number).map_or(Json::Null, Json::Number)
+    }
+}
+
+impl fmt::Display for Value {
+    /// The text JavaScript gives for the value, except that `undefined` and `null` are empty as in a template's output.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_text(f)
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undefined => f.write_str("undefined"),
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Number(number) => f.write_str(&js_number_to_string(*number)),
+            Self::String(text) => write!(f, "{text:?}"),
+            Self::Safe(text) => write!(f, "safe {text:?}"),
+            Self::Array(array) => f.debug_list().entries(array.items()).finish(),
+            Self::Record(record) => f.debug_map().entries(record.iter()).finish(),
+            Self::Regex(regex) => write!(f, "{regex}"),
+            Self::Function(callable) => write!(f, "{callable:?}"),
+        }
+    }
+}
+
+impl From<Json> for Value {
+    /// As [`Value::from_json`], but data that nests too deep gives `undefined`.
+    fn from(json: Json) -> Self {
+        Self::from_json(&json).unwrap_or_default()
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::string(text)
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::string(text)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<i32> for Value {
+    fn from(number: i32) -> Self {
+        Self::Number(f64::from(number))
+    }
+}
+
+impl From<Str> for Value {
+    fn from(text: Str) -> Self {
+        Self::String(text)
+    }
+}
+
+impl From<Array> for Value {
+    fn from(array: Array) -> Self {
+        Self::Array(array)
+    }
+}
+
+impl From<Record> for Value {
+    fn from(record: Record) -> Self {
+        Self::Record(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn json_there_and_back() {
+        for json in
+            [json!(null), json!(1), json!(1.5), json!("x"), json!([1, [true]]), json!({"b": 1, "a": {"c": null}})]
+        {
+            assert_eq!(Value::from(json.clone()).to_json(), Some(json));
+        }
+        assert_eq!(Value::Number(f64::NAN).to_json(), Some(Json::Null));
+        assert_eq!(Value::array(vec![Value::Undefined]).to_json(), Some(json!([null])));
+        assert_eq!(Value::Safe("x".into()).to_json(), Some(json!("x")));
+    }
+
+    #[test]
+    fn index_keys_come_first() {
+        let value = Value::from(json!({"b": 1, "10": 2, "9": 3, "a": 4, "01": 5}));
+        let keys: Vec<_> = value.as_record().unwrap().iter().map(|(key, _)| key.to_string()).collect();
+        assert_eq!(keys, ["9", "10", "b", "a", "01"]);
+    }
+
+    #[test]
+    fn displays_like_output() {
+        assert_eq!(Value::from(json!([1, null, [2, "x"], {}])).to_string(), "1,,2,x,[object Object]");
+    }
+}
