@@ -100,6 +100,14 @@ impl Scm {
     pub fn integrations(&self) -> &Integrations {
         &self.0.integrations
     }
+    /// The HTTP client that all requests to source code hosts go through: proxies and certificate authorities as the
+    /// environment says, no redirects.
+    ///
+    /// # Errors
+    /// The client can't be set up; the text says what to do.
+    pub fn http_client(&self) -> Result<&'static reqwest::Client, ActionError> {
+        http::client().map_err(ActionError::failed)
+    }
     /// Parses a `repoUrl` (`parseRepoUrl` of `@backstage/plugin-scaffolder-node` 0.13.7).
     ///
     /// # Errors

@@ -1,0 +1,313 @@
+//! GitHub's REST API over octocrab: requests with rate limits and outages taken into account.
+
+use std::{
+    error::Error,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::{HeaderValue, Method, Uri, header, request};
+use octocrab::{
+    AuthState, FromResponse, Octocrab, OctocrabBuilder,
+    service::middleware::{
+        auth_header::AuthHeaderLayer, base_uri::BaseUriLayer, extra_headers::ExtraHeadersLayer,
+        reqwest_connector::ReqwestConnector,
+    },
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Serialize, de::DeserializeOwned};
+use understudy_scm::GithubAccess;
+use understudy_sdk::{ActionContext, ActionError};
+
+use crate::{
+    error::{ApiError, octokit_message, with_causes},
+    throttle::{self, Patience},
+};
+
+const USER_AGENT: &str = concat!("understudy/", env!("CARGO_PKG_VERSION"));
+
+/// As many as browsers' `fetch` follows for us elsewhere.
+const MAX_REDIRECTS: usize = 5;
+
+/// What JavaScript's `encodeURIComponent` leaves as it is.
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
+
+/// A path of the API below its base URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route(String);
+
+impl Route {
+    /// Joins segments, each percent-encoded as a whole: a branch `a/b` stays one segment.
+    ///
+    /// # Errors
+    /// `InputError` for segments that would change the path's meaning.
+    pub(crate) fn new(segments: &[&str]) -> Result<Self, ActionError> {
+        let mut path = String::new();
+        for segment in segments {
+            if matches!(*segment, "" | "." | "..") {
+                return Err(ActionError::input(format!(
+                    "'{segment}' can't be part of a GitHub API path ({}); give a real name",
+                    segments.join("/")
+                )));
+            }
+            path.push('/');
+            path.extend(utf8_percent_encode(segment, COMPONENT));
+        }
+        Ok(Self(path))
+    }
+}
+
+/// A client for one step: one host, one token.
+pub(crate) struct Client<'c> {
+    crab: Octocrab,
+    base: Uri,
+    ctx: &'c ActionContext,
+    patience: Patience,
+}
+
+impl<'c> Client<'c> {
+    /// Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// The token can't be sent in a header, or the base URL is none.
+    pub(crate) fn new(
+        http: reqwest::Client,
+        access: &GithubAccess,
+        ctx: &'c ActionContext,
+        patience: Patience,
+    ) -> Result<Self, ActionError> {
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", access.token.expose())).map_err(|_| {
+            ActionError::input(
+                "The GitHub token has characters that can't be sent in an HTTP header; \
+                     check it for line breaks and characters outside ASCII",
+            )
+        })?;
+        authorization.set_sensitive(true);
+        let base: Uri = access.api_base_url.parse().map_err(|error| {
+            ActionError::failed(format!(
+                "The apiBaseUrl '{}' of the GitHub integration is not a URL: {error}",
+                access.api_base_url
+            ))
+        })?;
+        if base.scheme().is_none() || base.authority().is_none() {
+            return Err(ActionError::failed(format!(
+                "The apiBaseUrl '{}' of the GitHub integration must be an absolute URL such as https://api.github.com",
+                access.api_base_url
+            )));
+        }
+        let headers = vec![
+            (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
+            (header::ACCEPT, HeaderValue::from_static("application/vnd.github+json")),
+        ];
+        let crab = OctocrabBuilder::new_empty()
+            .with_service(ReqwestConnector::new(http))
+            .with_layer(&ExtraHeadersLayer::new(Arc::new(headers)))
+            .with_layer(&BaseUriLayer::new(base.clone()))
+            .with_layer(&AuthHeaderLayer::new(Some(authorization), base.clone(), base.clone()))
+            .with_auth(AuthState::None)
+            .build();
+        let crab = match crab {
+            Ok(crab) => crab,
+            Err(never) => match never {},
+        };
+        Ok(Self { crab, base, ctx, patience })
+    }
+
+    /// `GET`.
+    pub(crate) async fn get<R: DeserializeOwned + Send>(&self, route: &Route) -> Result<R, ApiError> {
+        self.call(&Method::GET, route, None::<&()>).await
+    }
+    /// `POST` with an answer that matters.
+    pub(crate) async fn post<B, R>(&self, route: &Route, body: &B) -> Result<R, ApiError>
+    where
+        B: Serialize + Sync,
+        R: DeserializeOwned + Send,
+    {
+        self.call(&Method::POST, route, Some(body)).await
+    }
+    /// A request whose answer doesn't matter beyond its success.
+    pub(crate) async fn send<B>(&self, method: &Method, route: &Route, body: Option<&B>) -> Result<(), ApiError>
+    where
+        B: Serialize + Sync,
+    {
+        self.call::<B, Ignored>(method, route, body).await.map(|_| ())
+    }
+    /// `PUT` whose answer doesn't matter beyond its success.
+    pub(crate) async fn put<B: Serialize + Sync>(&self, route: &Route, body: &B) -> Result<(), ApiError> {
+        self.send(&Method::PUT, route, Some(body)).await
+    }
+
+    async fn call<B, R>(&self, method: &Method, route: &Route, body: Option<&B>) -> Result<R, ApiError>
+    where
+        B: Serialize + Sync,
+        R: FromResponse + Send,
+    {
+        let mut limits_waited = Duration::ZERO;
+        let mut unnamed = self.patience.unnamed_limit;
+        let mut outages = self.patience.outages.iter();
+        loop {
+            self.ctx.check_cancelled()?;
+            let error = match self.once(method, route, body).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let (wait, reason) = match &error {
+                Failure::GitHub(refusal) => {
+                    let headers = refusal.headers.clone().unwrap_or_default();
+                    let limit = throttle::rate_limit(refusal.status_code, &headers, &refusal.message, seconds_now());
+                    if let Some(limit) = limit {
+                        let wait = limit.wait.unwrap_or(unnamed);
+                        unnamed *= 2;
+                        if limits_waited + wait > self.patience.rate_limit {
+                            return Err(ApiError::Refused {
+                                status: refusal.status_code.as_u16(),
+                                message: format!(
+                                    "{} (GitHub's {} would last another {} s, which is longer than a step waits; run the task again later)",
+                                    octokit_message(refusal),
+                                    limit.kind,
+                                    wait.as_secs()
+                                ),
+                            });
+                        }
+                        limits_waited += wait;
+                        (Some(wait), format!("GitHub's {}", limit.kind))
+                    } else if throttle::is_outage(method, refusal.status_code) {
+                        (outages.next().copied(), format!("GitHub answered {}", refusal.status_code))
+                    } else {
+                        (None, String::new())
+                    }
+                }
+                Failure::Transport { never_sent, reason } if *never_sent || method != Method::POST => {
+                    (outages.next().copied(), reason.clone())
+                }
+                Failure::Transport { .. } | Failure::Unusable(_) => (None, String::new()),
+            };
+            let Some(wait) = wait else { return Err(self.api_error(error, method, route)) };
+            self.ctx.log.warn(format!("{reason}; trying {method} {} again in {} s", route.0, wait.as_secs()));
+            self.ctx.waiting(tokio::time::sleep(wait)).await?;
+        }
+    }
+
+    async fn once<B, R>(&self, method: &Method, route: &Route, body: Option<&B>) -> Result<R, Failure>
+    where
+        B: Serialize + Sync,
+        R: FromResponse,
+    {
+        let exchange = async {
+            let mut uri = route.0.clone();
+            for _ in 0..=MAX_REDIRECTS {
+                let builder = request::Builder::new().method(method.clone()).uri(uri.as_str());
+                let response = self.crab.execute(self.crab.build_request(builder, body)?).await?;
+                match self.redirection(method, &response) {
+                    Some(location) => uri = location,
+                    None => return Ok(R::from_response(octocrab::map_github_error(response).await?).await?),
+                }
+            }
+            Err(Failure::Unusable(format!("redirected more than {MAX_REDIRECTS} times, last to {uri}")))
+        };
+        let late = || Failure::Transport {
+            never_sent: false,
+            reason: format!("no answer within {} s", self.patience.request.as_secs()),
+        };
+        tokio::time::timeout(self.patience.request, exchange).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Where to ask instead: GitHub redirects after a repository was renamed. Never to another host, and a changing
+    /// request only where the answer says that its method stays.
+    fn redirection<T>(&self, method: &Method, response: &http::Response<T>) -> Option<String> {
+        let keeps_method = match response.status().as_u16() {
+            301 | 302 => *method == Method::GET,
+            307 | 308 => true,
+            _ => false,
+        };
+        let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
+        let target: Uri = location.parse().ok()?;
+        let stays = match target.authority() {
+            None => location.starts_with('/'),
+            authority => authority == self.base.authority() && target.scheme() == self.base.scheme(),
+        };
+        (keeps_method && stays).then(|| location.to_string())
+    }
+
+    fn api_error(&self, failure: Failure, method: &Method, route: &Route) -> ApiError {
+        match failure {
+            Failure::GitHub(refusal) => {
+                ApiError::Refused { status: refusal.status_code.as_u16(), message: octokit_message(&refusal) }
+            }
+            Failure::Transport { reason, .. } | Failure::Unusable(reason) => ApiError::Unreachable {
+                method: method.clone(),
+                route: route.0.clone(),
+                base: self.base.to_string(),
+                reason,
+            },
+        }
+    }
+}
+
+/// How one exchange failed.
+enum Failure {
+    GitHub(Box<octocrab::GitHubError>),
+    Transport {
+        /// The connection was never made, so GitHub can't have acted.
+        never_sent: bool,
+        reason: String,
+    },
+    /// An answer that can't be worked with.
+    Unusable(String),
+}
+
+impl From<octocrab::Error> for Failure {
+    fn from(error: octocrab::Error) -> Self {
+        match error {
+            octocrab::Error::GitHub { source, .. } => Self::GitHub(source),
+            octocrab::Error::Json { source, .. } => Self::Unusable(format!(
+                "the answer is not what GitHub documents: {} at {}",
+                source.inner(),
+                source.path()
+            )),
+            error => Self::transport(&error),
+        }
+    }
+}
+
+impl Failure {
+    fn transport(error: &octocrab::Error) -> Self {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+        let mut below = None;
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+                below = Some(error);
+            }
+            cause = error.source();
+        }
+        match below {
+            Some(error) => Self::Transport { never_sent: error.is_connect(), reason: with_causes(error) },
+            None => Self::Transport { never_sent: false, reason: with_causes(error) },
+        }
+    }
+}
+
+/// An answer whose body is not looked at.
+struct Ignored;
+
+impl FromResponse for Ignored {
+    async fn from_response<B>(_: http::Response<B>) -> octocrab::Result<Self>
+    where
+        B: Send,
+    {
+        Ok(Self)
+    }
+}
+
+fn seconds_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

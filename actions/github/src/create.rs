@@ -1,0 +1,335 @@
+//! Making a repository with all that belongs to it.
+
+use http::Method;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use understudy_sdk::{ActionContext, ActionError, Secret};
+
+use crate::{
+    client::{Client, Route},
+    error::ApiError,
+    inputs::{Collaborator, CustomProperty, OidcCustomization, SquashMessage, SquashTitle, Visibility},
+    seal::{SealedSecret, SealingKey},
+    target::Target,
+};
+
+/// What the repository is to be like.
+#[derive(Debug, Default)]
+pub(crate) struct RepositorySettings {
+    pub(crate) visibility: Visibility,
+    pub(crate) description: Option<String>,
+    pub(crate) homepage: Option<String>,
+    pub(crate) delete_branch_on_merge: bool,
+    pub(crate) allow_merge_commit: bool,
+    pub(crate) allow_squash_merge: bool,
+    pub(crate) squash_merge_commit_title: SquashTitle,
+    pub(crate) squash_merge_commit_message: SquashMessage,
+    pub(crate) allow_rebase_merge: bool,
+    pub(crate) allow_auto_merge: bool,
+    pub(crate) allow_update_branch: bool,
+    pub(crate) has_projects: Option<bool>,
+    pub(crate) has_wiki: Option<bool>,
+    pub(crate) has_issues: Option<bool>,
+    pub(crate) custom_properties: Option<IndexMap<String, CustomProperty>>,
+    /// A user, or `owner/team`, who becomes administrator.
+    pub(crate) access: Option<String>,
+    pub(crate) collaborators: Vec<Collaborator>,
+    pub(crate) topics: Option<Vec<String>>,
+    pub(crate) variables: IndexMap<String, String>,
+    pub(crate) secrets: IndexMap<String, Secret>,
+    pub(crate) oidc: Option<OidcCustomization>,
+    pub(crate) subscribe: bool,
+}
+
+/// A repository that was made. This is a checkpoint's value, so its member names are those of GitHub's answer, which
+/// upstream keeps whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NewRepository {
+    pub(crate) clone_url: String,
+    pub(crate) html_url: String,
+}
+
+#[derive(Serialize)]
+struct CreateBody<'a> {
+    allow_auto_merge: bool,
+    allow_merge_commit: bool,
+    allow_rebase_merge: bool,
+    allow_squash_merge: bool,
+    allow_update_branch: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_properties: Option<&'a IndexMap<String, CustomProperty>>,
+    delete_branch_on_merge: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    has_issues: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    has_projects: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    has_wiki: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    homepage: Option<&'a str>,
+    name: &'a str,
+    private: bool,
+    squash_merge_commit_message: SquashMessage,
+    squash_merge_commit_title: SquashTitle,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    visibility: Option<Visibility>,
+}
+
+#[derive(Deserialize)]
+struct Account {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// Makes the repository and all that belongs to it, once per task: an earlier run's repository is taken over.
+///
+/// # Errors
+/// The account or team doesn't exist, the repository can't be made (e.g. the name is taken), or GitHub refused one of
+/// the settings. Collaborators and topics that GitHub refuses are only warned about.
+pub(crate) async fn create_repository(
+    ctx: &ActionContext,
+    client: &Client<'_>,
+    target: &Target,
+    settings: &RepositorySettings,
+) -> Result<NewRepository, ActionError> {
+    let key = format!("create.github.repo.{}.{}", target.owner, target.repo);
+    ctx.checkpoint(&key, || async {
+        let account: Account = client.get(&Route::new(&["users", &target.owner])?).await?;
+        let admin = Admin::of(settings.access.as_deref(), &target.owner);
+        if let Some(Admin::Team(team)) = admin {
+            check_team(ctx, client, &target.owner, team).await?;
+        }
+        // The creation has a checkpoint of its own, so that a run that ended between here and the last setting doesn't
+        // find its own repository in its way. Every later request can be repeated.
+        let repository = ctx
+            .checkpoint(&format!("{key}.created"), || post_repository(client, target, settings, &account.kind))
+            .await?;
+        match admin {
+            Some(Admin::Team(team)) => set_team(client, target, team, "admin").await?,
+            Some(Admin::User(user)) => set_user(client, target, user, "admin").await?,
+            None => {}
+        }
+        add_collaborators(ctx, client, target, &settings.collaborators).await?;
+        if let Some(topics) = &settings.topics {
+            set_topics(ctx, client, target, topics).await?;
+        }
+        set_variables(client, target, &settings.variables).await?;
+        set_secrets(client, target, &settings.secrets).await?;
+        if let Some(oidc) = &settings.oidc {
+            set_oidc(client, target, oidc).await?;
+        }
+        if settings.subscribe {
+            let route = Route::new(&["repos", &target.owner, &target.repo, "subscription"])?;
+            client.put(&route, &json!({ "subscribed": true, "ignored": false })).await?;
+        }
+        Ok(repository)
+    })
+    .await
+}
+
+/// Who becomes the repository's administrator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admin<'a> {
+    Team(&'a str),
+    User(&'a str),
+}
+
+impl<'a> Admin<'a> {
+    /// The owner of a personal account needs no access to it.
+    fn of(access: Option<&'a str>, owner: &str) -> Option<Self> {
+        let access = access.filter(|access| !access.is_empty())?;
+        let mut parts = access.split('/');
+        match (parts.next(), parts.next()) {
+            (Some(org), Some(team)) if org == owner => Some(Self::Team(team)),
+            _ => (access != owner).then_some(Self::User(access)),
+        }
+    }
+}
+
+async fn check_team(ctx: &ActionContext, client: &Client<'_>, org: &str, team: &str) -> Result<(), ActionError> {
+    let route = Route::new(&["orgs", org, "teams", team])?;
+    match client.send(&Method::GET, &route, None::<&()>).await {
+        Err(error) if error.is_status(404) => Err(ActionError::not_found(format!(
+            "Received 'Not Found' from the API; one of org: {org} or team: {team} was not found within GitHub."
+        ))),
+        // A token that may add teams need not be allowed to look at them.
+        Err(error) => {
+            let error = error.survivable()?;
+            ctx.log.warn(format!("Could not look up the team {org}/{team}, {error}"));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+async fn post_repository(
+    client: &Client<'_>,
+    target: &Target,
+    settings: &RepositorySettings,
+    account_type: &str,
+) -> Result<NewRepository, ActionError> {
+    let organization = account_type == "Organization";
+    let route =
+        if organization { Route::new(&["orgs", &target.owner, "repos"])? } else { Route::new(&["user", "repos"])? };
+    let body = CreateBody {
+        allow_auto_merge: settings.allow_auto_merge,
+        allow_merge_commit: settings.allow_merge_commit,
+        allow_rebase_merge: settings.allow_rebase_merge,
+        allow_squash_merge: settings.allow_squash_merge,
+        allow_update_branch: settings.allow_update_branch,
+        custom_properties: settings.custom_properties.as_ref().filter(|_| organization),
+        delete_branch_on_merge: settings.delete_branch_on_merge,
+        description: settings.description.as_deref(),
+        has_issues: settings.has_issues,
+        has_projects: settings.has_projects,
+        has_wiki: settings.has_wiki,
+        homepage: settings.homepage.as_deref(),
+        name: &target.repo,
+        private: settings.visibility == Visibility::Private,
+        squash_merge_commit_message: settings.squash_merge_commit_message,
+        squash_merge_commit_title: settings.squash_merge_commit_title,
+        visibility: organization.then_some(settings.visibility),
+    };
+    match client.post(&route, &body).await {
+        Ok(repository) => Ok(repository),
+        Err(error) => {
+            let error = error.survivable()?;
+            Err(ActionError::failed(format!(
+                "Failed to create the {account_type} repository {}/{}, {error}",
+                target.owner, target.repo
+            ))
+            .with_source(error))
+        }
+    }
+}
+
+async fn set_user(client: &Client<'_>, target: &Target, user: &str, permission: &str) -> Result<(), ApiError> {
+    let route = Route::new(&["repos", &target.owner, &target.repo, "collaborators", user])?;
+    client.put(&route, &json!({ "permission": permission })).await
+}
+
+async fn set_team(client: &Client<'_>, target: &Target, team: &str, permission: &str) -> Result<(), ApiError> {
+    let Target { owner, repo } = target;
+    let route = Route::new(&["orgs", owner, "teams", team, "repos", owner, repo])?;
+    client.put(&route, &json!({ "permission": permission })).await
+}
+
+async fn add_collaborators(
+    ctx: &ActionContext,
+    client: &Client<'_>,
+    target: &Target,
+    collaborators: &[Collaborator],
+) -> Result<(), ActionError> {
+    for collaborator in collaborators {
+        let (access, name, result) = match collaborator {
+            Collaborator::User(given) => {
+                (&given.access, &given.user, set_user(client, target, entity_name(&given.user), &given.access).await)
+            }
+            Collaborator::Team(given) => {
+                (&given.access, &given.team, set_team(client, target, entity_name(&given.team), &given.access).await)
+            }
+        };
+        if let Err(error) = result {
+            let error = error.survivable()?;
+            ctx.log.warn(format!("Skipping {access} access for {name}, {error}"));
+        }
+    }
+    Ok(())
+}
+
+/// The name in an entity reference, or the text itself.
+fn entity_name(reference: &str) -> &str {
+    reference.rfind([':', '/']).map_or(reference, |at| &reference[at + 1..])
+}
+
+async fn set_topics(
+    ctx: &ActionContext,
+    client: &Client<'_>,
+    target: &Target,
+    topics: &[String],
+) -> Result<(), ActionError> {
+    let route = Route::new(&["repos", &target.owner, &target.repo, "topics"])?;
+    let names: Vec<String> = topics.iter().map(|topic| topic.to_lowercase()).collect();
+    if let Err(error) = client.put(&route, &json!({ "names": names })).await {
+        let error = error.survivable()?;
+        ctx.log.warn(format!("Skipping topics {}, {error}", topics.join(" ")));
+    }
+    Ok(())
+}
+
+async fn set_variables(
+    client: &Client<'_>,
+    target: &Target,
+    variables: &IndexMap<String, String>,
+) -> Result<(), ApiError> {
+    let Target { owner, repo } = target;
+    let all = Route::new(&["repos", owner, repo, "actions", "variables"])?;
+    for (name, value) in variables {
+        let body = json!({ "name": name, "value": value });
+        match client.send(&Method::POST, &all, Some(&body)).await {
+            // An earlier run of this task got as far as this.
+            Err(error) if error.is_status(409) => {
+                let route = Route::new(&["repos", owner, repo, "actions", "variables", name])?;
+                client.send(&Method::PATCH, &route, Some(&body)).await?;
+            }
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+async fn set_secrets(client: &Client<'_>, target: &Target, secrets: &IndexMap<String, Secret>) -> Result<(), ApiError> {
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    let Target { owner, repo } = target;
+    let key: SealingKey = client.get(&Route::new(&["repos", owner, repo, "actions", "secrets", "public-key"])?).await?;
+    for (name, value) in secrets {
+        let sealed: SealedSecret = key.seal(value)?;
+        client.put(&Route::new(&["repos", owner, repo, "actions", "secrets", name])?, &sealed).await?;
+    }
+    Ok(())
+}
+
+async fn set_oidc(client: &Client<'_>, target: &Target, oidc: &OidcCustomization) -> Result<(), ApiError> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        use_default: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        include_claim_keys: Option<&'a [String]>,
+    }
+    let route = Route::new(&["repos", &target.owner, &target.repo, "actions", "oidc", "customization", "sub"])?;
+    let body = Body { use_default: oidc.use_default, include_claim_keys: oidc.include_claim_keys.as_deref() };
+    client.put(&route, &body).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_becomes_administrator() {
+        for (access, owner, expected) in [
+            (None, "o", None),
+            (Some(""), "o", None),
+            (Some("o"), "o", None),
+            (Some("u"), "o", Some(Admin::User("u"))),
+            (Some("o/t"), "o", Some(Admin::Team("t"))),
+        ] {
+            assert_eq!(Admin::of(access, owner), expected, "{access:?}");
+        }
+    }
+
+    #[test]
+    fn entity_references_are_stripped() {
+        for (reference, name) in
+            [("jane", "jane"), ("user:jane", "jane"), ("user:default/jane", "jane"), ("default/jane", "jane")]
+        {
+            assert_eq!(entity_name(reference), name);
+        }
+    }
+}

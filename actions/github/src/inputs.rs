@@ -1,0 +1,120 @@
+//! Input types that several actions share.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Who may do something on GitHub, by login and slug.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Allowances {
+    /// Slugs of GitHub Apps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apps: Option<Vec<String>>,
+    /// Logins of users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<Vec<String>>,
+    /// Slugs of teams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teams: Option<Vec<String>>,
+}
+
+/// Who alone may push to a branch.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Restrictions {
+    /// Slugs of GitHub Apps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apps: Option<Vec<String>>,
+    /// Logins of users.
+    pub users: Vec<String>,
+    /// Slugs of teams.
+    pub teams: Vec<String>,
+}
+
+/// Who sees a repository.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    /// Those with access.
+    #[default]
+    Private,
+    /// Everybody.
+    Public,
+    /// The enterprise's members.
+    Internal,
+}
+
+/// What the title of a squashed commit is made of.
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SquashTitle {
+    /// The pull request's title.
+    PrTitle,
+    /// The commit's title where there is one commit, else the pull request's.
+    #[default]
+    CommitOrPrTitle,
+}
+
+/// What the message of a squashed commit is made of.
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SquashMessage {
+    /// The pull request's description.
+    PrBody,
+    /// The commits' messages.
+    #[default]
+    CommitMessages,
+    /// Nothing.
+    Blank,
+}
+
+/// Somebody who gets access to a repository.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Collaborator {
+    /// A user.
+    User(UserCollaborator),
+    /// A team of the organization.
+    Team(TeamCollaborator),
+}
+
+/// A user who gets access.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserCollaborator {
+    /// `pull`, `triage`, `push`, `maintain`, `admin` or a role of the organization.
+    pub access: String,
+    /// Login, or an entity reference whose name is the login.
+    pub user: String,
+}
+
+/// A team that gets access.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TeamCollaborator {
+    /// `pull`, `triage`, `push`, `maintain`, `admin` or a role of the organization.
+    pub access: String,
+    /// Slug, or an entity reference whose name is the slug.
+    pub team: String,
+}
+
+/// What the subject claim of a workflow's OIDC token is made of.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OidcCustomization {
+    /// Use the organization's or GitHub's default; the claim keys are ignored then.
+    #[schemars(extend("default" = true))]
+    pub use_default: Option<bool>,
+    /// Claims to include, in order.
+    pub include_claim_keys: Option<Vec<String>>,
+}
+
+/// The value of a custom property.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum CustomProperty {
+    /// A single value.
+    One(String),
+    /// Several values.
+    Many(Vec<String>),
+}

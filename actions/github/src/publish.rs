@@ -1,0 +1,293 @@
+//! `publish:github`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Number, Value};
+use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, Secret, schema};
+
+use crate::{
+    GithubDeps,
+    client::Client,
+    create::{RepositorySettings, create_repository},
+    inputs::{
+        Allowances, Collaborator, CustomProperty, OidcCustomization, Restrictions, SquashMessage, SquashTitle,
+        Visibility,
+    },
+    protection::{ProtectionRules, protect_default_branch},
+    push::{PushSettings, push_workspace},
+    target::{self, Target},
+    throttle::Patience,
+};
+
+const DEFAULT_BRANCH: &str = "main";
+
+/// The input of `publish:github`.
+///
+/// Where the schema shows another default than the one that applies (`defaultBranch`), it is upstream's.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PublishGithubInput {
+    /// The repository to make, as the repository picker gives it: `github.com?owner=acme&repo=shop`.
+    pub repo_url: String,
+    /// Hosts that `repoUrl` may name; anything else is refused. Leave out to allow every configured GitHub host.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// One line about the repository.
+    pub description: Option<String>,
+    /// A web address shown beside the description.
+    pub homepage: Option<String>,
+    /// Who becomes administrator: a login, or `organization/team`.
+    pub access: Option<String>,
+    /// Who may merge without the required pull request.
+    pub bypass_pull_request_allowances: Option<Allowances>,
+    /// How many approvals a pull request into the default branch needs; 1 when left out.
+    pub required_approving_review_count: Option<Number>,
+    /// Who alone may push to the default branch.
+    pub restrictions: Option<Restrictions>,
+    /// Whether code owners must approve.
+    pub require_code_owner_reviews: Option<bool>,
+    /// Whether new commits dismiss approvals.
+    pub dismiss_stale_reviews: Option<bool>,
+    /// Status checks that must pass before merging.
+    pub required_status_check_contexts: Option<Vec<String>>,
+    /// Whether a branch must be up to date before merging.
+    #[serde(default = "yes")]
+    pub require_branches_to_be_up_to_date: bool,
+    /// Whether all conversations must be resolved before merging.
+    pub required_conversation_resolution: Option<bool>,
+    /// Whether somebody other than the last pusher must approve.
+    #[serde(default)]
+    pub require_last_push_approval: bool,
+    /// Who sees the repository; `private` when left out.
+    pub repo_visibility: Option<Visibility>,
+    /// The branch to push to; `main` when left out.
+    #[schemars(extend("default" = "master"))]
+    pub default_branch: Option<String>,
+    /// Whether to protect the default branch after the push.
+    #[serde(default = "yes")]
+    pub protect_default_branch: bool,
+    /// Whether the protection binds administrators too.
+    #[serde(default = "yes")]
+    pub protect_enforce_admins: bool,
+    /// Whether branches are deleted after merging.
+    #[serde(default)]
+    pub delete_branch_on_merge: bool,
+    /// The commit's message.
+    #[schemars(extend("default" = "initial commit"))]
+    pub git_commit_message: Option<String>,
+    /// The commit's author.
+    #[schemars(extend("default" = "Scaffolder"))]
+    pub git_author_name: Option<String>,
+    /// The commit author's e-mail address.
+    pub git_author_email: Option<String>,
+    /// Whether pull requests may be merged with a merge commit.
+    #[serde(default = "yes")]
+    pub allow_merge_commit: bool,
+    /// Whether pull requests may be squashed.
+    #[serde(default = "yes")]
+    pub allow_squash_merge: bool,
+    /// What the title of a squashed commit is made of.
+    #[serde(default)]
+    pub squash_merge_commit_title: SquashTitle,
+    /// What the message of a squashed commit is made of.
+    #[serde(default)]
+    pub squash_merge_commit_message: SquashMessage,
+    /// Whether pull requests may be rebased.
+    #[serde(default = "yes")]
+    pub allow_rebase_merge: bool,
+    /// Whether pull requests may be merged as soon as their checks pass.
+    #[serde(default)]
+    pub allow_auto_merge: bool,
+    /// Whether GitHub offers to update a pull request's branch.
+    #[serde(default)]
+    pub allow_update_branch: bool,
+    /// The directory of the workspace to publish; all of it when left out.
+    pub source_path: Option<String>,
+    /// Who gets access, in this order.
+    pub collaborators: Option<Vec<Collaborator>>,
+    /// Whether the repository has projects.
+    pub has_projects: Option<bool>,
+    /// Whether the repository has a wiki.
+    #[schemars(extend("default" = true))]
+    pub has_wiki: Option<bool>,
+    /// Whether the repository has issues.
+    #[schemars(extend("default" = true))]
+    pub has_issues: Option<bool>,
+    /// A token to use instead of the integration's.
+    pub token: Option<Secret>,
+    /// Topics, put in lower case.
+    pub topics: Option<Vec<String>>,
+    /// Variables for workflows.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub repo_variables: Option<IndexMap<String, String>>,
+    /// Secrets for workflows.
+    #[schemars(with = "Option<BTreeMap<String, Secret>>")]
+    pub secrets: Option<IndexMap<String, Secret>>,
+    /// What the subject claim of workflows' OIDC tokens is made of.
+    pub oidc_customization: Option<OidcCustomization>,
+    /// Whether commits on the default branch must be signed.
+    pub required_commit_signing: Option<bool>,
+    /// Whether merge commits are refused on the default branch.
+    pub required_linear_history: Option<bool>,
+    /// Values of the organization's custom properties.
+    #[schemars(with = "Option<BTreeMap<String, CustomProperty>>")]
+    pub custom_properties: Option<IndexMap<String, CustomProperty>>,
+    /// Whether the token's user watches the repository.
+    pub subscribe: Option<bool>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl PublishGithubInput {
+    fn branch(&self) -> &str {
+        self.default_branch.as_deref().filter(|branch| !branch.is_empty()).unwrap_or(DEFAULT_BRANCH)
+    }
+    fn repository(&mut self) -> RepositorySettings {
+        RepositorySettings {
+            visibility: self.repo_visibility.unwrap_or_default(),
+            description: self.description.take(),
+            homepage: self.homepage.take(),
+            delete_branch_on_merge: self.delete_branch_on_merge,
+            allow_merge_commit: self.allow_merge_commit,
+            allow_squash_merge: self.allow_squash_merge,
+            squash_merge_commit_title: self.squash_merge_commit_title,
+            squash_merge_commit_message: self.squash_merge_commit_message,
+            allow_rebase_merge: self.allow_rebase_merge,
+            allow_auto_merge: self.allow_auto_merge,
+            allow_update_branch: self.allow_update_branch,
+            has_projects: self.has_projects,
+            has_wiki: self.has_wiki,
+            has_issues: self.has_issues,
+            custom_properties: self.custom_properties.take(),
+            access: self.access.take(),
+            collaborators: self.collaborators.take().unwrap_or_default(),
+            topics: self.topics.take(),
+            variables: self.repo_variables.take().unwrap_or_default(),
+            secrets: self.secrets.take().unwrap_or_default(),
+            oidc: self.oidc_customization.take(),
+            subscribe: self.subscribe.unwrap_or(false),
+        }
+    }
+    fn push(&mut self) -> PushSettings {
+        PushSettings {
+            source_path: self.source_path.take(),
+            default_branch: self.branch().to_string(),
+            message: self.git_commit_message.take(),
+            author_name: self.git_author_name.take(),
+            author_email: self.git_author_email.take(),
+        }
+    }
+    fn protection(&mut self) -> ProtectionRules {
+        ProtectionRules {
+            enforce_admins: self.protect_enforce_admins,
+            status_check_contexts: self.required_status_check_contexts.take().unwrap_or_default(),
+            up_to_date: self.require_branches_to_be_up_to_date,
+            restrictions: self.restrictions.take(),
+            approving_review_count: whole(self.required_approving_review_count.take()).unwrap_or_else(|| 1.into()),
+            code_owner_reviews: self.require_code_owner_reviews.unwrap_or(false),
+            bypass_allowances: self.bypass_pull_request_allowances.take(),
+            dismiss_stale_reviews: self.dismiss_stale_reviews.unwrap_or(false),
+            last_push_approval: self.require_last_push_approval,
+            conversation_resolution: self.required_conversation_resolution.unwrap_or(false),
+            linear_history: self.required_linear_history.unwrap_or(false),
+            block_creations: false,
+            commit_signing: self.required_commit_signing.unwrap_or(false),
+        }
+    }
+}
+
+/// JSON written by JavaScript has no `2.0`, and GitHub takes none where it wants an integer.
+fn whole(number: Option<Number>) -> Option<Number> {
+    number.map(|number| match number.as_f64() {
+        #[allow(clippy::cast_possible_truncation)] // within ±2^53 by the condition
+        Some(value) if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 => Number::from(value as i64),
+        _ => number,
+    })
+}
+
+/// The output of `publish:github`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PublishGithubOutput {
+    /// Where to clone from.
+    pub remote_url: String,
+    /// The repository's files in the browser.
+    pub repo_contents_url: String,
+    /// The pushed commit.
+    pub commit_hash: String,
+}
+
+/// Makes a repository on GitHub and pushes the workspace to it.
+#[derive(Debug)]
+pub struct PublishGithub {
+    deps: Arc<GithubDeps>,
+    patience: Patience,
+}
+
+impl PublishGithub {
+    pub(crate) fn new(deps: Arc<GithubDeps>) -> Self {
+        Self { deps, patience: Patience::default() }
+    }
+}
+
+#[async_trait]
+impl Action for PublishGithub {
+    type Input = PublishGithubInput;
+    type Output = PublishGithubOutput;
+
+    fn id(&self) -> &'static str {
+        "publish:github"
+    }
+    fn description(&self) -> &'static str {
+        "Creates a repository on GitHub and pushes the workspace to it as the first commit of its default branch."
+    }
+    fn examples(&self) -> Vec<ActionExample> {
+        [
+            (
+                "A private repository with the whole workspace",
+                "steps:\n  - id: publish\n    name: Publish\n    action: publish:github\n    input:\n      repoUrl: github.com?owner=acme&repo=shop\n",
+            ),
+            (
+                "A public repository that a team administers, without branch protection",
+                "steps:\n  - id: publish\n    name: Publish\n    action: publish:github\n    input:\n      repoUrl: github.com?owner=acme&repo=shop\n      allowedHosts: [github.com]\n      description: The shop's front door\n      repoVisibility: public\n      access: acme/shop-owners\n      topics: [shop, frontend]\n      protectDefaultBranch: false\n",
+            ),
+            (
+                "Variables and secrets for workflows, two required checks, merges by squash only",
+                "steps:\n  - id: publish\n    name: Publish\n    action: publish:github\n    input:\n      repoUrl: github.com?owner=acme&repo=shop\n      sourcePath: ./service\n      repoVariables:\n        REGION: eu-central-1\n      secrets:\n        REGISTRY_TOKEN: ${{ secrets.registryToken }}\n      allowMergeCommit: false\n      allowRebaseMerge: false\n      deleteBranchOnMerge: true\n      requiredStatusCheckContexts: [build, test]\n",
+            ),
+        ]
+        .map(|(description, example)| ActionExample { description: description.into(), example: example.into() })
+        .into()
+    }
+    fn output_schema(&self) -> Option<Value> {
+        Some(schema::of::<PublishGithubOutput>())
+    }
+
+    async fn run(&self, ctx: &ActionContext, mut input: Self::Input) -> Result<Self::Output, ActionError> {
+        let scm = &self.deps.scm;
+        let repo_url = target::repo_url(scm, &input.repo_url, input.allowed_hosts.as_deref())?;
+        let access = scm.github_access(&repo_url, input.token.as_ref()).await?;
+        let target = Target::of(&repo_url)?;
+        let client = Client::new(scm.http_client()?.clone(), &access, ctx, self.patience.clone())?;
+
+        let repository = create_repository(ctx, &client, &target, &input.repository()).await?;
+        ctx.check_cancelled()?;
+        let branch = input.branch().to_string();
+        let settings = input.push();
+        let commit_hash =
+            push_workspace(ctx, &self.deps, &target, &settings, &repository.clone_url, &access.token).await?;
+        if input.protect_default_branch {
+            protect_default_branch(ctx, &client, &target, &branch, &input.protection()).await?;
+        }
+        Ok(PublishGithubOutput {
+            repo_contents_url: format!("{}/blob/{branch}", repository.html_url),
+            remote_url: repository.clone_url,
+            commit_hash,
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! Filling a repository with the workspace's files.
+
+use std::time::Duration;
+
+use understudy_scm::git::{Author, PushRequest, init_and_push};
+use understudy_sdk::{ActionContext, ActionError, Secret, Workspace};
+
+use crate::{GithubDeps, target::Target};
+
+/// For the whole push; large trees over slow lines take minutes.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// What to push and how to sign for it.
+#[derive(Debug, Default)]
+pub(crate) struct PushSettings {
+    pub(crate) source_path: Option<String>,
+    pub(crate) default_branch: String,
+    pub(crate) message: Option<String>,
+    pub(crate) author_name: Option<String>,
+    pub(crate) author_email: Option<String>,
+}
+
+/// Pushes the files as the default branch's first commit, once per task; gives the commit's hash.
+///
+/// # Errors
+/// The source path leads nowhere, or the push failed.
+pub(crate) async fn push_workspace(
+    ctx: &ActionContext,
+    deps: &GithubDeps,
+    target: &Target,
+    settings: &PushSettings,
+    remote_url: &str,
+    token: &Secret,
+) -> Result<String, ActionError> {
+    let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+    let request = PushRequest {
+        dir: source_directory(&ctx.workspace, settings.source_path.as_deref())?,
+        remote_url: remote_url.to_string(),
+        username: "x-access-token".to_string(),
+        password: token.clone(),
+        branch: settings.default_branch.clone(),
+        message: given(&settings.message)
+            .or_else(|| given(&deps.default_commit_message))
+            .unwrap_or_else(|| "initial commit".to_string()),
+        author: Author {
+            name: given(&settings.author_name).unwrap_or_else(|| deps.default_author.0.clone()),
+            email: given(&settings.author_email).unwrap_or_else(|| deps.default_author.1.clone()),
+        },
+        timeout: PUSH_TIMEOUT,
+    };
+    let key = format!("init.repo.publish.{}.{}", target.owner, target.repo);
+    ctx.checkpoint(&key, || init_and_push(request, &ctx.log, &ctx.cancel)).await
+}
+
+/// The directory to push (`getRepoSourceDirectory` of `@backstage/plugin-scaffolder-node` 0.13.7): beneath the workspace
+/// whatever `..` or `/` the path starts with.
+fn source_directory(workspace: &Workspace, source_path: Option<&str>) -> Result<Workspace, ActionError> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in source_path.unwrap_or_default().split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    if parts.is_empty() {
+        return Ok(workspace.clone());
+    }
+    let path = parts.join("/");
+    workspace
+        .sub(&path)
+        .map_err(|error| ActionError::input(format!("Invalid source path '{path}': {error}")).with_source(error))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_source_stays_in_the_workspace() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_str().unwrap();
+        let workspace = Workspace::create(root).unwrap();
+        workspace.create_dir_all("a/b").unwrap();
+        std::os::unix::fs::symlink("/etc", dir.path().join("out")).unwrap();
+        for (given, expected) in [
+            (None, Some("")),
+            (Some("./"), Some("")),
+            (Some("a"), Some("/a")),
+            (Some("./a/b/"), Some("/a/b")),
+            (Some("../../a"), Some("/a")),
+            (Some("/a"), Some("/a")),
+            (Some("a/../../a/b"), Some("/a/b")),
+            (Some("missing"), None),
+            (Some("out"), None),
+        ] {
+            let found = source_directory(&workspace, given);
+            match expected {
+                Some(tail) => {
+                    let expected = format!("{}{tail}", workspace.root());
+                    assert_eq!(found.unwrap().root().as_str(), expected, "{given:?}");
+                }
+                None => assert!(found.unwrap_err().message().starts_with("Invalid source path"), "{given:?}"),
+            }
+        }
+    }
+}

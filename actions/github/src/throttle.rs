@@ -1,0 +1,103 @@
+//! When to try a request again.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode};
+
+/// How patient the client is.
+#[derive(Debug, Clone)]
+pub(crate) struct Patience {
+    /// The most time one request may spend waiting for rate limits.
+    pub(crate) rate_limit: Duration,
+    /// What to wait where GitHub names no time; doubled every time.
+    pub(crate) unnamed_limit: Duration,
+    /// Waits before each repetition after an outage.
+    pub(crate) outages: Vec<Duration>,
+    /// How long one request may take.
+    pub(crate) request: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            rate_limit: Duration::from_secs(15 * 60),
+            unnamed_limit: Duration::from_secs(60),
+            outages: [1, 4, 9].map(Duration::from_secs).into(),
+            request: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A limit that GitHub says we have hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RateLimit {
+    /// For texts.
+    pub(crate) kind: &'static str,
+    /// When to come back, if GitHub says so.
+    pub(crate) wait: Option<Duration>,
+}
+
+/// Reads GitHub's signs of a rate limit from an answer; `now` in seconds since the epoch.
+/// See <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>.
+pub(crate) fn rate_limit(status: StatusCode, headers: &HeaderMap, message: &str, now: u64) -> Option<RateLimit> {
+    if status != StatusCode::FORBIDDEN && status != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let number = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    if let Some(seconds) = number("retry-after") {
+        return Some(RateLimit { kind: "secondary rate limit", wait: Some(Duration::from_secs(seconds)) });
+    }
+    if number("x-ratelimit-remaining") == Some(0) {
+        // One more second, since the reset is given in whole ones.
+        let wait = number("x-ratelimit-reset").map(|reset| Duration::from_secs(reset.saturating_sub(now) + 1));
+        return Some(RateLimit { kind: "rate limit", wait });
+    }
+    let secondary = status == StatusCode::TOO_MANY_REQUESTS || message.to_lowercase().contains("secondary rate limit");
+    secondary.then_some(RateLimit { kind: "secondary rate limit", wait: None })
+}
+
+/// Whether an answer with this status says nothing about the request itself, so that it may be repeated.
+pub(crate) fn is_outage(method: &Method, status: StatusCode) -> bool {
+    // A POST may have been carried out before the gateway gave up.
+    method != Method::POST && matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+        list.iter().map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn reads_githubs_signs() {
+        let secs = |n| Some(Duration::from_secs(n));
+        let cases: &[(u16, &[(&str, &str)], &str, Option<Option<Duration>>)] = &[
+            (403, &[("retry-after", "7")], "You have exceeded a secondary rate limit", Some(secs(7))),
+            (
+                403,
+                &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1010")],
+                "API rate limit exceeded",
+                Some(secs(11)),
+            ),
+            (429, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "900")], "", Some(secs(1))),
+            (429, &[], "", Some(None)),
+            (403, &[("x-ratelimit-remaining", "12")], "You have exceeded a secondary rate limit.", Some(None)),
+            (403, &[("x-ratelimit-remaining", "12")], "Resource not accessible by integration", None),
+            (404, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1010")], "Not Found", None),
+        ];
+        for (status, list, message, expected) in cases {
+            let found = rate_limit(StatusCode::from_u16(*status).unwrap(), &headers(list), message, 1000);
+            assert_eq!(found.map(|limit| limit.wait), *expected, "{status} {list:?} {message}");
+        }
+    }
+
+    #[test]
+    fn a_post_is_not_repeated_after_an_outage() {
+        assert!(is_outage(&Method::PUT, StatusCode::BAD_GATEWAY));
+        assert!(!is_outage(&Method::POST, StatusCode::BAD_GATEWAY));
+        assert!(!is_outage(&Method::GET, StatusCode::NOT_FOUND));
+    }
+}
