@@ -1,9 +1,34 @@
 //! Git without a git: one commit of a directory, pushed over smart HTTP.
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::{Duration, SystemTime},
+};
 
 use tokio_util::sync::CancellationToken;
 use understudy_sdk::{ActionError, ActionLogger, Secret, Workspace};
+
+use crate::http;
+
+mod error;
+mod object;
+mod pack;
+mod pkt_line;
+mod remote;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use error::PushError;
+use pack::{CommitInfo, Pack};
+use remote::Remote;
+
+/// Tries after the first one.
+const RETRIES: u32 = 5;
+/// Tries after the first one where the repository isn't there: hosts may need some seconds after creating one, but more
+/// likely the name is wrong.
+const RETRIES_MISSING: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A commit's author and committer.
 #[derive(Debug, Clone)]
@@ -35,16 +60,133 @@ pub struct PushRequest {
     pub timeout: Duration,
 }
 
-/// Makes a root commit of the directory and pushes it; gives the commit's hash (40 hex digits). Transient failures are
-/// tried again with back-off (spec/05 §0 `initRepoAndPush`).
+/// Makes a root commit of the directory and pushes it as a new branch; gives the commit's hash (40 hex digits). Transient
+/// failures are tried again up to five times, after 2 s × 2ⁿ and up to 10 % more.
+///
+/// The credentials go to the host of `remote_url` and nowhere else (no redirect is followed); that it is the right host is
+/// for the caller to see to.
 ///
 /// # Errors
-/// What the server refused, in words that tell what to do; never the token.
-#[allow(clippy::unimplemented, unused_variables)]
+/// What the server refused, in words that tell what to do; `ConflictError` when the branch exists with other content;
+/// never the token.
 pub async fn init_and_push(
     request: PushRequest,
     log: &ActionLogger,
     cancel: &CancellationToken,
 ) -> Result<String, ActionError> {
-    unimplemented!()
+    // Stops the blocking part however this future ends.
+    let stop = cancel.child_token();
+    let _stop_at_end = stop.clone().drop_guard();
+    let limit = request.timeout;
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(ActionError::cancelled()),
+        result = tokio::time::timeout(limit, commit_and_push(&request, log, &stop)) => match result {
+            Ok(result) => result.map_err(ActionError::from),
+            Err(_) => Err(ActionError::failed(format!(
+                "pushing {} did not finish within {} seconds; check the connection to the server or allow more time",
+                request.dir.root(),
+                limit.as_secs()
+            ))),
+        },
+    }
+}
+
+async fn commit_and_push(
+    request: &PushRequest,
+    log: &ActionLogger,
+    stop: &CancellationToken,
+) -> Result<String, PushError> {
+    check_branch(&request.branch)?;
+    let client = http::client().map_err(PushError::Refused)?;
+    let remote = Remote::new(client, &request.remote_url, &request.username, &request.password)?;
+    let pack = commit(request, log, stop).await?;
+    log.info(format!("Pushing directory to remote {{dir={},remote=origin}}", request.dir.root()));
+    let mut tried = 0;
+    loop {
+        let error = match push(&remote, &request.branch, &pack, log).await {
+            Ok(()) => return Ok(pack.commit.to_string()),
+            Err(error) => error,
+        };
+        let retries = match error {
+            PushError::Transient(_) => RETRIES,
+            PushError::Missing(_) => RETRIES_MISSING,
+            _ => 0,
+        };
+        if tried >= retries {
+            return Err(match error {
+                PushError::Transient(text) => PushError::Transient(format!("{text} (tried {} times)", tried + 1)),
+                other => other,
+            });
+        }
+        let pause = pause(tried);
+        log.warn(format!("{error}; trying again in {:.1} s", pause.as_secs_f32()));
+        tokio::time::sleep(pause).await;
+        tried += 1;
+    }
+}
+
+/// Makes the commit, off the async threads.
+async fn commit(request: &PushRequest, log: &ActionLogger, stop: &CancellationToken) -> Result<Pack, PushError> {
+    let dir = request.dir.clone();
+    let (author, message) = (request.author.clone(), request.message.clone());
+    let (log, stop) = (log.clone(), stop.clone());
+    let work = tokio::task::spawn_blocking(move || {
+        let root = dir.root().to_owned();
+        log.info(format!("Init git repository {{dir={root}}}"));
+        log.info(format!("Adding file {{dir={root},filepath=.}}"));
+        let scan = scan::scan(&dir, &stop)?;
+        scan.warnings.iter().for_each(|warning| log.warn(warning));
+        log.info(format!("Committing file to repo {{dir={root},message={message}}}"));
+        let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let info = CommitInfo { author: &author, seconds, message: &message };
+        let pack = pack::build(&dir, &scan, &info, &log, &stop)?;
+        log.debug(format!(
+            "Commit {} holds {} files in {} objects, {}",
+            pack.commit,
+            scan.files.len(),
+            pack.objects,
+            remote::megabytes(pack.len())
+        ));
+        Ok(pack)
+    });
+    work.await.map_err(|_| PushError::Refused("making the commit ended unexpectedly".into()))?
+}
+
+/// One try.
+async fn push(remote: &Remote<'_>, branch: &str, pack: &Pack, log: &ActionLogger) -> Result<(), PushError> {
+    let advertisement = remote.advertisement().await?;
+    match advertisement.branch(branch) {
+        None => remote.push(branch, pack, &advertisement, log).await,
+        // An earlier try succeeded, only its answer was lost.
+        Some(commit) if commit == pack.commit => Ok(()),
+        Some(commit) => Err(PushError::Conflict(format!(
+            "the branch '{branch}' of {} exists already (at {commit}) and is not overwritten; choose another branch or \
+             repository, or delete the branch",
+            remote.url()
+        ))),
+    }
+}
+
+/// How long to wait before the next try.
+fn pause(tried: u32) -> Duration {
+    let pause = FIRST_PAUSE * 2_u32.pow(tried);
+    // Seeded anew for every hasher, which is random enough to keep clients apart.
+    let random = RandomState::new().hash_one(tried) % 1000;
+    pause + pause.mul_f64(f64::from(u32::try_from(random).unwrap_or_default()) / 10_000.0)
+}
+
+/// The rules of `git check-ref-format` for a branch.
+fn check_branch(branch: &str) -> Result<(), PushError> {
+    let bad_char = |c: char| c.is_ascii_control() || " ~^:?*[\\".contains(c);
+    let bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(".lock");
+    let bad = branch.contains(bad_char)
+        || branch.split('/').any(bad_part)
+        || branch.contains("..")
+        || branch.contains("@{")
+        || branch.ends_with('.')
+        || branch.starts_with('-')
+        || matches!(branch, "@" | "HEAD")
+        || branch.len() > 244;
+    if bad { Err(PushError::Refused(format!("'{branch}' is not a name git allows for a branch"))) } else { Ok(()) }
 }

@@ -14,8 +14,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How this service presents itself. GitHub refuses requests without a user agent.
 pub(crate) const USER_AGENT: &str = concat!("understudy/", env!("CARGO_PKG_VERSION"));
 
-/// The shared client.
-pub(crate) fn client() -> Result<&'static Client, String> {
+/// The shared client, built on the first call. Other clients of source code hosts (octocrab) are best put on top of it, so
+/// that all honour the same environment.
+///
+/// # Errors
+/// A text naming the environment variable and the reason.
+pub fn client() -> Result<&'static Client, String> {
     static CLIENT: OnceLock<Result<Client, String>> = OnceLock::new();
     CLIENT.get_or_init(build).as_ref().map_err(Clone::clone)
 }
