@@ -1,0 +1,3 @@
+module ${{ values.repository.host }}/${{ values.slug }}
+
+go 1.22
