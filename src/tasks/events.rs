@@ -1,0 +1,235 @@
+//! A task's events: stored first, then published to those who listen.
+//!
+//! Each task that somebody writes to or listens to has a channel. Whoever stores an event of a task does it under the
+//! channel's lock and publishes before letting go, so listeners see events in the order of their ids.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::stream;
+use serde_json::{Map, Value, json};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::CancellationToken;
+
+use super::{EventStream, lock};
+use crate::{
+    model::{EventType, NewEvent, TaskEvent, TaskId, TaskStatus},
+    store::{StoreError, TaskStore},
+};
+
+/// How many batches a listener may lag behind before it reads from the store again.
+const CHANNEL_BATCHES: usize = 64;
+
+struct Channel {
+    order: tokio::sync::Mutex<()>,
+    live: broadcast::Sender<Arc<Vec<TaskEvent>>>,
+}
+
+/// Writes events of tasks and tells the listeners.
+pub struct EventLog {
+    store: Arc<dyn TaskStore>,
+    channels: Mutex<HashMap<TaskId, Arc<Channel>>>,
+    closed: CancellationToken,
+}
+
+/// Holds a task's channel open; the last one to go removes it.
+pub struct ChannelRef {
+    log: Arc<EventLog>,
+    id: TaskId,
+    channel: Arc<Channel>,
+}
+
+impl Drop for ChannelRef {
+    fn drop(&mut self) {
+        let mut channels = lock(&self.log.channels);
+        // Clones are only made under this lock: the map's and this one are the last two.
+        if Arc::strong_count(&self.channel) <= 2 {
+            channels.remove(&self.id);
+        }
+    }
+}
+
+impl ChannelRef {
+    /// Stores by `write` and publishes what it gives, in order with all other events of the task.
+    async fn write(
+        &self,
+        write: impl Future<Output = Result<Vec<TaskEvent>, StoreError>>,
+    ) -> Result<(), StoreError> {
+        let _order = self.channel.order.lock().await;
+        let events = write.await?;
+        if !events.is_empty() && self.channel.live.receiver_count() > 0 {
+            // An error says that the last listener has just left.
+            let _ = self.channel.live.send(Arc::new(events));
+        }
+        Ok(())
+    }
+    /// Appends events.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn append(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        self.write(self.log.store.append_events(&self.id, events)).await
+    }
+    /// Ends the task. `before_publishing` runs between storing and publishing.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn complete(
+        &self,
+        status: TaskStatus,
+        body: Value,
+        before_publishing: impl Future<Output = ()>,
+    ) -> Result<(), StoreError> {
+        self.write(async {
+            let event = self.log.store.complete_task(&self.id, status, body).await?;
+            before_publishing.await;
+            Ok(event.into_iter().collect())
+        })
+        .await
+    }
+}
+
+impl EventLog {
+    /// A log over a store.
+    pub fn new(store: Arc<dyn TaskStore>) -> Self {
+        Self { store, channels: Mutex::default(), closed: CancellationToken::new() }
+    }
+    /// The channel of a task.
+    pub fn channel(self: &Arc<Self>, id: &str) -> ChannelRef {
+        let mut channels = lock(&self.channels);
+        let channel = channels.entry(id.to_string()).or_insert_with(|| {
+            Arc::new(Channel { order: tokio::sync::Mutex::default(), live: broadcast::channel(CHANNEL_BATCHES).0 })
+        });
+        ChannelRef { log: Arc::clone(self), id: id.to_string(), channel: Arc::clone(channel) }
+    }
+    /// Stores that somebody asked to cancel the task. The event names the step of the newest event that has one, `0`
+    /// where none has (upstream 4.2.0, `StorageTaskBroker.cancel`).
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn cancel(self: &Arc<Self>, id: &str) -> Result<(), StoreError> {
+        let channel = self.channel(id);
+        channel
+            .write(async {
+                let events = self.store.list_events(id, None).await?;
+                let step = events
+                    .iter()
+                    .rev()
+                    .find_map(|event| event.body.get("stepId").filter(|step| step.is_string()).cloned())
+                    .unwrap_or_else(|| 0.into());
+                let shown = step.as_str().unwrap_or("0");
+                let body = json!({
+                    "message": format!("Step {shown} has been cancelled."), "stepId": step, "status": "cancelled"
+                });
+                Ok(vec![self.store.cancel_task(id, body).await?])
+            })
+            .await
+    }
+    /// Puts an ended task back into the queue.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn retry(self: &Arc<Self>, id: &str, secrets: Option<Map<String, Value>>) -> Result<(), StoreError> {
+        let channel = self.channel(id);
+        channel.write(async { Ok(vec![self.store.retry_task(id, secrets).await?]) }).await
+    }
+    /// Puts a running task back into the queue.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn release(self: &Arc<Self>, id: &str) -> Result<(), StoreError> {
+        let channel = self.channel(id);
+        channel.write(async { Ok(vec![self.store.release_task(id).await?]) }).await
+    }
+    /// Puts tasks without a sign of life back into the queue; gives their number.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn recover(self: &Arc<Self>, older_than: Duration) -> Result<usize, StoreError> {
+        let events = self.store.recover_stale(older_than).await?;
+        let count = events.len();
+        for event in events {
+            let channel = self.channel(&event.task_id);
+            channel.write(async { Ok(vec![event]) }).await?;
+        }
+        Ok(count)
+    }
+    /// Ends all streams.
+    pub fn close(&self) {
+        self.closed.cancel();
+    }
+    /// The task's events with `id > after`: first those stored, then those to come.
+    pub fn subscribe(self: &Arc<Self>, id: &str, after: Option<i64>) -> EventStream {
+        let channel = self.channel(id);
+        let live = channel.channel.live.subscribe();
+        let listener = Listener { live, channel, last: after, started: false };
+        Box::pin(stream::unfold(listener, |mut listener| async move {
+            let batch = listener.next().await?;
+            Some((batch, listener))
+        }))
+    }
+}
+
+/// One subscription. It listens before it reads the store, so nothing is missed; `last` keeps what both have from
+/// being given twice.
+struct Listener {
+    live: broadcast::Receiver<Arc<Vec<TaskEvent>>>,
+    channel: ChannelRef,
+    last: Option<i64>,
+    started: bool,
+}
+
+impl Listener {
+    /// The next batch, never empty; `None` when the service shuts down.
+    async fn next(&mut self) -> Option<Result<Vec<TaskEvent>, StoreError>> {
+        let closed = self.channel.log.closed.clone();
+        if !self.started {
+            self.started = true;
+            // Completion events come whatever `after` says, here and only here: a client that asks again after the end
+            // learns that it was the end.
+            match self.channel.log.store.list_events(&self.channel.id, self.last).await {
+                Ok(events) if events.is_empty() => {}
+                Ok(events) => {
+                    self.advance(&events);
+                    return Some(Ok(events));
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        loop {
+            let events = tokio::select! {
+                biased;
+                received = self.live.recv() => match received {
+                    Ok(events) => events.iter().filter(|event| self.is_new(event)).cloned().collect::<Vec<_>>(),
+                    Err(RecvError::Lagged(_)) => {
+                        match self.channel.log.store.list_events(&self.channel.id, self.last).await {
+                            Ok(events) => events.into_iter().filter(|event| self.is_new(event)).collect(),
+                            Err(error) => return Some(Err(error)),
+                        }
+                    }
+                    Err(RecvError::Closed) => return None,
+                },
+                () = closed.cancelled() => return None,
+            };
+            if !events.is_empty() {
+                self.advance(&events);
+                return Some(Ok(events));
+            }
+        }
+    }
+    fn is_new(&self, event: &TaskEvent) -> bool {
+        self.last.is_none_or(|last| event.id > last)
+    }
+    fn advance(&mut self, events: &[TaskEvent]) {
+        self.last = events.iter().map(|event| event.id).chain(self.last).max();
+    }
+}
+
+/// A log event to be stored.
+pub fn log_event(body: Value) -> NewEvent {
+    NewEvent { kind: EventType::Log, body }
+}

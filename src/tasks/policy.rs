@@ -1,0 +1,41 @@
+//! Whether a step may run its action with its input.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use understudy_sdk::{ActionError, Secrets};
+
+/// Asked once for a task with steps, with the credentials of its initiator (upstream's permission
+/// `scaffolder.action.execute`).
+#[async_trait]
+pub trait ActionPolicy: Send + Sync + 'static {
+    /// What the initiator may run.
+    ///
+    /// # Errors
+    /// Whoever decides can't be asked; the task fails with this.
+    async fn grants(&self, secrets: &Secrets) -> Result<Arc<dyn ActionGrants>, ActionError>;
+}
+
+/// The answer for one task, applied to each action call.
+pub trait ActionGrants: Send + Sync {
+    /// Whether the action may be called with this rendered input.
+    fn allow(&self, action_id: &str, input: &Value) -> bool;
+}
+
+/// Everybody may run everything: the answer where no permission service is configured.
+#[derive(Debug, Clone, Copy)]
+pub struct AllowAll;
+
+#[async_trait]
+impl ActionPolicy for AllowAll {
+    async fn grants(&self, _: &Secrets) -> Result<Arc<dyn ActionGrants>, ActionError> {
+        Ok(Arc::new(Self))
+    }
+}
+
+impl ActionGrants for AllowAll {
+    fn allow(&self, _: &str, _: &Value) -> bool {
+        true
+    }
+}

@@ -1,0 +1,168 @@
+//! The queue between a run and the store: events are taken one by one and stored in batches, in order.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::{Notify, watch},
+};
+
+use super::{
+    events::{ChannelRef, log_event},
+    lock,
+    log::{EventSink, LogEvent, StorageFailed},
+};
+
+/// From here on whoever pushes has to wait.
+const CAPACITY: usize = 2048;
+/// Pauses between attempts to store a batch.
+const RETRIES: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+
+#[derive(Default)]
+struct Pending {
+    events: VecDeque<LogEvent>,
+    pushed: u64,
+    left_out: u64,
+    closed: bool,
+}
+
+#[derive(Clone, Default)]
+struct Progress {
+    written: u64,
+    failed: Option<StorageFailed>,
+}
+
+struct Shared {
+    pending: Mutex<Pending>,
+    room: Condvar,
+    work: Notify,
+    progress: watch::Sender<Progress>,
+}
+
+/// Takes events of one run and has them stored in the background. Dropping it lets the rest be written.
+pub struct EventQueue(Arc<Shared>);
+
+impl EventQueue {
+    /// Starts the writer on a runtime.
+    pub fn start(runtime: &Handle, channel: ChannelRef) -> Self {
+        let shared = Arc::new(Shared {
+            pending: Mutex::default(),
+            room: Condvar::new(),
+            work: Notify::new(),
+            progress: watch::Sender::new(Progress::default()),
+        });
+        runtime.spawn(Arc::clone(&shared).write_all(channel));
+        Self(shared)
+    }
+}
+
+impl Drop for EventQueue {
+    fn drop(&mut self) {
+        lock(&self.0.pending).closed = true;
+        self.0.work.notify_one();
+    }
+}
+
+#[async_trait]
+impl EventSink for EventQueue {
+    fn push(&self, event: LogEvent) {
+        let mut pending = lock(&self.0.pending);
+        if pending.events.len() >= CAPACITY && event.status.is_none() {
+            drop(pending);
+            let has_room = self.0.wait_for_room();
+            pending = lock(&self.0.pending);
+            if !has_room {
+                pending.left_out += 1;
+                return;
+            }
+        }
+        if pending.left_out > 0 {
+            let count = std::mem::take(&mut pending.left_out);
+            pending.pushed += 1;
+            let note = format!("{count} lines were left out here: they came faster than they could be stored");
+            pending.events.push_back(LogEvent { message: note, step_id: event.step_id.clone(), status: None });
+        }
+        pending.pushed += 1;
+        pending.events.push_back(event);
+        drop(pending);
+        self.0.work.notify_one();
+    }
+    async fn flush(&self) -> Result<(), StorageFailed> {
+        let target = lock(&self.0.pending).pushed;
+        let mut progress = self.0.progress.subscribe();
+        // The sender lives as long as this queue.
+        match progress.wait_for(|progress| progress.failed.is_some() || progress.written >= target).await {
+            Ok(progress) => progress.failed.clone().map_or(Ok(()), Err),
+            Err(_) => Err(StorageFailed { what: "log", reason: "its writer has ended".into() }),
+        }
+    }
+}
+
+impl Shared {
+    /// Waits until the writer has made room. On a runtime with one thread the writer can't run meanwhile: then there is
+    /// no room, and the line is counted instead of kept.
+    fn wait_for_room(&self) -> bool {
+        let wait = || {
+            let pending = lock(&self.pending);
+            let full = |pending: &mut Pending| pending.events.len() >= CAPACITY;
+            drop(self.room.wait_while(pending, full).unwrap_or_else(PoisonError::into_inner));
+            true
+        };
+        match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+            Ok(_) => false,
+            Err(_) => wait(),
+        }
+    }
+    async fn write_all(self: Arc<Self>, channel: ChannelRef) {
+        loop {
+            let (batch, closed) = {
+                let mut pending = lock(&self.pending);
+                (std::mem::take(&mut pending.events), pending.closed)
+            };
+            self.room.notify_all();
+            if batch.is_empty() {
+                if closed {
+                    return;
+                }
+                self.work.notified().await;
+                continue;
+            }
+            let count = batch.len() as u64;
+            let failed = if self.progress.borrow().failed.is_some() {
+                None
+            } else {
+                let events: Vec<_> = batch.into_iter().map(|event| log_event(event.to_body())).collect();
+                store(&channel, events).await.err()
+            };
+            self.progress.send_modify(|progress| {
+                progress.written += count;
+                if progress.failed.is_none() {
+                    progress.failed = failed;
+                }
+            });
+        }
+    }
+}
+
+async fn store(channel: &ChannelRef, events: Vec<crate::model::NewEvent>) -> Result<(), StorageFailed> {
+    let mut pauses = RETRIES.iter();
+    loop {
+        match channel.append(events.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(error) => match pauses.next() {
+                Some(pause) => {
+                    tracing::warn!(%error, "events of a task could not be stored, trying again");
+                    tokio::time::sleep(*pause).await;
+                }
+                None => return Err(StorageFailed { what: "log", reason: error.to_string() }),
+            },
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! What templates of a task see, and the rendering of JSON values.
+//!
+//! The rules are those of `@backstage/plugin-scaffolder-backend` 4.2.0 (`NunjucksWorkflowRunner`): only string values are
+//! templates, keys never; a string that can't be rendered stays as it is; `undefined` removes an object's member.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use serde_json::{Map, Value, json};
+use understudy_sdk::Secrets;
+use understudy_templating::{Context, Engine, Template, Value as Data, js_number_to_string};
+
+use super::lock;
+use crate::model::UserSpec;
+
+/// What `always()` and `failure()` know and say.
+#[derive(Default)]
+struct StatusFunctions {
+    failed: AtomicBool,
+    called: AtomicBool,
+}
+
+/// The rendering of one task: its functions and its compiled templates.
+pub struct Renderer {
+    engine: Engine,
+    compiled: Mutex<HashMap<String, Option<Template>>>,
+    status: Arc<StatusFunctions>,
+}
+
+/// The data of one rendering. Without a context (the data can't be shown to templates) every string stays as it is.
+#[derive(Clone)]
+pub struct Scope(Option<Context>);
+
+impl Scope {
+    /// The same data and one more name.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &Value) -> Self {
+        Self(self.0.as_ref().and_then(|context| {
+            let data = shown(name, value)?;
+            Some(context.with(name, data))
+        }))
+    }
+    /// The same data with the current iteration of `each`.
+    #[must_use]
+    pub fn with_each(&self, key: &str, value: &Value) -> Self {
+        self.with("each", &json!({"key": key, "value": value}))
+    }
+}
+
+/// A value as templates see it; `None` when it holds what they may not see.
+fn shown(name: &str, value: &Value) -> Option<Data> {
+    let mut map = Map::new();
+    map.insert(name.to_string(), value.clone());
+    Context::from_json(&map).ok()?.get(name).cloned()
+}
+
+impl Renderer {
+    /// A renderer with the functions `always()` and `failure()` of one task.
+    pub fn new(engine: &Engine) -> Self {
+        let status = Arc::new(StatusFunctions::default());
+        let (always, failure) = (Arc::clone(&status), Arc::clone(&status));
+        let engine = engine
+            .with_global_fn("always", move |_: &[Data]| {
+                always.called.store(true, Ordering::Relaxed);
+                Ok(Data::from(true))
+            })
+            .with_global_fn("failure", move |_: &[Data]| {
+                failure.called.store(true, Ordering::Relaxed);
+                Ok(Data::from(failure.failed.load(Ordering::Relaxed)))
+            });
+        Self { engine, compiled: Mutex::default(), status }
+    }
+    /// From now on `failure()` is true.
+    pub fn set_failed(&self) {
+        self.status.failed.store(true, Ordering::Relaxed);
+    }
+    /// Whether rendering this condition calls `always()` or `failure()`: only such steps run after a failure.
+    pub fn asks_for_status(&self, condition: Option<&Value>, scope: &Scope) -> bool {
+        let Some(Value::String(condition)) = condition else { return false };
+        self.status.called.store(false, Ordering::Relaxed);
+        self.render_string(condition, scope);
+        self.status.called.load(Ordering::Relaxed)
+    }
+    /// The value with every string in it rendered; `None` is JavaScript's `undefined`.
+    pub fn render(&self, value: &Value, scope: &Scope) -> Option<Value> {
+        match value {
+            Value::String(text) => self.render_string(text, scope),
+            Value::Array(items) => {
+                Some(items.iter().map(|item| self.render(item, scope).unwrap_or(Value::Null)).collect())
+            }
+            Value::Object(members) => Some(Value::Object(
+                members
+                    .iter()
+                    .filter_map(|(name, value)| Some((name.clone(), self.render(value, scope)?)))
+                    .collect(),
+            )),
+            other => Some(other.clone()),
+        }
+    }
+    fn render_string(&self, text: &str, scope: &Scope) -> Option<Value> {
+        let unchanged = || Some(Value::String(text.to_string()));
+        // Nothing else begins a tag, so the text would come out as it is.
+        if !["${{", "{%", "{#"].iter().any(|tag| text.contains(tag)) {
+            return unchanged();
+        }
+        let (Some(context), Some(template)) = (&scope.0, self.template(text)) else { return unchanged() };
+        match template.render_value(context) {
+            Ok(value) => value.to_json(),
+            Err(error) => {
+                tracing::debug!(%error, "a template of a step could not be rendered and stays as it is");
+                unchanged()
+            }
+        }
+    }
+    /// The compiled text, `None` when it is no valid template.
+    fn template(&self, text: &str) -> Option<Template> {
+        if let Some(known) = lock(&self.compiled).get(text) {
+            return known.clone();
+        }
+        let template = self.engine.parse(text).ok();
+        lock(&self.compiled).insert(text.to_string(), template.clone());
+        template
+    }
+}
+
+/// Whether an `if` with this rendered value is met: JavaScript's truthiness, but an empty array is false.
+pub fn is_truthy(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(yes)) => *yes,
+        Some(Value::Number(number)) => number.as_f64().is_some_and(|number| number != 0.0 && !number.is_nan()),
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(_)) => true,
+    }
+}
+
+/// JavaScript's `String(value)`.
+pub fn js_string(value: &Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(yes) => yes.to_string(),
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), js_number_to_string),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let texts: Vec<_> =
+                items.iter().map(|item| if item.is_null() { String::new() } else { js_string(item) }).collect();
+            texts.join(",")
+        }
+        Value::Object(_) => "[object Object]".into(),
+    }
+}
+
+/// A task's data, from which its scopes are made.
+pub struct TaskData {
+    base: Scope,
+    environment_parameters: Value,
+    secrets: Value,
+    environment_secrets: Value,
+    /// `{"steps": {…}}`
+    steps: Map<String, Value>,
+    public: Scope,
+}
+
+impl TaskData {
+    /// The data of a task before its first step. In a dry run `environment_secrets` is empty.
+    pub fn new(
+        task_id: &str,
+        parameters: &Map<String, Value>,
+        user: &UserSpec,
+        environment_parameters: &Map<String, Value>,
+        secrets: &Secrets,
+        environment_secrets: &Secrets,
+    ) -> Self {
+        let mut base = Map::new();
+        base.insert("parameters".into(), Value::Object(parameters.clone()));
+        base.insert("environment".into(), json!({"parameters": environment_parameters, "secrets": {}}));
+        base.insert("steps".into(), json!({}));
+        base.insert("user".into(), serde_json::to_value(user).unwrap_or_default());
+        base.insert("context".into(), json!({"task": {"id": task_id}}));
+        let base = Scope(Context::from_json(&base).ok());
+        let mut steps = Map::new();
+        steps.insert("steps".into(), json!({}));
+        Self {
+            public: base.clone(),
+            base,
+            environment_parameters: Value::Object(environment_parameters.clone()),
+            secrets: Value::Object(secrets.expose_object()),
+            environment_secrets: Value::Object(environment_secrets.expose_object()),
+            steps,
+        }
+    }
+    /// Makes a step's output visible.
+    pub fn add_step(&mut self, step_id: &str, output: Value) {
+        if let Some(Value::Object(steps)) = self.steps.get_mut("steps") {
+            steps.insert(step_id.to_string(), json!({ "output": output }));
+        }
+        let data = Context::from_json(&self.steps).ok().and_then(|context| context.get("steps").cloned());
+        self.public = Scope(match (&self.base.0, data) {
+            (Some(base), Some(steps)) => Some(base.with("steps", steps)),
+            _ => None,
+        });
+    }
+    /// What `if` and `output` see: no secrets.
+    pub fn public(&self) -> &Scope {
+        &self.public
+    }
+    /// What `input` and `each` see.
+    pub fn private(&self) -> Scope {
+        self.with_secrets(&self.secrets, &self.environment_secrets)
+    }
+    /// As [`TaskData::private`] with empty objects in place of the secrets.
+    pub fn without_secrets(&self) -> Scope {
+        self.with_secrets(&json!({}), &json!({}))
+    }
+    /// As [`TaskData::private`] with `***` in place of every secret.
+    pub fn masked(&self) -> Scope {
+        self.with_secrets(&masked(&self.secrets), &masked(&self.environment_secrets))
+    }
+    /// Whether there are any secrets.
+    pub fn has_secrets(&self) -> bool {
+        [&self.secrets, &self.environment_secrets].iter().any(|secrets| **secrets != json!({}))
+    }
+    fn with_secrets(&self, secrets: &Value, environment_secrets: &Value) -> Scope {
+        let environment = json!({"parameters": self.environment_parameters, "secrets": environment_secrets});
+        self.public.with("secrets", secrets).with("environment", &environment)
+    }
+}
+
+fn masked(secrets: &Value) -> Value {
+    let names = secrets.as_object().into_iter().flat_map(Map::keys);
+    Value::Object(names.map(|name| (name.clone(), "***".into())).collect())
+}

@@ -1,0 +1,400 @@
+//! The step algorithm: what happens between a task's first event and its outcome.
+//!
+//! It knows neither store nor worker: events go to an [`EventSink`], what is kept across runs to a [`TaskState`]. Order,
+//! texts and rules are those of `@backstage/plugin-scaffolder-backend` 4.2.0 (`NunjucksWorkflowRunner`).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock},
+    time::Instant,
+};
+
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+use understudy_sdk::{
+    ActionError, Catalog, DynAction, LogLevel, Redactor, Registry, Secrets, TemplateInfo, UserInfo, WorkerSlot,
+    schema::Validator,
+};
+use understudy_templating::Engine;
+
+use super::{
+    directory::RunDirectory,
+    lock,
+    log::{EventSink, LogEvent, StepStatus, StorageFailed},
+    observe::{Outcome, TaskObserver},
+    policy::{ActionGrants, ActionPolicy, AllowAll},
+    render::{Renderer, TaskData, is_truthy},
+    state::TaskState,
+    step::{StepEnd, StepRun},
+};
+use crate::model::TaskSpec;
+
+/// Makes the catalog a task's actions see, with the credentials among its secrets.
+pub type CatalogFactory = Arc<dyn Fn(&Secrets) -> Arc<dyn Catalog> + Send + Sync>;
+
+/// Why a run is asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// Somebody cancelled the task.
+    Cancelled,
+    /// The service shuts down; the task goes back to the queue.
+    Shutdown,
+    /// The task is no longer ours: somebody else put it back into the queue or ended it.
+    Lost,
+}
+
+/// Asks a run to stop; the first reason counts.
+#[derive(Debug, Default)]
+pub struct StopSignal {
+    token: CancellationToken,
+    reason: OnceLock<StopReason>,
+}
+
+impl StopSignal {
+    /// Asks to stop.
+    pub fn stop(&self, reason: StopReason) {
+        // A second reason changes nothing.
+        let _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+    /// The reason, once asked.
+    pub fn reason(&self) -> Option<StopReason> {
+        self.reason.get().copied()
+    }
+    /// Whether the task was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.reason() == Some(StopReason::Cancelled)
+    }
+    /// Whether the run must end without an outcome.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self.reason(), Some(StopReason::Shutdown | StopReason::Lost))
+    }
+    /// What actions watch.
+    pub fn token(&self) -> CancellationToken {
+        self.token.clone()
+    }
+}
+
+/// What runs templates' steps; the same for stored tasks, dry runs and local runs.
+pub struct Runner {
+    pub(super) registry: Registry,
+    pub(super) templating: Engine,
+    pub(super) catalog: CatalogFactory,
+    pub(super) policy: Arc<dyn ActionPolicy>,
+    pub(super) observer: Arc<dyn TaskObserver>,
+    pub(super) environment_parameters: Map<String, Value>,
+    pub(super) environment_secrets: Secrets,
+    pub(super) log_level: LogLevel,
+    validators: Mutex<HashMap<String, Option<Arc<Validator>>>>,
+}
+
+impl Runner {
+    /// A runner of these actions, with `templating` for step values. Every action is allowed, lines of level info are
+    /// kept, and the environment is empty, unless said otherwise by the `with_` methods.
+    pub fn new(registry: Registry, templating: Engine, catalog: CatalogFactory) -> Self {
+        Self {
+            registry,
+            templating,
+            catalog,
+            policy: Arc::new(AllowAll),
+            observer: Arc::new(super::observe::LogObserver),
+            environment_parameters: Map::new(),
+            environment_secrets: Secrets::default(),
+            log_level: LogLevel::Info,
+            validators: Mutex::default(),
+        }
+    }
+    /// Sets what templates see as `environment` (`scaffolder.defaultEnvironment`).
+    #[must_use]
+    pub fn with_environment(mut self, parameters: Map<String, Value>, secrets: Secrets) -> Self {
+        self.environment_parameters = parameters;
+        self.environment_secrets = secrets;
+        self
+    }
+    /// Sets the least level of lines that go to the task log.
+    #[must_use]
+    pub fn with_log_level(mut self, level: LogLevel) -> Self {
+        self.log_level = level;
+        self
+    }
+    /// Sets who decides whether an action may run.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Arc<dyn ActionPolicy>) -> Self {
+        self.policy = policy;
+        self
+    }
+    /// Sets who is told when steps and tasks end.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn TaskObserver>) -> Self {
+        self.observer = observer;
+        self
+    }
+    /// The compiled input schema of an action; each is compiled once.
+    pub(super) fn validator(&self, action: &dyn DynAction) -> Result<Option<Arc<Validator>>, ActionError> {
+        if let Some(known) = lock(&self.validators).get(action.id()) {
+            return Ok(known.clone());
+        }
+        let validator =
+            action.input_schema().map(|schema| Validator::new(&schema)).transpose().map_err(|reason| {
+                ActionError::failed(format!(
+                    "the input schema of action {} is invalid: {reason}; this is a mistake in the action",
+                    action.id()
+                ))
+            })?;
+        let validator = validator.map(Arc::new);
+        lock(&self.validators).insert(action.id().to_string(), validator.clone());
+        Ok(validator)
+    }
+}
+
+/// One run of one task.
+pub struct Job {
+    /// The task's id.
+    pub task_id: Arc<str>,
+    /// What to run.
+    pub spec: TaskSpec,
+    /// The task's secrets.
+    pub secrets: Secrets,
+    /// Where its files are.
+    pub directory: RunDirectory,
+    /// Outputs of the steps an earlier run completed.
+    pub restored: Map<String, Value>,
+    /// Something the log should say first.
+    pub notice: Option<String>,
+    /// Whether this is a dry run.
+    pub dry_run: bool,
+    /// Takes the events.
+    pub sink: Arc<dyn EventSink>,
+    /// What is kept across runs.
+    pub state: Arc<TaskState>,
+    /// Whether completed steps are kept there.
+    pub resumable: bool,
+    /// The worker slot it occupies.
+    pub slot: Arc<dyn WorkerSlot>,
+    /// Asks it to stop.
+    pub stop: Arc<StopSignal>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum RunEnd {
+    /// Well, with this output.
+    Completed(Value),
+    /// With the first failing step's error, redacted.
+    Failed(ActionError),
+    /// Not at all: it was asked to stop, and not by a user.
+    Interrupted,
+}
+
+/// A step's fields, read once.
+pub(super) struct Step<'s> {
+    pub(super) id: Arc<str>,
+    pub(super) name: String,
+    pub(super) action: String,
+    pub(super) condition: Option<&'s Value>,
+    pub(super) each: Option<&'s Value>,
+    pub(super) input: Option<&'s Value>,
+}
+
+impl<'s> Step<'s> {
+    fn of(step: &'s Map<String, Value>, index: usize) -> Self {
+        let text = |name: &str| match step.get(name) {
+            Some(Value::String(text)) => Some(text.clone()),
+            None | Some(Value::Null) => None,
+            Some(other) => Some(other.to_string()),
+        };
+        let action = text("action").unwrap_or_default();
+        Self {
+            id: text("id").unwrap_or_else(|| format!("step-{}", index + 1)).into(),
+            name: text("name").unwrap_or_else(|| action.clone()),
+            action,
+            condition: step.get("if"),
+            each: step.get("each").filter(|each| is_truthy(Some(each)) || each.is_array()),
+            input: step.get("input"),
+        }
+    }
+}
+
+/// What the steps of one run share.
+pub(super) struct Progress {
+    pub(super) renderer: Renderer,
+    pub(super) data: TaskData,
+    pub(super) secrets: Redactor,
+    pub(super) grants: Arc<dyn ActionGrants>,
+    pub(super) catalog: Arc<dyn Catalog>,
+    pub(super) user: UserInfo,
+    pub(super) template: Option<TemplateInfo>,
+}
+
+impl Runner {
+    /// Runs a task to its end.
+    ///
+    /// # Errors
+    /// Only when log or state can't be stored; whatever goes wrong in a step is part of the outcome.
+    pub async fn run(&self, job: &Job) -> Result<RunEnd, StorageFailed> {
+        let started = Instant::now();
+        let end = self.run_steps(job).await?;
+        let outcome = match &end {
+            RunEnd::Completed(_) => Some(Outcome::Ok),
+            RunEnd::Failed(_) if job.stop.is_cancelled() => Some(Outcome::Cancelled),
+            RunEnd::Failed(_) => Some(Outcome::Failed),
+            RunEnd::Interrupted => None,
+        };
+        if let Some(outcome) = outcome
+            && !job.dry_run
+        {
+            self.observer.task_ended(job.template_ref(), &job.task_id, outcome, started.elapsed());
+        }
+        Ok(end)
+    }
+
+    async fn run_steps(&self, job: &Job) -> Result<RunEnd, StorageFailed> {
+        let steps: Vec<_> = job.spec.steps.iter().enumerate().map(|(index, step)| Step::of(step, index)).collect();
+        // Upstream's dry run has a step of its own at the end that collects the files.
+        let count = steps.len() + usize::from(job.dry_run);
+        job.sink.push(LogEvent::task(format!("Starting up task with {count} steps")));
+        if let Some(notice) = &job.notice {
+            job.sink.push(LogEvent::task(notice.as_str()));
+        }
+        let end = match self.begin(job, steps.is_empty()).await {
+            Ok((workspace, mut progress)) => {
+                let mut first_error: Option<ActionError> = None;
+                let mut restoring = false;
+                for step in &steps {
+                    if job.stop.is_interrupted() {
+                        job.sink.flush().await?;
+                        return Ok(RunEnd::Interrupted);
+                    }
+                    if let Some(output) = job.restored.get(&*step.id) {
+                        if !std::mem::replace(&mut restoring, true) {
+                            job.sink.push(LogEvent::task(format!(
+                                "Task recovered - resuming from last known good state. {} step(s) already completed.",
+                                job.restored.len()
+                            )));
+                        }
+                        job.sink.push(LogEvent::step(
+                            &step.id,
+                            StepStatus::Completed,
+                            format!("Skipping step {} because it was already completed in a previous run", step.id),
+                        ));
+                        progress.data.add_step(&step.id, output.clone());
+                        continue;
+                    }
+                    if first_error.is_some()
+                        && !progress.renderer.asks_for_status(step.condition, progress.data.public())
+                    {
+                        job.sink.push(LogEvent::step(
+                            &step.id,
+                            StepStatus::Skipped,
+                            format!("Skipping step {} because a previous step failed", step.id),
+                        ));
+                        self.step_ended(job, step, Outcome::Skipped, Instant::now());
+                        continue;
+                    }
+                    let started = Instant::now();
+                    let end = StepRun { runner: self, job, step, workspace: &workspace }.run(&mut progress).await?;
+                    let outcome = match end {
+                        StepEnd::Completed => Outcome::Ok,
+                        StepEnd::Skipped => Outcome::Skipped,
+                        StepEnd::Interrupted => {
+                            job.sink.flush().await?;
+                            return Ok(RunEnd::Interrupted);
+                        }
+                        StepEnd::Failed(error) => {
+                            progress.renderer.set_failed();
+                            if first_error.is_none() {
+                                first_error = Some(error);
+                            } else {
+                                job.sink.push(LogEvent::step(
+                                    &step.id,
+                                    StepStatus::Failed,
+                                    format!("Additional error occurred: {}\n{error}", error.message()),
+                                ));
+                            }
+                            if job.stop.is_cancelled() { Outcome::Cancelled } else { Outcome::Failed }
+                        }
+                    };
+                    self.step_ended(job, step, outcome, started);
+                }
+                match first_error {
+                    Some(error) => RunEnd::Failed(error),
+                    None => RunEnd::Completed(output(&job.spec.output, &progress)),
+                }
+            }
+            Err(error) => RunEnd::Failed(error.map_message(|message| self.secrets_of(job).redact(message).into_owned())),
+        };
+        job.sink.flush().await?;
+        Ok(end)
+    }
+
+    async fn begin(
+        &self,
+        job: &Job,
+        no_steps: bool,
+    ) -> Result<(understudy_sdk::Workspace, Progress), ActionError> {
+        let workspace = job.directory.open()?;
+        let grants =
+            if no_steps { Arc::new(AllowAll) as Arc<dyn ActionGrants> } else { self.policy.grants(&job.secrets).await? };
+        let none = Secrets::default();
+        let environment_secrets = if job.dry_run { &none } else { &self.environment_secrets };
+        let user = &job.spec.user;
+        let progress = Progress {
+            renderer: Renderer::new(&self.templating),
+            data: TaskData::new(
+                &job.task_id,
+                &job.spec.parameters,
+                user,
+                &self.environment_parameters,
+                &job.secrets,
+                environment_secrets,
+            ),
+            secrets: self.secrets_of(job),
+            grants,
+            catalog: (self.catalog)(&job.secrets),
+            user: UserInfo { entity_ref: user.entity_ref.clone(), entity: user.entity.clone() },
+            template: job.spec.template_info.as_ref().map(|info| TemplateInfo {
+                entity_ref: info.entity_ref.clone(),
+                base_url: info.base_url.clone(),
+                entity: info.entity.clone(),
+            }),
+        };
+        Ok((workspace, progress))
+    }
+
+    fn secrets_of(&self, job: &Job) -> Redactor {
+        let values = job.secrets.values().chain(self.environment_secrets.values());
+        Redactor::new(values.map(understudy_sdk::Secret::expose))
+    }
+
+    fn step_ended(&self, job: &Job, step: &Step<'_>, outcome: Outcome, started: Instant) {
+        if !job.dry_run {
+            self.observer.step_ended(job.template_ref(), &step.name, outcome, started.elapsed());
+        }
+    }
+}
+
+impl Job {
+    fn template_ref(&self) -> &str {
+        self.spec.template_info.as_ref().map_or("", |info| &info.entity_ref)
+    }
+}
+
+/// The rendered output. Items of `links` and `text` whose `if` is not met are left out; an `if` that renders to
+/// `undefined` is gone before it is looked at, so its item stays, as upstream.
+fn output(output: &Value, progress: &Progress) -> Value {
+    let mut output = match progress.renderer.render(output, progress.data.public()) {
+        None | Some(Value::Null) => json!({}),
+        Some(output) => output,
+    };
+    for list in ["links", "text"] {
+        if let Some(Value::Array(items)) = output.get_mut(list) {
+            items.retain_mut(|item| match item {
+                Value::Object(members) => {
+                    members.shift_remove("if").is_none_or(|condition| is_truthy(Some(&condition)))
+                }
+                _ => true,
+            });
+        }
+    }
+    output
+}
