@@ -8,39 +8,39 @@ use understudy_sdk::{ActionError, Workspace};
 
 /// Where one run keeps its files: `<working directory>/<name>`.
 #[derive(Debug, Clone)]
-pub struct RunDirectory {
+pub(super) struct RunDirectory {
     path: Utf8PathBuf,
 }
 
 impl RunDirectory {
     /// The directory of a run below the working directory. `name` is an id made by the service, never a user's text.
-    pub fn new(working_directory: &Utf8Path, name: &str) -> Self {
+    pub(super) fn new(working_directory: &Utf8Path, name: &str) -> Self {
         Self { path: working_directory.join(name) }
     }
     /// A directory somebody chose.
-    pub fn at(path: Utf8PathBuf) -> Self {
+    pub(super) fn at(path: Utf8PathBuf) -> Self {
         Self { path }
     }
     /// The path.
-    pub fn path(&self) -> &Utf8Path {
+    pub(super) fn path(&self) -> &Utf8Path {
         &self.path
     }
     /// Whether an earlier run left it.
-    pub fn exists(&self) -> bool {
+    pub(super) fn exists(&self) -> bool {
         self.path.is_dir()
     }
     /// Opens the workspace, created where missing.
     ///
     /// # Errors
     /// As the file system says.
-    pub fn open(&self) -> Result<Workspace, ActionError> {
+    pub(super) fn open(&self) -> Result<Workspace, ActionError> {
         Ok(Workspace::create(&self.path)?)
     }
     /// A new directory for a step's temporary files, beside the workspace; removed when dropped.
     ///
     /// # Errors
     /// As the file system says.
-    pub fn step_temp(&self, step_id: &str) -> Result<StepTemp, ActionError> {
+    pub(super) fn step_temp(&self, step_id: &str) -> Result<StepTemp, ActionError> {
         let parent = self.path.parent().unwrap_or(Utf8Path::new("/"));
         let step: String =
             step_id.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
@@ -49,7 +49,10 @@ impl RunDirectory {
             .tempdir_in(parent)
             .map_err(|error| ActionError::failed(format!("no temporary directory can be made in {parent}: {error}")))?;
         let path = Utf8PathBuf::from_path_buf(dir.path().to_path_buf()).map_err(|path| {
-            ActionError::failed(format!("the path {} is not valid UTF-8; choose another working directory", path.display()))
+            ActionError::failed(format!(
+                "the path {} is not valid UTF-8; choose another working directory",
+                path.display()
+            ))
         })?;
         Ok(StepTemp { dir, path })
     }
@@ -60,14 +63,14 @@ impl RunDirectory {
     ///
     /// # Errors
     /// As the file system says; nothing there is no error.
-    pub fn remove(&self) -> io::Result<()> {
+    pub(super) fn remove(&self) -> io::Result<()> {
         remove_dir(&self.path)
     }
     /// Removes temporary directories that a killed process left. Blocks.
     ///
     /// # Errors
     /// As the file system says.
-    pub fn remove_leftovers(&self) -> io::Result<()> {
+    pub(super) fn remove_leftovers(&self) -> io::Result<()> {
         let Some(parent) = self.path.parent() else { return Ok(()) };
         let prefix = self.temp_prefix();
         let entries = match std::fs::read_dir(parent) {
@@ -86,18 +89,18 @@ impl RunDirectory {
 
 /// A step's directory for temporary files; removed when dropped.
 #[derive(Debug)]
-pub struct StepTemp {
+pub(super) struct StepTemp {
     dir: TempDir,
     path: Utf8PathBuf,
 }
 
 impl StepTemp {
     /// The path.
-    pub fn path(&self) -> &Utf8Path {
+    pub(super) fn path(&self) -> &Utf8Path {
         &self.path
     }
     /// Removes it now; failures are only logged, because the step's work is done.
-    pub async fn remove(self) {
+    pub(super) async fn remove(self) {
         let path = self.path;
         let dir = self.dir;
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || dir.close()).await {

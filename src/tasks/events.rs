@@ -30,14 +30,14 @@ struct Channel {
 }
 
 /// Writes events of tasks and tells the listeners.
-pub struct EventLog {
+pub(super) struct EventLog {
     store: Arc<dyn TaskStore>,
     channels: Mutex<HashMap<TaskId, Arc<Channel>>>,
     closed: CancellationToken,
 }
 
 /// Holds a task's channel open; the last one to go removes it.
-pub struct ChannelRef {
+pub(super) struct ChannelRef {
     log: Arc<EventLog>,
     id: TaskId,
     channel: Arc<Channel>,
@@ -55,10 +55,7 @@ impl Drop for ChannelRef {
 
 impl ChannelRef {
     /// Stores by `write` and publishes what it gives, in order with all other events of the task.
-    async fn write(
-        &self,
-        write: impl Future<Output = Result<Vec<TaskEvent>, StoreError>>,
-    ) -> Result<(), StoreError> {
+    async fn write(&self, write: impl Future<Output = Result<Vec<TaskEvent>, StoreError>>) -> Result<(), StoreError> {
         let _order = self.channel.order.lock().await;
         let events = write.await?;
         if !events.is_empty() && self.channel.live.receiver_count() > 0 {
@@ -71,14 +68,14 @@ impl ChannelRef {
     ///
     /// # Errors
     /// As the store.
-    pub async fn append(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+    pub(super) async fn append(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
         self.write(self.log.store.append_events(&self.id, events)).await
     }
     /// Ends the task. `before_publishing` runs between storing and publishing.
     ///
     /// # Errors
     /// As the store.
-    pub async fn complete(
+    pub(super) async fn complete(
         &self,
         status: TaskStatus,
         body: Value,
@@ -95,11 +92,11 @@ impl ChannelRef {
 
 impl EventLog {
     /// A log over a store.
-    pub fn new(store: Arc<dyn TaskStore>) -> Self {
+    pub(super) fn new(store: Arc<dyn TaskStore>) -> Self {
         Self { store, channels: Mutex::default(), closed: CancellationToken::new() }
     }
     /// The channel of a task.
-    pub fn channel(self: &Arc<Self>, id: &str) -> ChannelRef {
+    pub(super) fn channel(self: &Arc<Self>, id: &str) -> ChannelRef {
         let mut channels = lock(&self.channels);
         let channel = channels.entry(id.to_string()).or_insert_with(|| {
             Arc::new(Channel { order: tokio::sync::Mutex::default(), live: broadcast::channel(CHANNEL_BATCHES).0 })
@@ -111,7 +108,7 @@ impl EventLog {
     ///
     /// # Errors
     /// As the store.
-    pub async fn cancel(self: &Arc<Self>, id: &str) -> Result<(), StoreError> {
+    pub(super) async fn cancel(self: &Arc<Self>, id: &str) -> Result<(), StoreError> {
         let channel = self.channel(id);
         channel
             .write(async {
@@ -133,7 +130,11 @@ impl EventLog {
     ///
     /// # Errors
     /// As the store.
-    pub async fn retry(self: &Arc<Self>, id: &str, secrets: Option<Map<String, Value>>) -> Result<(), StoreError> {
+    pub(super) async fn retry(
+        self: &Arc<Self>,
+        id: &str,
+        secrets: Option<Map<String, Value>>,
+    ) -> Result<(), StoreError> {
         let channel = self.channel(id);
         channel.write(async { Ok(vec![self.store.retry_task(id, secrets).await?]) }).await
     }
@@ -141,7 +142,7 @@ impl EventLog {
     ///
     /// # Errors
     /// As the store.
-    pub async fn release(self: &Arc<Self>, id: &str) -> Result<(), StoreError> {
+    pub(super) async fn release(self: &Arc<Self>, id: &str) -> Result<(), StoreError> {
         let channel = self.channel(id);
         channel.write(async { Ok(vec![self.store.release_task(id).await?]) }).await
     }
@@ -149,7 +150,7 @@ impl EventLog {
     ///
     /// # Errors
     /// As the store.
-    pub async fn recover(self: &Arc<Self>, older_than: Duration) -> Result<usize, StoreError> {
+    pub(super) async fn recover(self: &Arc<Self>, older_than: Duration) -> Result<usize, StoreError> {
         let events = self.store.recover_stale(older_than).await?;
         let count = events.len();
         for event in events {
@@ -159,11 +160,11 @@ impl EventLog {
         Ok(count)
     }
     /// Ends all streams.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.closed.cancel();
     }
     /// The task's events with `id > after`: first those stored, then those to come.
-    pub fn subscribe(self: &Arc<Self>, id: &str, after: Option<i64>) -> EventStream {
+    pub(super) fn subscribe(self: &Arc<Self>, id: &str, after: Option<i64>) -> EventStream {
         let channel = self.channel(id);
         let live = channel.channel.live.subscribe();
         let listener = Listener { live, channel, last: after, started: false };
@@ -230,6 +231,6 @@ impl Listener {
 }
 
 /// A log event to be stored.
-pub fn log_event(body: Value) -> NewEvent {
+pub(super) fn log_event(body: Value) -> NewEvent {
     NewEvent { kind: EventType::Log, body }
 }

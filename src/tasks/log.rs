@@ -9,11 +9,11 @@ use understudy_sdk::{LogLevel, LogSink, Redactor};
 /// Why a run can't go on though none of its steps failed: its log or state can't be kept.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the task's {what} can't be stored: {reason}")]
-pub struct StorageFailed {
+pub(super) struct StorageFailed {
     /// `log` or `state`.
-    pub what: &'static str,
+    pub(super) what: &'static str,
     /// What the store said.
-    pub reason: String,
+    pub(super) reason: String,
 }
 
 /// What a log event says about its step.
@@ -54,11 +54,11 @@ pub struct LogEvent {
 
 impl LogEvent {
     /// About the task as a whole.
-    pub fn task(message: impl Into<String>) -> Self {
+    pub(super) fn task(message: impl Into<String>) -> Self {
         Self { message: message.into(), step_id: None, status: None }
     }
     /// A step's change of status.
-    pub fn step(step_id: &Arc<str>, status: StepStatus, message: impl Into<String>) -> Self {
+    pub(super) fn step(step_id: &Arc<str>, status: StepStatus, message: impl Into<String>) -> Self {
         Self { message: message.into(), step_id: Some(Arc::clone(step_id)), status: Some(status) }
     }
     /// `{message, stepId?, status?}`, as stored and sent.
@@ -69,7 +69,7 @@ impl LogEvent {
         Value::Object(body)
     }
     /// `{stepId?, status?, message}`, as dry runs show it.
-    pub fn to_dry_run_body(&self) -> Value {
+    pub(super) fn to_dry_run_body(&self) -> Value {
         let mut body = Map::new();
         self.add_step(&mut body);
         body.insert("message".into(), self.message.as_str().into());
@@ -87,7 +87,7 @@ impl LogEvent {
 
 /// Takes a run's events, in order.
 #[async_trait]
-pub trait EventSink: Send + Sync + 'static {
+pub(super) trait EventSink: Send + Sync + 'static {
     /// Takes an event. When events come faster than they can be kept, this makes the caller wait.
     fn push(&self, event: LogEvent);
     /// Resolves when everything taken so far is durable.
@@ -119,7 +119,7 @@ pub fn log_level(name: Option<&str>) -> LogLevel {
 }
 
 /// The logger of one step: redacts, formats, and passes on.
-pub struct StepLogger {
+pub(super) struct StepLogger {
     sink: Arc<dyn EventSink>,
     task_id: Arc<str>,
     step_id: Arc<str>,
@@ -129,7 +129,7 @@ pub struct StepLogger {
 
 impl StepLogger {
     /// A logger that redacts these values.
-    pub fn new(
+    pub(super) fn new(
         sink: Arc<dyn EventSink>,
         task_id: Arc<str>,
         step_id: Arc<str>,
@@ -139,11 +139,11 @@ impl StepLogger {
         Self { sink, task_id, step_id, threshold, redactor: RwLock::new(redactor) }
     }
     /// Redacts these values too from now on.
-    pub fn redact_also<'a>(&self, values: impl IntoIterator<Item = &'a str>) {
+    pub(super) fn redact_also<'a>(&self, values: impl IntoIterator<Item = &'a str>) {
         self.redactor.write().unwrap_or_else(PoisonError::into_inner).extend(values);
     }
     /// The text without secrets.
-    pub fn redact(&self, text: &str) -> String {
+    pub(super) fn redact(&self, text: &str) -> String {
         self.redactor.read().unwrap_or_else(PoisonError::into_inner).redact(text).into_owned()
     }
 }

@@ -1,26 +1,144 @@
 //! The task engine: what happens between `POST /v2/tasks` and the completion event.
 //!
-//! [`TaskService`] is what the API calls. Behind it: `spec` builds a [`TaskSpec`](crate::model::TaskSpec) from a
-//! template and a form, `worker` claims tasks and keeps their heartbeats, `runner` is the step algorithm, `events`
-//! carries events to live subscribers, `dry_run` runs a template without storing anything.
+//! [`TaskService`] is what the API calls. Behind it: [`spec`] makes a [`TaskSpec`](crate::model::TaskSpec) of a template
+//! and a form, `worker` claims tasks and runs them in slots, [`runner`] and `step` are the step algorithm, `events`
+//! carries events to live subscribers, `recovery` brings back the tasks of dead processes, `dry_run` and [`local`] run
+//! templates without a store.
 
-use std::{pin::Pin, time::Duration};
+mod directory;
+mod dry_run;
+mod events;
+pub mod local;
+pub mod log;
+pub mod observe;
+pub mod policy;
+mod queue;
+mod recovery;
+mod redact;
+mod render;
+pub mod runner;
+mod schema_example;
+pub mod spec;
+mod state;
+mod step;
+#[cfg(test)]
+mod tests;
+mod worker;
 
-use futures_util::Stream;
-use serde_json::{Map, Value};
-
-use crate::{
-    model::{SerializedTask, TaskEvent, TaskId},
-    store::{NewTask, StoreError, TaskFilter, TaskPage},
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-/// Batches of a task's events: first what is stored, then what happens, without gaps or duplicates. Ends when the service
-/// shuts down.
+use camino::Utf8PathBuf;
+use futures_util::Stream;
+use serde_json::{Map, Value};
+use tokio::runtime::Handle;
+use understudy_scm::Scm;
+use understudy_sdk::{LogLevel, Registry, Secrets};
+use understudy_templating::Engine;
+
+use self::{
+    events::EventLog,
+    observe::TaskObserver,
+    policy::ActionPolicy,
+    runner::{CatalogFactory, Runner, StopReason},
+    worker::Worker,
+};
+use crate::{
+    config::{Config, DatabaseConfig},
+    model::{SerializedTask, TaskEvent, TaskId},
+    store::{NewTask, StoreError, TaskFilter, TaskPage, TaskStore},
+};
+
+/// Batches of a task's events: first what is stored, then what happens, without gaps or duplicates; never an empty one.
+/// Ends when the service shuts down.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<Vec<TaskEvent>, StoreError>> + Send>>;
+
+/// The engine's settings.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// Workspaces are made here, one for each running task.
+    pub working_directory: Utf8PathBuf,
+    /// How many tasks may work at the same time; waiting ones don't count. 0: this process runs no tasks.
+    pub concurrency: usize,
+    /// Whether tasks of dead processes are run again, and completed steps are kept for that.
+    pub recovery: bool,
+    /// Whether no other process uses the database: then tasks that a killed process left are taken up at start.
+    pub sole_process: bool,
+    /// Without a heartbeat for so long a task counts as orphaned.
+    pub stale_timeout: Duration,
+    /// Without a heartbeat for so long a task is failed.
+    pub task_timeout: Duration,
+    /// How often the latter is checked.
+    pub janitor_frequency: Duration,
+    /// What templates see as `environment.parameters`.
+    pub environment_parameters: Map<String, Value>,
+    /// What step inputs see as `environment.secrets`.
+    pub environment_secrets: Secrets,
+    /// Lines below this level don't go to task logs.
+    pub log_level: LogLevel,
+}
+
+impl EngineSettings {
+    /// The settings of a configuration; the level of task logs is that of the environment's `LOG_LEVEL`
+    /// ([`log::log_level`]).
+    pub fn from_config(config: &Config, log_level: LogLevel) -> Self {
+        let scaffolder = &config.scaffolder;
+        Self {
+            working_directory: config.backend.working_directory.clone(),
+            concurrency: scaffolder.concurrent_tasks_limit,
+            recovery: scaffolder.recovery_enabled,
+            sole_process: matches!(
+                config.backend.database,
+                DatabaseConfig::SqliteMemory | DatabaseConfig::SqliteFile(_)
+            ),
+            stale_timeout: scaffolder.stale_timeout,
+            task_timeout: scaffolder.task_timeout,
+            janitor_frequency: scaffolder.janitor_frequency,
+            environment_parameters: scaffolder.environment_parameters.clone(),
+            environment_secrets: scaffolder.environment_secrets.clone(),
+            log_level,
+        }
+    }
+}
+
+/// What the engine is built from.
+pub struct EngineDeps {
+    /// Where tasks and events are kept.
+    pub store: Arc<dyn TaskStore>,
+    /// The actions.
+    pub registry: Registry,
+    /// Integrations, for the filters of step values.
+    pub scm: Scm,
+    /// Makes the catalog actions see.
+    pub catalog: CatalogFactory,
+    /// Settings.
+    pub config: EngineSettings,
+    /// Who decides whether an action may run; [`policy::AllowAll`] where nobody does.
+    pub policy: Arc<dyn ActionPolicy>,
+    /// Who is told when steps and tasks end; [`observe::LogObserver`] writes to the service's log.
+    pub observer: Arc<dyn TaskObserver>,
+    /// A runtime with several threads, on which tasks run. Not one of actix's own, which have a single thread.
+    pub runtime: Handle,
+}
+
+/// The templating of step values, with the scaffolder's filters.
+pub fn step_templating(_scm: &Scm) -> Engine {
+    Engine::builder().build()
+}
 
 /// The engine as the API sees it. Cheap to clone.
 #[derive(Clone)]
-pub struct TaskService {}
+pub struct TaskService {
+    store: Arc<dyn TaskStore>,
+    log: Arc<EventLog>,
+    worker: Arc<Worker>,
+    runner: Arc<Runner>,
+    settings: Arc<EngineSettings>,
+    runtime: Handle,
+}
 
 /// What a dry run is asked.
 #[derive(Debug, Clone)]
@@ -51,41 +169,113 @@ pub struct DryRunResult {
     pub steps: Vec<Value>,
 }
 
-#[allow(clippy::unimplemented, unused_variables)]
 impl TaskService {
+    /// Builds the engine. No task is run before [`TaskService::start_workers`].
+    pub fn new(deps: EngineDeps) -> Self {
+        let settings = Arc::new(deps.config);
+        let runner = Arc::new(
+            Runner::new(deps.registry, step_templating(&deps.scm), deps.catalog)
+                .with_environment(settings.environment_parameters.clone(), settings.environment_secrets.clone())
+                .with_log_level(settings.log_level)
+                .with_policy(deps.policy)
+                .with_observer(deps.observer),
+        );
+        let log = Arc::new(EventLog::new(Arc::clone(&deps.store)));
+        let worker = Worker::new(
+            Arc::clone(&deps.store),
+            Arc::clone(&log),
+            Arc::clone(&runner),
+            Arc::clone(&settings),
+            deps.runtime.clone(),
+        );
+        Self { store: deps.store, log, worker: Arc::new(worker), runner, settings, runtime: deps.runtime }
+    }
+    /// Starts to claim and run tasks, and to look after those of others.
+    pub fn start_workers(&self) {
+        let worker = &self.worker;
+        let spawn = |work: Pin<Box<dyn Future<Output = ()> + Send>>| {
+            worker.loops.spawn_on(work, &self.runtime);
+        };
+        if self.settings.concurrency > 0 {
+            spawn(Box::pin(Arc::clone(worker).keep_heartbeats()));
+            if self.settings.recovery {
+                spawn(Box::pin(Arc::clone(worker).recover_tasks()));
+            }
+            worker.claims.spawn_on(Arc::clone(worker).claim_tasks(), &self.runtime);
+        }
+        spawn(Box::pin(Arc::clone(worker).close_stale_tasks()));
+    }
     /// Stores a task and wakes a worker.
     pub async fn create(&self, task: NewTask) -> Result<TaskId, StoreError> {
-        unimplemented!()
+        let id = self.store.create_task(task).await?;
+        self.worker.wake.notify_one();
+        Ok(id)
     }
     /// The task.
     pub async fn get(&self, id: &str) -> Result<SerializedTask, StoreError> {
-        unimplemented!()
+        self.store.get_task(id).await
     }
     /// A page of tasks.
     pub async fn list(&self, filter: &TaskFilter) -> Result<TaskPage, StoreError> {
-        unimplemented!()
+        self.store.list_tasks(filter).await
     }
-    /// Asks a task to stop.
+    /// Asks a task to stop. One that has ended gets the event all the same, as upstream.
     pub async fn cancel(&self, id: &str) -> Result<(), StoreError> {
-        unimplemented!()
+        self.store.get_task(id).await?;
+        self.log.cancel(id).await?;
+        self.worker.stop(id, StopReason::Cancelled);
+        Ok(())
     }
-    /// Puts an ended task back into the queue.
+    /// Puts an ended task back into the queue. It runs from its first step on, but what its actions kept by checkpoints
+    /// is not done again.
     pub async fn retry(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<(), StoreError> {
-        unimplemented!()
+        if self.store.get_task(id).await?.status.is_terminal() {
+            let mut state = self.store.load_state(id).await?;
+            if state.shift_remove("steps").is_some() {
+                self.store.save_state(id, &state).await?;
+            }
+        }
+        self.log.retry(id, secrets).await?;
+        self.worker.wake.notify_one();
+        Ok(())
     }
     /// The task's events with `id > after`, live. Does not check that the task exists.
     pub fn subscribe(&self, id: &str, after: Option<i64>) -> EventStream {
-        unimplemented!()
+        self.log.subscribe(id, after)
     }
     /// Runs a template without storing anything.
     ///
     /// # Errors
     /// The first failing step's error.
     pub async fn dry_run(&self, request: DryRunRequest) -> Result<DryRunResult, understudy_sdk::ActionError> {
-        unimplemented!()
+        // On the engine's runtime: the caller's may have a single thread, which rendering would keep busy.
+        let run = dry_run::run(Arc::clone(&self.runner), Arc::clone(&self.settings), request);
+        self.runtime.spawn(run).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a dry run panicked");
+            Err(understudy_sdk::ActionError::failed(
+                "the dry run stopped by a panic, which is a mistake in the service; its log says more",
+            ))
+        })
     }
     /// Stops claiming, asks running steps to stop, hands their tasks back to the queue; gives up waiting after `grace`.
     pub async fn shutdown(&self, grace: Duration) {
-        unimplemented!()
+        let worker = &self.worker;
+        worker.stopping.cancel();
+        // A claim on its way comes through before the runs are counted.
+        worker.claims.close();
+        if tokio::time::timeout(grace, worker.claims.wait()).await.is_err() {
+            tracing::warn!("the store did not answer a claim in time");
+        }
+        worker.hand_over(grace).await;
+        worker.loops.close();
+        if tokio::time::timeout(grace, worker.loops.wait()).await.is_err() {
+            tracing::warn!("heartbeats did not end in time");
+        }
+        self.log.close();
     }
+}
+
+/// Locks a mutex. Nothing that panics runs under the engine's locks, and what they guard is consistent at every moment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -46,11 +46,11 @@ struct Shared {
 }
 
 /// Takes events of one run and has them stored in the background. Dropping it lets the rest be written.
-pub struct EventQueue(Arc<Shared>);
+pub(super) struct EventQueue(Arc<Shared>);
 
 impl EventQueue {
     /// Starts the writer on a runtime.
-    pub fn start(runtime: &Handle, channel: ChannelRef) -> Self {
+    pub(super) fn start(runtime: &Handle, channel: ChannelRef) -> Self {
         let shared = Arc::new(Shared {
             pending: Mutex::default(),
             room: Condvar::new(),

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// items are compared by their position (`@backstage/plugin-scaffolder-backend` 4.2.0, `NunjucksWorkflowRunner`), so
 /// where a member is missing on the other side, everything behind it counts as made from secrets; that errs on the
 /// safe side.
-pub fn derived<'v>(rendered: &'v Value, without_secrets: Option<&Value>) -> Vec<&'v str> {
+pub(super) fn derived<'v>(rendered: &'v Value, without_secrets: Option<&Value>) -> Vec<&'v str> {
     let mut found = Vec::new();
     collect(rendered, without_secrets, &mut found);
     found

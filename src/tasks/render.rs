@@ -26,7 +26,7 @@ struct StatusFunctions {
 }
 
 /// The rendering of one task: its functions and its compiled templates.
-pub struct Renderer {
+pub(super) struct Renderer {
     engine: Engine,
     compiled: Mutex<HashMap<String, Option<Template>>>,
     status: Arc<StatusFunctions>,
@@ -34,12 +34,12 @@ pub struct Renderer {
 
 /// The data of one rendering. Without a context (the data can't be shown to templates) every string stays as it is.
 #[derive(Clone)]
-pub struct Scope(Option<Context>);
+pub(super) struct Scope(Option<Context>);
 
 impl Scope {
     /// The same data and one more name.
     #[must_use]
-    pub fn with(&self, name: &str, value: &Value) -> Self {
+    pub(super) fn with(&self, name: &str, value: &Value) -> Self {
         Self(self.0.as_ref().and_then(|context| {
             let data = shown(name, value)?;
             Some(context.with(name, data))
@@ -47,7 +47,7 @@ impl Scope {
     }
     /// The same data with the current iteration of `each`.
     #[must_use]
-    pub fn with_each(&self, key: &str, value: &Value) -> Self {
+    pub(super) fn with_each(&self, key: &str, value: &Value) -> Self {
         self.with("each", &json!({"key": key, "value": value}))
     }
 }
@@ -61,7 +61,7 @@ fn shown(name: &str, value: &Value) -> Option<Data> {
 
 impl Renderer {
     /// A renderer with the functions `always()` and `failure()` of one task.
-    pub fn new(engine: &Engine) -> Self {
+    pub(super) fn new(engine: &Engine) -> Self {
         let status = Arc::new(StatusFunctions::default());
         let (always, failure) = (Arc::clone(&status), Arc::clone(&status));
         let engine = engine
@@ -76,28 +76,25 @@ impl Renderer {
         Self { engine, compiled: Mutex::default(), status }
     }
     /// From now on `failure()` is true.
-    pub fn set_failed(&self) {
+    pub(super) fn set_failed(&self) {
         self.status.failed.store(true, Ordering::Relaxed);
     }
     /// Whether rendering this condition calls `always()` or `failure()`: only such steps run after a failure.
-    pub fn asks_for_status(&self, condition: Option<&Value>, scope: &Scope) -> bool {
+    pub(super) fn asks_for_status(&self, condition: Option<&Value>, scope: &Scope) -> bool {
         let Some(Value::String(condition)) = condition else { return false };
         self.status.called.store(false, Ordering::Relaxed);
         self.render_string(condition, scope);
         self.status.called.load(Ordering::Relaxed)
     }
     /// The value with every string in it rendered; `None` is JavaScript's `undefined`.
-    pub fn render(&self, value: &Value, scope: &Scope) -> Option<Value> {
+    pub(super) fn render(&self, value: &Value, scope: &Scope) -> Option<Value> {
         match value {
             Value::String(text) => self.render_string(text, scope),
             Value::Array(items) => {
                 Some(items.iter().map(|item| self.render(item, scope).unwrap_or(Value::Null)).collect())
             }
             Value::Object(members) => Some(Value::Object(
-                members
-                    .iter()
-                    .filter_map(|(name, value)| Some((name.clone(), self.render(value, scope)?)))
-                    .collect(),
+                members.iter().filter_map(|(name, value)| Some((name.clone(), self.render(value, scope)?))).collect(),
             )),
             other => Some(other.clone()),
         }
@@ -129,7 +126,7 @@ impl Renderer {
 }
 
 /// Whether an `if` with this rendered value is met: JavaScript's truthiness, but an empty array is false.
-pub fn is_truthy(value: Option<&Value>) -> bool {
+pub(super) fn is_truthy(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => false,
         Some(Value::Bool(yes)) => *yes,
@@ -141,7 +138,7 @@ pub fn is_truthy(value: Option<&Value>) -> bool {
 }
 
 /// JavaScript's `String(value)`.
-pub fn js_string(value: &Value) -> String {
+pub(super) fn js_string(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(yes) => yes.to_string(),
@@ -157,7 +154,7 @@ pub fn js_string(value: &Value) -> String {
 }
 
 /// A task's data, from which its scopes are made.
-pub struct TaskData {
+pub(super) struct TaskData {
     base: Scope,
     environment_parameters: Value,
     secrets: Value,
@@ -169,7 +166,7 @@ pub struct TaskData {
 
 impl TaskData {
     /// The data of a task before its first step. In a dry run `environment_secrets` is empty.
-    pub fn new(
+    pub(super) fn new(
         task_id: &str,
         parameters: &Map<String, Value>,
         user: &UserSpec,
@@ -196,7 +193,7 @@ impl TaskData {
         }
     }
     /// Makes a step's output visible.
-    pub fn add_step(&mut self, step_id: &str, output: Value) {
+    pub(super) fn add_step(&mut self, step_id: &str, output: Value) {
         if let Some(Value::Object(steps)) = self.steps.get_mut("steps") {
             steps.insert(step_id.to_string(), json!({ "output": output }));
         }
@@ -207,23 +204,23 @@ impl TaskData {
         });
     }
     /// What `if` and `output` see: no secrets.
-    pub fn public(&self) -> &Scope {
+    pub(super) fn public(&self) -> &Scope {
         &self.public
     }
     /// What `input` and `each` see.
-    pub fn private(&self) -> Scope {
+    pub(super) fn private(&self) -> Scope {
         self.with_secrets(&self.secrets, &self.environment_secrets)
     }
     /// As [`TaskData::private`] with empty objects in place of the secrets.
-    pub fn without_secrets(&self) -> Scope {
+    pub(super) fn without_secrets(&self) -> Scope {
         self.with_secrets(&json!({}), &json!({}))
     }
     /// As [`TaskData::private`] with `***` in place of every secret.
-    pub fn masked(&self) -> Scope {
+    pub(super) fn masked(&self) -> Scope {
         self.with_secrets(&masked(&self.secrets), &masked(&self.environment_secrets))
     }
     /// Whether there are any secrets.
-    pub fn has_secrets(&self) -> bool {
+    pub(super) fn has_secrets(&self) -> bool {
         [&self.secrets, &self.environment_secrets].iter().any(|secrets| **secrets != json!({}))
     }
     fn with_secrets(&self, secrets: &Value, environment_secrets: &Value) -> Scope {

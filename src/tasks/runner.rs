@@ -134,13 +134,12 @@ impl Runner {
         if let Some(known) = lock(&self.validators).get(action.id()) {
             return Ok(known.clone());
         }
-        let validator =
-            action.input_schema().map(|schema| Validator::new(&schema)).transpose().map_err(|reason| {
-                ActionError::failed(format!(
-                    "the input schema of action {} is invalid: {reason}; this is a mistake in the action",
-                    action.id()
-                ))
-            })?;
+        let validator = action.input_schema().map(|schema| Validator::new(&schema)).transpose().map_err(|reason| {
+            ActionError::failed(format!(
+                "the input schema of action {} is invalid: {reason}; this is a mistake in the action",
+                action.id()
+            ))
+        })?;
         let validator = validator.map(Arc::new);
         lock(&self.validators).insert(action.id().to_string(), validator.clone());
         Ok(validator)
@@ -148,36 +147,36 @@ impl Runner {
 }
 
 /// One run of one task.
-pub struct Job {
+pub(super) struct Job {
     /// The task's id.
-    pub task_id: Arc<str>,
+    pub(super) task_id: Arc<str>,
     /// What to run.
-    pub spec: TaskSpec,
+    pub(super) spec: TaskSpec,
     /// The task's secrets.
-    pub secrets: Secrets,
+    pub(super) secrets: Secrets,
     /// Where its files are.
-    pub directory: RunDirectory,
+    pub(super) directory: RunDirectory,
     /// Outputs of the steps an earlier run completed.
-    pub restored: Map<String, Value>,
+    pub(super) restored: Map<String, Value>,
     /// Something the log should say first.
-    pub notice: Option<String>,
+    pub(super) notice: Option<String>,
     /// Whether this is a dry run.
-    pub dry_run: bool,
+    pub(super) dry_run: bool,
     /// Takes the events.
-    pub sink: Arc<dyn EventSink>,
+    pub(super) sink: Arc<dyn EventSink>,
     /// What is kept across runs.
-    pub state: Arc<TaskState>,
+    pub(super) state: Arc<TaskState>,
     /// Whether completed steps are kept there.
-    pub resumable: bool,
+    pub(super) resumable: bool,
     /// The worker slot it occupies.
-    pub slot: Arc<dyn WorkerSlot>,
+    pub(super) slot: Arc<dyn WorkerSlot>,
     /// Asks it to stop.
-    pub stop: Arc<StopSignal>,
+    pub(super) stop: Arc<StopSignal>,
 }
 
 /// How a run ended.
 #[derive(Debug)]
-pub enum RunEnd {
+pub(super) enum RunEnd {
     /// Well, with this output.
     Completed(Value),
     /// With the first failing step's error, redacted.
@@ -231,7 +230,7 @@ impl Runner {
     ///
     /// # Errors
     /// Only when log or state can't be stored; whatever goes wrong in a step is part of the outcome.
-    pub async fn run(&self, job: &Job) -> Result<RunEnd, StorageFailed> {
+    pub(super) async fn run(&self, job: &Job) -> Result<RunEnd, StorageFailed> {
         let started = Instant::now();
         let end = self.run_steps(job).await?;
         let outcome = match &end {
@@ -321,20 +320,21 @@ impl Runner {
                     None => RunEnd::Completed(output(&job.spec.output, &progress)),
                 }
             }
-            Err(error) => RunEnd::Failed(error.map_message(|message| self.secrets_of(job).redact(message).into_owned())),
+            Err(error) => {
+                RunEnd::Failed(error.map_message(|message| self.secrets_of(job).redact(message).into_owned()))
+            }
         };
         job.sink.flush().await?;
         Ok(end)
     }
 
-    async fn begin(
-        &self,
-        job: &Job,
-        no_steps: bool,
-    ) -> Result<(understudy_sdk::Workspace, Progress), ActionError> {
+    async fn begin(&self, job: &Job, no_steps: bool) -> Result<(understudy_sdk::Workspace, Progress), ActionError> {
         let workspace = job.directory.open()?;
-        let grants =
-            if no_steps { Arc::new(AllowAll) as Arc<dyn ActionGrants> } else { self.policy.grants(&job.secrets).await? };
+        let grants = if no_steps {
+            Arc::new(AllowAll) as Arc<dyn ActionGrants>
+        } else {
+            self.policy.grants(&job.secrets).await?
+        };
         let none = Secrets::default();
         let environment_secrets = if job.dry_run { &none } else { &self.environment_secrets };
         let user = &job.spec.user;

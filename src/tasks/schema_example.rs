@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// A value that looks as the schema says (`@backstage/plugin-scaffolder-backend` 4.2.0, `generateExampleOutput`).
-pub fn of(schema: &Value) -> Value {
+pub(super) fn of(schema: &Value) -> Value {
     if let Some(example) = schema.get("examples").and_then(Value::as_array).and_then(|examples| examples.first()) {
         return example.clone();
     }

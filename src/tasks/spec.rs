@@ -45,11 +45,8 @@ pub enum SpecError {
 /// # Errors
 /// The entity is no template with a list of steps.
 pub fn build_task_spec(template: &Entity, values: Map<String, Value>, user: UserSpec) -> Result<TaskSpec, SpecError> {
-    let api_version = template
-        .get("apiVersion")
-        .and_then(Value::as_str)
-        .ok_or(SpecError::NotAnEntity("apiVersion"))?
-        .to_string();
+    let api_version =
+        template.get("apiVersion").and_then(Value::as_str).ok_or(SpecError::NotAnEntity("apiVersion"))?.to_string();
     let entity_ref = EntityRef::of(template).ok_or(SpecError::NotAnEntity("kind or metadata.name"))?.canonical();
     let spec = template.get("spec");
     let steps = spec

@@ -11,7 +11,7 @@ use super::log::{StepLogger, StorageFailed};
 
 /// Keeps the state of one task.
 #[async_trait]
-pub trait StateSaver: Send + Sync + 'static {
+pub(super) trait StateSaver: Send + Sync + 'static {
     /// Replaces what is kept.
     ///
     /// # Errors
@@ -20,13 +20,13 @@ pub trait StateSaver: Send + Sync + 'static {
 }
 
 /// The state of one task: `{"checkpoints": …, "steps": …}`, the inner object of upstream's column.
-pub struct TaskState {
+pub(super) struct TaskState {
     inner: Mutex<Map<String, Value>>,
     saver: Option<Box<dyn StateSaver>>,
 }
 
 /// The outputs of completed steps in a stored state, by step id.
-pub fn completed_steps(state: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn completed_steps(state: &Map<String, Value>) -> Map<String, Value> {
     let Some(Value::Object(steps)) = state.get("steps") else { return Map::new() };
     steps
         .iter()
@@ -37,11 +37,11 @@ pub fn completed_steps(state: &Map<String, Value>) -> Map<String, Value> {
 
 impl TaskState {
     /// State that is kept.
-    pub fn stored(state: Map<String, Value>, saver: impl StateSaver) -> Self {
+    pub(super) fn stored(state: Map<String, Value>, saver: impl StateSaver) -> Self {
         Self { inner: Mutex::new(state), saver: Some(Box::new(saver)) }
     }
     /// State of a run that can't be resumed.
-    pub fn in_memory() -> Self {
+    pub(super) fn in_memory() -> Self {
         Self { inner: Mutex::default(), saver: None }
     }
     async fn set(&self, section: &str, key: String, value: Value) -> Result<(), StorageFailed> {
@@ -62,13 +62,13 @@ impl TaskState {
     ///
     /// # Errors
     /// It can't be stored.
-    pub async fn step_completed(&self, step_id: &str, output: &Value) -> Result<(), StorageFailed> {
+    pub(super) async fn step_completed(&self, step_id: &str, output: &Value) -> Result<(), StorageFailed> {
         self.set("steps", step_id.to_string(), json!({"status": "completed", "output": output})).await
     }
 }
 
 /// The checkpoints of one step. Keys are upstream's: `v1.task.checkpoint.<step>.<key>`.
-pub struct StepCheckpoints {
+pub(super) struct StepCheckpoints {
     state: Arc<TaskState>,
     step_id: Arc<str>,
     logger: Arc<StepLogger>,
@@ -76,7 +76,7 @@ pub struct StepCheckpoints {
 
 impl StepCheckpoints {
     /// The checkpoints of a step; reasons of failures are redacted as its log is.
-    pub fn new(state: Arc<TaskState>, step_id: Arc<str>, logger: Arc<StepLogger>) -> Self {
+    pub(super) fn new(state: Arc<TaskState>, step_id: Arc<str>, logger: Arc<StepLogger>) -> Self {
         Self { state, step_id, logger }
     }
     fn key(&self, key: &str) -> String {

@@ -1,0 +1,110 @@
+//! Dry runs: a template is run without a store and without effects outside its workspace.
+
+use std::sync::Arc;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+use understudy_sdk::{ActionError, Workspace, WorkspaceError, workspace::EntryKind};
+
+use super::{
+    DryRunRequest, DryRunResult, EngineSettings,
+    directory::RunDirectory,
+    local::{Collected, NoSlot, file_url, outcome},
+    runner::{Job, Runner},
+    spec::build_task_spec,
+    state::TaskState,
+    worker::secrets,
+};
+use crate::model::TemplateInfoSpec;
+
+/// Removes a directory when the run ends, however it ends.
+struct Cleanup(RunDirectory);
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.remove() {
+            tracing::warn!(path = %self.0.path(), %error, "a dry run's directory could not be removed");
+        }
+    }
+}
+
+pub(super) async fn run(
+    runner: Arc<Runner>,
+    settings: Arc<EngineSettings>,
+    request: DryRunRequest,
+) -> Result<DryRunResult, ActionError> {
+    let id = uuid::Uuid::new_v4().to_string();
+    let directory = |prefix: &str| RunDirectory::new(&settings.working_directory, &format!("{prefix}{id}"));
+    let (workspace, contents) = (Cleanup(directory("dry-run-")), Cleanup(directory("dry-run-content-")));
+    let uploaded = contents.0.open()?;
+    let files = request.directory_contents;
+    blocking(move || {
+        files.iter().try_for_each(|(path, content)| uploaded.write(path, content, 0o666)).map_err(ActionError::from)
+    })
+    .await?;
+
+    let mut spec = build_task_spec(&request.template, request.values, request.user)
+        .map_err(|error| ActionError::input(error.to_string()).with_source(error))?;
+    spec.template_info = Some(TemplateInfoSpec {
+        entity_ref: "template:default/dry-run".into(),
+        base_url: Some(file_url(&contents.0.path().join("template.yaml"))),
+        entity: Some(json!({ "metadata": request.template.get("metadata").cloned().unwrap_or_default() })),
+    });
+    let sink = Arc::new(Collected::default());
+    let job = Job {
+        task_id: id.into(),
+        spec,
+        secrets: secrets(&request.secrets),
+        directory: workspace.0.clone(),
+        restored: serde_json::Map::new(),
+        notice: None,
+        dry_run: true,
+        sink: Arc::clone(&sink) as _,
+        state: Arc::new(TaskState::in_memory()),
+        resumable: false,
+        slot: Arc::new(NoSlot),
+        stop: Arc::default(),
+    };
+    let output = outcome(runner.run(&job).await, &job.stop)?;
+    let result = workspace.0.open()?;
+    let directory_contents = blocking(move || collect(&result).map_err(ActionError::from)).await?;
+    Ok(DryRunResult {
+        log: sink.take().iter().map(|event| json!({ "body": event.to_dry_run_body() })).collect(),
+        directory_contents,
+        output,
+        steps: job.spec.steps.into_iter().map(Value::Object).collect(),
+    })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ActionError> + Send + 'static,
+) -> Result<T, ActionError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(ActionError::failed(format!("reading or writing the files failed: {error}"))))
+}
+
+/// The files of a workspace but its `.git`: `[{path, executable, base64Content}]`. Links are left out, except dangling
+/// ones, whose content is their target (`serializeDirectoryContents` of `@backstage/plugin-scaffolder-node` 0.13.7).
+fn collect(workspace: &Workspace) -> Result<Vec<Value>, WorkspaceError> {
+    let mut files = Vec::new();
+    for entry in workspace.walk("")? {
+        let path = entry.path.as_str();
+        if path == ".git" || path.starts_with(".git/") {
+            continue;
+        }
+        let content = match entry.kind {
+            EntryKind::File => workspace.read(path)?,
+            EntryKind::Symlink if workspace.target_entry(path).is_err() => {
+                workspace.read_link(path)?.into_string().into()
+            }
+            _ => continue,
+        };
+        files.push(json!({
+            "path": path,
+            "executable": entry.kind == EntryKind::File && entry.mode & 0o111 != 0,
+            "base64Content": BASE64_STANDARD.encode(content),
+        }));
+    }
+    Ok(files)
+}

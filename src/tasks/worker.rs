@@ -1,0 +1,434 @@
+//! Claims tasks, runs them in slots, keeps their heartbeats, and writes their outcome.
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::FutureExt;
+use serde_json::{Map, Value, json};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use understudy_sdk::{ActionError, Secrets, WorkerSlot};
+
+use super::{
+    EngineSettings,
+    directory::RunDirectory,
+    events::{ChannelRef, EventLog},
+    lock,
+    log::{EventSink, StorageFailed},
+    queue::EventQueue,
+    runner::{Job, RunEnd, Runner, StopReason, StopSignal},
+    state::{StateSaver, TaskState, completed_steps},
+    step::panic_text,
+};
+use crate::{
+    model::{EventType, TaskId, TaskSpec, TaskStatus},
+    store::{ClaimedTask, StoreError, TaskStore},
+};
+
+/// The only version of templates there is.
+const API_VERSION: &str = "scaffolder.backstage.io/v1beta3";
+/// How often the store is asked for tasks that nobody announced.
+const POLL: Duration = Duration::from_secs(5);
+/// Pauses between attempts to store an outcome.
+const COMPLETION_RETRIES: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(10)];
+
+/// One of the process's places to work, held by a running step and given back while it waits.
+struct Slot {
+    places: Arc<Semaphore>,
+    held: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+#[async_trait]
+impl WorkerSlot for Slot {
+    fn release(&self) {
+        lock(&self.held).take();
+    }
+    async fn acquire(&self) {
+        // The semaphore is never closed.
+        if let Ok(permit) = Arc::clone(&self.places).acquire_owned().await {
+            *lock(&self.held) = Some(permit);
+        }
+    }
+}
+
+/// A task this process runs.
+pub(super) struct ActiveRun {
+    pub(super) stop: Arc<StopSignal>,
+    /// The outcome is being stored: heartbeats may be refused from now on.
+    ending: AtomicBool,
+    done: CancellationToken,
+    abort: OnceLock<AbortHandle>,
+}
+
+/// The worker of this process.
+pub(super) struct Worker {
+    pub(super) store: Arc<dyn TaskStore>,
+    pub(super) log: Arc<EventLog>,
+    pub(super) runner: Arc<Runner>,
+    pub(super) settings: Arc<EngineSettings>,
+    pub(super) runtime: Handle,
+    pub(super) wake: Notify,
+    /// Ends the loops.
+    pub(super) stopping: CancellationToken,
+    pub(super) loops: TaskTracker,
+    pub(super) claims: TaskTracker,
+    runs: TaskTracker,
+    running: Mutex<HashMap<TaskId, Arc<ActiveRun>>>,
+    places: Arc<Semaphore>,
+}
+
+/// Removes a run from the list and tells who waits for its end, also when it is aborted.
+struct RunGuard {
+    worker: Arc<Worker>,
+    id: TaskId,
+    run: Arc<ActiveRun>,
+}
+
+impl Drop for RunGuard {
+    fn drop(&mut self) {
+        let mut running = lock(&self.worker.running);
+        if running.get(&self.id).is_some_and(|run| Arc::ptr_eq(run, &self.run)) {
+            running.remove(&self.id);
+        }
+        drop(running);
+        self.run.done.cancel();
+    }
+}
+
+impl Worker {
+    pub(super) fn new(
+        store: Arc<dyn TaskStore>,
+        log: Arc<EventLog>,
+        runner: Arc<Runner>,
+        settings: Arc<EngineSettings>,
+        runtime: Handle,
+    ) -> Self {
+        Self {
+            store,
+            log,
+            runner,
+            runtime,
+            wake: Notify::new(),
+            stopping: CancellationToken::new(),
+            loops: TaskTracker::new(),
+            claims: TaskTracker::new(),
+            runs: TaskTracker::new(),
+            running: Mutex::default(),
+            places: Arc::new(Semaphore::new(settings.concurrency)),
+            settings,
+        }
+    }
+
+    /// Asks a task to stop if it runs here.
+    pub(super) fn stop(&self, id: &str, reason: StopReason) {
+        if let Some(run) = lock(&self.running).get(id) {
+            run.stop.stop(reason);
+        }
+    }
+
+    /// Claims tasks as long as there are free places.
+    pub(super) async fn claim_tasks(self: Arc<Self>) {
+        let new_pauses = || {
+            ExponentialBuilder::new()
+                .with_min_delay(Duration::from_secs(1))
+                .with_max_delay(Duration::from_secs(60))
+                .with_jitter()
+                .without_max_times()
+                .build()
+        };
+        let mut pauses = new_pauses();
+        loop {
+            let place = tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return,
+                place = Arc::clone(&self.places).acquire_owned() => place,
+            };
+            let Ok(place) = place else { return };
+            // Not interrupted by the end of the service: what has been claimed must be known to have been claimed.
+            let pause = match self.store.claim_task(self.settings.recovery).await {
+                Ok(Some(task)) => {
+                    pauses = new_pauses();
+                    self.start(task, place);
+                    continue;
+                }
+                Ok(None) => {
+                    pauses = new_pauses();
+                    POLL
+                }
+                Err(error) => {
+                    let pause = pauses.next().unwrap_or(Duration::from_secs(60));
+                    tracing::error!(%error, "Failed to claim task, retrying in {}ms", pause.as_millis());
+                    pause
+                }
+            };
+            drop(place);
+            tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return,
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    fn start(self: &Arc<Self>, task: ClaimedTask, place: OwnedSemaphorePermit) {
+        let run = Arc::new(ActiveRun {
+            stop: Arc::default(),
+            ending: AtomicBool::new(false),
+            done: CancellationToken::new(),
+            abort: OnceLock::new(),
+        });
+        let slot = Arc::new(Slot { places: Arc::clone(&self.places), held: Mutex::new(Some(place)) });
+        let earlier = lock(&self.running).insert(task.id.clone(), Arc::clone(&run));
+        let guard = RunGuard { worker: Arc::clone(self), id: task.id.clone(), run: Arc::clone(&run) };
+        let handle = self.runs.spawn_on(Arc::clone(self).run(task, slot, guard, earlier), &self.runtime);
+        // Set once, here.
+        let _ = run.abort.set(handle.abort_handle());
+    }
+
+    /// Runs a claimed task and stores its outcome.
+    async fn run(
+        self: Arc<Self>,
+        task: ClaimedTask,
+        slot: Arc<Slot>,
+        guard: RunGuard,
+        earlier: Option<Arc<ActiveRun>>,
+    ) {
+        // The task was taken from us and came back while its old run is still on its way out.
+        if let Some(earlier) = earlier {
+            earlier.stop.stop(StopReason::Lost);
+            earlier.done.cancelled().await;
+        }
+        let (id, stop) = (task.id.clone(), Arc::clone(&guard.run.stop));
+        let directory = RunDirectory::new(&self.settings.working_directory, &id);
+        let channel = self.log.channel(&id);
+        let end = AssertUnwindSafe(self.execute(task, slot, stop, &directory)).catch_unwind().await;
+        let end = end.unwrap_or_else(|panic| {
+            let reason = panic_text(&*panic);
+            tracing::error!(task_id = id, reason, "a task's run panicked");
+            Ok(RunEnd::Failed(ActionError::failed(
+                "the run of this task stopped by a panic, which is a mistake in the service; its log says more",
+            )))
+        });
+        match end {
+            Ok(RunEnd::Completed(output)) => {
+                let body = json!({"message": "Run completed with status: completed", "output": output});
+                self.complete(&channel, &guard, TaskStatus::Completed, body, directory).await;
+            }
+            Ok(RunEnd::Failed(error)) => {
+                let body = json!({
+                    "message": "Run completed with status: failed",
+                    "error": {"name": error.name().to_string(), "message": error.message()},
+                });
+                self.complete(&channel, &guard, TaskStatus::Failed, body, directory).await;
+            }
+            Ok(RunEnd::Interrupted) if guard.run.stop.reason() == Some(StopReason::Shutdown) => self.release(&id).await,
+            Ok(RunEnd::Interrupted) => tracing::warn!(task_id = id, "the task is no longer ours, its run has ended"),
+            Err(error) => {
+                tracing::error!(task_id = id, %error, "the task's run can't go on; it is left for recovery");
+            }
+        }
+    }
+
+    async fn execute(
+        &self,
+        task: ClaimedTask,
+        slot: Arc<Slot>,
+        stop: Arc<StopSignal>,
+        directory: &RunDirectory,
+    ) -> Result<RunEnd, StorageFailed> {
+        let spec = match task.spec {
+            Ok(spec) if spec.api_version == API_VERSION => spec,
+            Ok(spec) => {
+                return Ok(RunEnd::Failed(ActionError::failed(format!(
+                    "Unsupported Template apiVersion {}",
+                    spec.api_version
+                ))));
+            }
+            Err(reason) => return Ok(RunEnd::Failed(ActionError::failed(reason))),
+        };
+        let events = self
+            .store
+            .list_events(&task.id, None)
+            .await
+            .map_err(|error| StorageFailed { what: "log", reason: error.to_string() })?;
+        // Retrying removes these events: one that is there asks this run to stop.
+        if events.iter().any(|event| event.kind == EventType::Cancelled) {
+            stop.stop(StopReason::Cancelled);
+        }
+        let mut state = task.state;
+        let (restored, notice) = self.restore(&spec, &mut state, directory, !events.is_empty());
+        let queue = Arc::new(EventQueue::start(&self.runtime, self.log.channel(&task.id)));
+        let saver = StoredState { store: Arc::clone(&self.store), task_id: task.id.clone() };
+        let job = Job {
+            resumable: self.settings.recovery && !spec.starts_over(),
+            spec,
+            secrets: secrets(&task.secrets),
+            directory: directory.clone(),
+            restored,
+            notice,
+            dry_run: false,
+            sink: Arc::clone(&queue) as Arc<dyn EventSink>,
+            state: Arc::new(TaskState::stored(state, saver)),
+            slot,
+            stop,
+            task_id: task.id.into(),
+        };
+        let end = AssertUnwindSafe(self.runner.run(&job)).catch_unwind().await;
+        queue.flush().await?;
+        end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Decides whether a task goes on where an earlier run left it, and makes the directory fit that decision.
+    fn restore(
+        &self,
+        spec: &TaskSpec,
+        state: &mut Map<String, Value>,
+        directory: &RunDirectory,
+        is_rerun: bool,
+    ) -> (Map<String, Value>, Option<String>) {
+        let completed = completed_steps(state);
+        let wanted = self.settings.recovery && !spec.starts_over() && !completed.is_empty();
+        if wanted && directory.exists() {
+            if let Err(error) = directory.remove_leftovers() {
+                tracing::warn!(path = %directory.path(), %error, "temporary directories of an earlier run remain");
+            }
+            return (completed, None);
+        }
+        state.shift_remove("steps");
+        if is_rerun && let Err(error) = directory.remove().and_then(|()| directory.remove_leftovers()) {
+            tracing::warn!(path = %directory.path(), %error, "files of an earlier run remain");
+        }
+        let notice = wanted.then(|| {
+            "The workspace of the previous run is gone, so its completed steps can't be reused: starting over."
+                .to_string()
+        });
+        (Map::new(), notice)
+    }
+
+    /// Stores the outcome; listeners hear of it when the workspace is gone.
+    async fn complete(
+        &self,
+        channel: &ChannelRef,
+        guard: &RunGuard,
+        status: TaskStatus,
+        body: Value,
+        directory: RunDirectory,
+    ) {
+        guard.run.ending.store(true, Ordering::Release);
+        let mut pauses = COMPLETION_RETRIES.iter();
+        loop {
+            let directory = directory.clone();
+            let clean_up = async move {
+                let path = directory.path().to_owned();
+                match tokio::task::spawn_blocking(move || directory.remove()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!(%path, %error, "a workspace could not be removed"),
+                    Err(error) => tracing::warn!(%path, %error, "a workspace could not be removed"),
+                }
+            };
+            match channel.complete(status, body.clone(), clean_up).await {
+                Ok(()) => return,
+                Err(error @ (StoreError::Conflict(_) | StoreError::NoTask(_))) => {
+                    tracing::warn!(task_id = guard.id, %error, "the outcome of a task could not be stored");
+                    return;
+                }
+                Err(error) => match pauses.next() {
+                    Some(pause) => {
+                        tracing::warn!(task_id = guard.id, %error, "storing the outcome of a task failed, trying again");
+                        tokio::time::sleep(*pause).await;
+                    }
+                    None => {
+                        tracing::error!(task_id = guard.id, %error, "the outcome of a task could not be stored");
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn release(&self, id: &str) {
+        match self.log.release(id).await {
+            Ok(()) => tracing::info!(task_id = id, "the task went back to the queue"),
+            Err(error) => tracing::warn!(task_id = id, %error, "the task could not be put back into the queue"),
+        }
+    }
+
+    /// Signs life for every running task; those that were taken from us are stopped.
+    pub(super) async fn heartbeat(&self) {
+        let running: Vec<_> = lock(&self.running).iter().map(|(id, run)| (id.clone(), Arc::clone(run))).collect();
+        for (id, run) in running {
+            if run.ending.load(Ordering::Acquire) {
+                continue;
+            }
+            match self.store.heartbeat(&id).await {
+                Ok(()) => {}
+                Err(StoreError::Conflict(_) | StoreError::NoTask(_)) => {
+                    if !run.ending.load(Ordering::Acquire) {
+                        run.stop.stop(StopReason::Lost);
+                    }
+                }
+                Err(error) => tracing::warn!(task_id = id, %error, "a heartbeat could not be stored"),
+            }
+        }
+    }
+
+    /// Whether no task runs here.
+    pub(super) fn is_idle(&self) -> bool {
+        lock(&self.running).is_empty()
+    }
+
+    /// Asks all runs to stop and hand their tasks back, waits at most `grace` for that, and hands back the rest itself.
+    pub(super) async fn hand_over(&self, grace: Duration) {
+        for run in lock(&self.running).values() {
+            run.stop.stop(StopReason::Shutdown);
+        }
+        self.runs.close();
+        if tokio::time::timeout(grace, self.runs.wait()).await.is_ok() {
+            return;
+        }
+        let left: Vec<_> = lock(&self.running).iter().map(|(id, run)| (id.clone(), Arc::clone(run))).collect();
+        for (id, run) in left {
+            tracing::warn!(task_id = id, "the running step did not stop in time");
+            if let Some(abort) = run.abort.get() {
+                abort.abort();
+            }
+            if !run.ending.load(Ordering::Acquire) {
+                self.release(&id).await;
+            }
+        }
+    }
+}
+
+/// The secrets of a stored task; what is no text is not a secret anybody can use.
+pub(super) fn secrets(stored: &Map<String, Value>) -> Secrets {
+    stored.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect()
+}
+
+/// Keeps a task's state in the store.
+struct StoredState {
+    store: Arc<dyn TaskStore>,
+    task_id: TaskId,
+}
+
+#[async_trait]
+impl StateSaver for StoredState {
+    async fn save(&self, state: &Map<String, Value>) -> Result<(), StorageFailed> {
+        let saved = self.store.save_state(&self.task_id, state).await;
+        saved.map_err(|error| StorageFailed { what: "state", reason: error.to_string() })
+    }
+}
