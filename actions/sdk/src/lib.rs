@@ -8,6 +8,7 @@ pub mod action;
 pub mod catalog;
 pub mod context;
 pub mod error;
+pub mod js;
 pub mod registry;
 pub mod schema;
 pub mod secrets;

@@ -6,7 +6,8 @@
 //!   are part of the HTTP answers and task logs that clients read.
 
 mod derive;
+mod format;
 mod validate;
 
-pub use derive::of;
+pub use derive::{of, published};
 pub use validate::{Validator, Violation};
