@@ -3,6 +3,7 @@
 //! Seven shelves, each standing on those below: `cli` → `app` → `api` → `tasks`, `catalog` → `store` → `config`,
 //! `telemetry` → `model`. Actions come from the crates below `actions/`, the template language from `templating/`.
 
+pub mod api;
 pub mod catalog;
 pub mod config;
 pub mod model;

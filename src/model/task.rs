@@ -155,7 +155,7 @@ impl EventType {
 }
 
 /// An event that has been stored. Serialises as upstream sends it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskEvent {
     /// Ascending within the database.
@@ -165,6 +165,7 @@ pub struct TaskEvent {
     /// The task.
     pub task_id: TaskId,
     /// `{message, stepId?, status?}` and others, by type.
+    #[schema(value_type = Object)]
     pub body: Value,
     /// The kind.
     #[serde(rename = "type")]
@@ -184,12 +185,13 @@ pub struct NewEvent {
 }
 
 /// A task as the API shows it: no secrets, no state.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SerializedTask {
     /// The id.
     pub id: TaskId,
     /// The spec, as stored.
+    #[schema(value_type = Object)]
     pub spec: Value,
     /// The status.
     pub status: TaskStatus,

@@ -156,16 +156,20 @@ pub struct DryRunRequest {
 }
 
 /// What a dry run gives; serialises as `POST /v2/dry-run` answers (spec/01 §2.10).
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DryRunResult {
     /// `[{body: {message, stepId?, status?}}]`.
+    #[schema(value_type = Vec<Object>)]
     pub log: Vec<Value>,
     /// `[{path, executable, base64Content}]`.
+    #[schema(value_type = Vec<Object>)]
     pub directory_contents: Vec<Value>,
     /// The rendered output.
+    #[schema(value_type = Object)]
     pub output: Value,
     /// The steps with ids and names.
+    #[schema(value_type = Vec<Object>)]
     pub steps: Vec<Value>,
 }
 

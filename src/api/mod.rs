@@ -1,0 +1,151 @@
+//! The HTTP API: thin handlers, one file a resource. Each parses, calls the engine or the catalog, and answers.
+//!
+//! Routes, answers and errors are those of `@backstage/plugin-scaffolder-backend` 4.2.0, so that Backstage's frontend and
+//! other clients don't notice the difference.
+
+mod actions;
+mod autocomplete;
+mod caller;
+mod cors;
+mod dry_run;
+mod edge;
+mod error;
+mod events;
+mod extensions;
+mod health;
+mod json_syntax;
+pub mod openapi;
+mod reply;
+mod request;
+mod tasks;
+mod templates;
+
+use std::sync::Arc;
+
+use actix_web::{
+    Handler, HttpResponse, Resource, Responder, Route, guard,
+    http::{Method, header},
+    web::{self, ServiceConfig},
+};
+use tokio_util::sync::CancellationToken;
+use understudy_sdk::{Catalog, Registry};
+
+pub use actions::ActionItem;
+pub use edge::edge;
+pub use error::ApiError;
+
+use crate::{config::CorsConfig, store::TaskStore, tasks::TaskService};
+
+/// What the handlers work with.
+pub struct ApiState {
+    /// The engine.
+    pub tasks: TaskService,
+    /// The actions templates can use.
+    pub actions: Registry,
+    /// Where templates come from.
+    pub catalog: Arc<dyn Catalog>,
+    /// The database, asked whether it answers.
+    pub store: Arc<dyn TaskStore>,
+    cors: Option<cors::Cors>,
+    stopping: CancellationToken,
+}
+
+impl ApiState {
+    /// The state of an API. When `stopping` fires, requests are refused.
+    ///
+    /// # Errors
+    /// An origin of `backend.cors` is no valid pattern.
+    pub fn new(
+        tasks: TaskService,
+        actions: Registry,
+        catalog: Arc<dyn Catalog>,
+        store: Arc<dyn TaskStore>,
+        cors: Option<&CorsConfig>,
+        stopping: CancellationToken,
+    ) -> Result<Self, String> {
+        let cors = cors
+            .map(cors::Cors::new)
+            .transpose()
+            .map_err(|error| format!("backend.cors.origin holds a pattern that can't be read: {error}"))?;
+        Ok(Self { tasks, actions, catalog, store, cors, stopping })
+    }
+    fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+}
+
+/// Adds all routes. The application must be wrapped in [`edge`] as well.
+pub fn routes(config: &mut ServiceConfig) {
+    let scaffolder = |path: &str, routes: &[&'static str]| resource(&format!("/api/scaffolder{path}"), routes);
+    let get_only = &["GET", "HEAD"];
+    let post_only = &["POST"];
+    config
+        .service(resource("/.backstage/health/v1/readiness", get_only).route(get(health::readiness)))
+        .service(resource("/.backstage/health/v1/liveness", get_only).route(get(health::liveness)))
+        .service(scaffolder("/.backstage/auth/v1/jwks.json", get_only).route(get(key_set)))
+        .service(
+            scaffolder("/v2/templates/{namespace}/{kind}/{name}/parameter-schema", get_only)
+                .route(get(templates::parameter_schema)),
+        )
+        .service(scaffolder("/v2/actions", get_only).route(get(actions::list)))
+        .service(
+            scaffolder("/v2/tasks", &["POST", "GET", "HEAD"])
+                .route(get(tasks::list))
+                .route(post(tasks::create)),
+        )
+        .service(scaffolder("/v2/tasks/{taskId}", get_only).route(get(tasks::get)))
+        .service(scaffolder("/v2/tasks/{taskId}/cancel", post_only).route(post(tasks::cancel)))
+        .service(scaffolder("/v2/tasks/{taskId}/retry", post_only).route(post(tasks::retry)))
+        .service(scaffolder("/v2/tasks/{taskId}/eventstream", get_only).route(get(events::stream)))
+        .service(scaffolder("/v2/tasks/{taskId}/events", get_only).route(get(events::long_poll)))
+        .service(scaffolder("/v2/dry-run", post_only).route(post(dry_run::run)))
+        .service(scaffolder("/v2/autocomplete/{provider}/{resource}", post_only).route(post(autocomplete::complete)))
+        .service(scaffolder("/v2/templating-extensions", get_only).route(get(extensions::list)))
+        .service(scaffolder("/openapi.json", get_only).route(get(openapi::json)))
+        .service(scaffolder("/docs", get_only).route(get(openapi::page)))
+        .default_service(web::to(not_found));
+}
+
+/// A path, with or without a slash at its end as in Express; methods without a route are not found.
+fn resource(path: &str, methods: &[&'static str]) -> Resource {
+    let allowed = methods.join(",");
+    let options = move || {
+        let allowed = allowed.clone();
+        async move {
+            HttpResponse::Ok()
+                .insert_header((header::ALLOW, allowed.clone()))
+                .content_type("text/html; charset=utf-8")
+                .body(allowed)
+        }
+    };
+    web::resource([path.to_string(), format!("{path}/")])
+        .route(web::method(Method::OPTIONS).to(options))
+        .default_service(web::to(not_found))
+}
+
+fn get<F, Args>(handler: F) -> Route
+where
+    F: Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler)
+}
+
+fn post<F, Args>(handler: F) -> Route
+where
+    F: Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::post().to(handler)
+}
+
+async fn not_found() -> HttpResponse {
+    HttpResponse::NotFound().finish()
+}
+
+/// The public keys of the tokens we sign: none, since we sign none.
+async fn key_set() -> HttpResponse {
+    reply::ok(&serde_json::json!({ "keys": [] }))
+}

@@ -1,0 +1,242 @@
+//! Tasks: created, listed, read, cancelled, tried again.
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web, web::Data};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use understudy_sdk::EntityRef;
+use utoipa::ToSchema;
+
+use super::{
+    ApiState,
+    caller::Caller,
+    error::{ApiError, ErrorBody, ViolationsBody},
+    reply,
+    request::{self, Place, Query},
+    templates,
+};
+use crate::{
+    model::{SerializedTask, TaskStatus},
+    store::{Direction, NewTask, OrderField, TaskFilter, TaskPage},
+    tasks::spec::build_task_spec,
+};
+
+/// What `POST /v2/tasks` is given.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct CreateTask {
+    /// `[template:][namespace/]name`.
+    #[schema(example = "template:default/my-template")]
+    template_ref: String,
+    /// The form's values. No defaults are filled in.
+    #[schema(value_type = Object)]
+    values: Map<String, Value>,
+    /// Secrets by name; never stored longer than the task needs them.
+    #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
+    secrets: Map<String, Value>,
+}
+
+/// What `POST /v2/tasks/{taskId}/retry` is given.
+#[derive(Debug, ToSchema)]
+pub struct RetryTask {
+    /// Secrets by name.
+    #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
+    #[allow(dead_code, reason = "documents the body, which is read member by member")]
+    secrets: Map<String, Value>,
+}
+
+/// A task's id.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TaskCreated {
+    /// UUID.
+    id: String,
+}
+
+/// The answer to a cancellation.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TaskCancelled {
+    /// `cancelled`.
+    #[schema(example = "cancelled")]
+    status: &'static str,
+}
+
+/// A page of tasks.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskList {
+    /// The page.
+    tasks: Vec<SerializedTask>,
+    /// How many there are on all pages.
+    total_tasks: u64,
+}
+
+impl CreateTask {
+    fn read(body: Value) -> Result<Self, ApiError> {
+        let place = Place::body();
+        let mut members = place.object(body, &["templateRef", "values"])?;
+        let mut take = |name: &str| members.shift_remove(name);
+        Ok(Self {
+            template_ref: place.at("templateRef").string(take("templateRef").unwrap_or_default())?,
+            values: place.at("values").object(take("values").unwrap_or_default(), &[])?,
+            secrets: place.at("secrets").strings(take("secrets"))?,
+        })
+    }
+}
+
+/// Creates a task from a template; it starts as soon as a worker is free.
+#[utoipa::path(
+    post, path = "/api/scaffolder/v2/tasks", tag = "tasks", request_body = CreateTask,
+    responses(
+        (status = 201, body = TaskCreated),
+        (status = 400, body = ViolationsBody, description = "Values or secrets violate the template's schemas; any other mistake has the usual error body"),
+        (status = 404, body = ErrorBody, description = "No such template"),
+    ),
+)]
+pub(super) async fn create(
+    state: Data<ApiState>,
+    caller: Caller,
+    http: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body = request::body(&http, payload, false).await?;
+    request::no_query(&http)?;
+    let CreateTask { template_ref, values, secrets } = CreateTask::read(body)?;
+    let entity_ref = EntityRef::parse(&template_ref, Some("template"), Some("default"))?;
+    let template = templates::authorized(&state, &caller, &entity_ref).await?;
+    templates::check_values(&template, &values)?;
+    templates::check_secrets(&template, &secrets)?;
+    let user = caller.user_spec(&state).await?;
+    let spec = build_task_spec(&template, values, user).map_err(|error| ApiError::input(error.to_string()))?;
+    let id = state
+        .tasks
+        .create(NewTask {
+            spec,
+            secrets: Some(caller.task_secrets(secrets)),
+            created_by: caller.user_ref().map(str::to_string),
+        })
+        .await?;
+    Ok(reply::json(StatusCode::CREATED, &TaskCreated { id }))
+}
+
+/// Tasks, newest first unless asked otherwise.
+#[utoipa::path(
+    get, path = "/api/scaffolder/v2/tasks", tag = "tasks",
+    params(
+        ("createdBy" = Option<Vec<String>>, Query, description = "Entity references of users, any of"),
+        ("status" = Option<Vec<TaskStatus>>, Query, description = "Any of"),
+        ("order" = Option<Vec<String>>, Query, description = "`asc:` or `desc:` followed by `created_at`, `status` or `created_by`"),
+        ("limit" = Option<u64>, Query),
+        ("offset" = Option<u64>, Query),
+    ),
+    responses((status = 200, body = TaskList), (status = 400, body = ErrorBody)),
+)]
+pub(super) async fn list(state: Data<ApiState>, _caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let query = Query::documented(&http, &["createdBy", "status", "order", "limit", "offset"])?;
+    let limit = query.integer("limit", Some(0))?.map(i64::unsigned_abs);
+    let offset = query.integer("offset", Some(0))?.map(i64::unsigned_abs);
+    let order = query.all("order").iter().map(|text| order(text)).collect::<Result<_, _>>()?;
+    let status: Vec<_> = query.all("status").iter().filter_map(|text| TaskStatus::parse(text)).collect();
+    let page = if status.is_empty() && !query.all("status").is_empty() {
+        // Only statuses that no task can have.
+        TaskPage { tasks: Vec::new(), total: 0 }
+    } else {
+        let created_by = query.all("createdBy").to_vec();
+        state.tasks.list(&TaskFilter { created_by, status, order, limit, offset }).await?
+    };
+    Ok(reply::ok(&TaskList { tasks: page.tasks, total_tasks: page.total }))
+}
+
+fn order(text: &str) -> Result<(OrderField, Direction), ApiError> {
+    let parsed = match text.split_once(':') {
+        Some(("asc", field)) => Some((Direction::Asc, field)),
+        Some(("desc", field)) => Some((Direction::Desc, field)),
+        _ => None,
+    };
+    let Some((direction, field)) = parsed.filter(|(_, field)| !field.is_empty()) else {
+        return Err(ApiError::input(format!(
+            "Invalid order parameter \"{text}\", expected \"<asc or desc>:<field name>\""
+        )));
+    };
+    let field = match field {
+        "created_at" => OrderField::CreatedAt,
+        "status" => OrderField::Status,
+        "created_by" => OrderField::CreatedBy,
+        other => return Err(ApiError::input(format!("Invalid order field \"{other}\""))),
+    };
+    Ok((field, direction))
+}
+
+/// One task.
+#[utoipa::path(
+    get, path = "/api/scaffolder/v2/tasks/{taskId}", tag = "tasks", params(("taskId" = String, Path)),
+    responses((status = 200, body = SerializedTask), (status = 404, body = ErrorBody)),
+)]
+pub(super) async fn get(state: Data<ApiState>, _caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let id = request::segment(&http, "taskId")?;
+    request::no_query(&http)?;
+    Ok(reply::ok(&state.tasks.get(&id).await?))
+}
+
+/// Asks a task to stop. Ended tasks are left as they are.
+#[utoipa::path(
+    post, path = "/api/scaffolder/v2/tasks/{taskId}/cancel", tag = "tasks", params(("taskId" = String, Path)),
+    responses((status = 200, body = TaskCancelled), (status = 404, body = ErrorBody)),
+)]
+pub(super) async fn cancel(state: Data<ApiState>, _caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let id = request::segment(&http, "taskId")?;
+    request::no_query(&http)?;
+    state.tasks.cancel(&id).await?;
+    Ok(reply::ok(&TaskCancelled { status: "cancelled" }))
+}
+
+/// Puts an ended task back into the queue; steps that succeeded keep their checkpoints.
+#[utoipa::path(
+    post, path = "/api/scaffolder/v2/tasks/{taskId}/retry", tag = "tasks", params(("taskId" = String, Path)),
+    request_body = Option<RetryTask>,
+    responses(
+        (status = 201, body = TaskCreated),
+        (status = 400, body = ViolationsBody, description = "The secrets violate the template's schema"),
+        (status = 404, body = ErrorBody, description = "No such task, or its template is gone"),
+        (status = 409, body = ErrorBody, description = "The task has not ended"),
+    ),
+)]
+pub(super) async fn retry(
+    state: Data<ApiState>,
+    caller: Caller,
+    http: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let id = request::segment(&http, "taskId")?;
+    let body = request::body(&http, payload, true).await?;
+    request::no_query(&http)?;
+    let place = Place::body();
+    let secrets = place.at("secrets").strings(place.object(body, &[])?.shift_remove("secrets"))?;
+    let task = state.tasks.get(&id).await?;
+    if let Some(template_ref) = task.spec.pointer("/templateInfo/entityRef").and_then(Value::as_str) {
+        let entity_ref = EntityRef::parse(template_ref, Some("template"), Some("default"))?;
+        let template = templates::authorized(&state, &caller, &entity_ref).await?;
+        templates::check_secrets(&template, &secrets)?;
+    }
+    state.tasks.retry(&id, Some(caller.task_secrets(secrets))).await?;
+    Ok(reply::json(StatusCode::CREATED, &TaskCreated { id }))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_read_and_refused_as_recorded() {
+        assert_eq!(order("desc:created_by").unwrap(), (OrderField::CreatedBy, Direction::Desc));
+        for (text, expected) in [
+            ("asc:createdAt", "InputError: Invalid order field \"createdAt\""),
+            (
+                "created_at",
+                "InputError: Invalid order parameter \"created_at\", expected \"<asc or desc>:<field name>\"",
+            ),
+            ("up:status", "InputError: Invalid order parameter \"up:status\", expected \"<asc or desc>:<field name>\""),
+        ] {
+            assert_eq!(order(text).unwrap_err().to_string(), expected, "{text}");
+        }
+    }
+}

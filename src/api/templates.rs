@@ -1,0 +1,300 @@
+//! Templates as the API reads them: the form's pages, and the checks every use of a template passes.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use understudy_sdk::{Entity, EntityRef, schema::Validator, schema::Violation};
+use utoipa::ToSchema;
+
+use super::{
+    ApiState,
+    caller::Caller,
+    error::{ApiError, ErrorBody},
+    reply, request,
+};
+
+/// The one `apiVersion` of templates.
+const API_VERSION: &str = "scaffolder.backstage.io/v1beta3";
+/// The title of a page that has none (upstream 4.2.0, `parameter-schema`).
+const UNTITLED_PAGE: &str = "Please enter the following information";
+
+/// The form of a template.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ParameterSchema {
+    /// `metadata.title`, or the name.
+    #[schema(value_type = String)]
+    title: Value,
+    /// `spec.presentation`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    presentation: Option<Value>,
+    /// `metadata.description`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    description: Option<Value>,
+    /// `metadata["ui:options"]`.
+    #[serde(rename = "ui:options", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    ui_options: Option<Value>,
+    /// The pages of the form.
+    steps: Vec<ParameterPage>,
+    /// `spec.formDecorators`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    form_decorators: Option<Value>,
+}
+
+/// One page of a form.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ParameterPage {
+    /// The page's heading.
+    #[schema(value_type = String)]
+    title: Value,
+    /// Below the heading.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    description: Option<Value>,
+    /// The JSON Schema, `ui:*` members included.
+    #[schema(value_type = Object)]
+    schema: Value,
+}
+
+/// The form of a template.
+#[utoipa::path(
+    get, path = "/api/scaffolder/v2/templates/{namespace}/{kind}/{name}/parameter-schema", tag = "templates",
+    params(("namespace" = String, Path), ("kind" = String, Path, description = "`template`"), ("name" = String, Path)),
+    responses(
+        (status = 200, body = ParameterSchema),
+        (status = 400, body = ErrorBody, description = "Not a template of a known version"),
+        (status = 404, body = ErrorBody, description = "No such template"),
+    ),
+)]
+pub(super) async fn parameter_schema(
+    state: Data<ApiState>,
+    caller: Caller,
+    http: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let entity_ref = EntityRef {
+        namespace: request::segment(&http, "namespace")?,
+        kind: request::segment(&http, "kind")?,
+        name: request::segment(&http, "name")?,
+    };
+    request::no_query(&http)?;
+    let template = authorized(&state, &caller, &entity_ref).await?;
+    Ok(reply::ok(&form(&template)))
+}
+
+fn form(template: &Entity) -> ParameterSchema {
+    let member = |pointer: &str| template.pointer(pointer).filter(|value| !value.is_null()).cloned();
+    ParameterSchema {
+        title: member("/metadata/title").or_else(|| member("/metadata/name")).unwrap_or_default(),
+        presentation: member("/spec/presentation"),
+        description: member("/metadata/description"),
+        ui_options: member("/metadata/ui:options"),
+        steps: pages(template)
+            .into_iter()
+            .map(|schema| {
+                let member = |name: &str| schema.get(name).filter(|value| !value.is_null()).cloned();
+                ParameterPage {
+                    title: member("title").unwrap_or_else(|| UNTITLED_PAGE.into()),
+                    description: member("description"),
+                    schema: schema.clone(),
+                }
+            })
+            .collect(),
+        form_decorators: member("/spec/formDecorators").or_else(|| member("/spec/EXPERIMENTAL_formDecorators")),
+    }
+}
+
+/// The schemas of a template's form: none, one, or one for each page.
+pub(super) fn pages(template: &Entity) -> Vec<&Value> {
+    match template.pointer("/spec/parameters") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(pages)) => pages.iter().collect(),
+        Some(page) => vec![page],
+    }
+}
+
+/// The template this reference names, checked: kind, existence, version. (Filtering of parameters and steps by
+/// permissions has its place here.)
+pub(super) async fn authorized(
+    state: &ApiState,
+    _caller: &Caller,
+    entity_ref: &EntityRef,
+) -> Result<Entity, ApiError> {
+    if !entity_ref.kind.eq_ignore_ascii_case("template") {
+        return Err(ApiError::input("Invalid kind, only 'Template' kind is supported"));
+    }
+    let Some(template) = state.catalog.entity_by_ref(entity_ref).await? else {
+        return Err(ApiError::not_found(format!("Template {} not found", entity_ref.canonical())));
+    };
+    match template.get("apiVersion").and_then(Value::as_str).unwrap_or("undefined") {
+        API_VERSION => Ok(template),
+        other => Err(ApiError::input(format!("Unsupported apiVersion field in schema entity, {other}"))),
+    }
+}
+
+/// Whether this is a template of the version we run.
+pub(super) fn is_template(entity: &Map<String, Value>) -> bool {
+    let is = |name: &str, text: &str| entity.get(name).and_then(Value::as_str) == Some(text);
+    is("apiVersion", API_VERSION) && is("kind", "Template")
+}
+
+/// Checks what the published schema of templates demands beyond version and kind.
+///
+/// # Errors
+/// A `TypeError` in the words of ajv, as `@backstage/plugin-scaffolder-common` 2.3.0 lets it through.
+pub(super) fn check_shape(template: &Entity) -> Result<(), ApiError> {
+    let refuse = |message: String| Err(ApiError::new("TypeError", message));
+    for (place, members) in [("", &["metadata", "spec"][..]), ("/metadata", &["name"]), ("/spec", &["type", "steps"])] {
+        let shown = if place.is_empty() { "<root>" } else { place };
+        let Some(object) = template.pointer(place).and_then(Value::as_object) else {
+            return refuse(format!("{shown} must be object - type: object"));
+        };
+        if let Some(name) = members.iter().find(|name| !object.contains_key(**name)) {
+            return refuse(format!("{shown} must have required property '{name}' - missingProperty: {name}"));
+        }
+    }
+    for (place, is_right, what) in [
+        ("/metadata/name", Value::is_string as fn(&Value) -> bool, "string"),
+        ("/spec/type", Value::is_string, "string"),
+        ("/spec/steps", Value::is_array, "array"),
+    ] {
+        if !template.pointer(place).is_some_and(is_right) {
+            return refuse(format!("{place} must be {what} - type: {what}"));
+        }
+    }
+    for (index, step) in template["spec"]["steps"].as_array().into_iter().flatten().enumerate() {
+        match step.as_object().map(|step| step.get("action")) {
+            None => return refuse(format!("/spec/steps/{index} must be object - type: object")),
+            Some(None) => {
+                return refuse(format!(
+                    "/spec/steps/{index} must have required property 'action' - missingProperty: action"
+                ));
+            }
+            Some(Some(action)) if !action.is_string() => {
+                return refuse(format!("/spec/steps/{index}/action must be string - type: string"));
+            }
+            Some(Some(_)) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Validates a form's values against the template's pages; the first page that refuses decides.
+pub(super) fn check_values(template: &Entity, values: &Map<String, Value>) -> Result<(), ApiError> {
+    let values = Value::Object(values.clone());
+    for page in pages(template) {
+        let violations = validator(page, "spec.parameters")?.validate(&values);
+        if !violations.is_empty() {
+            return Err(ApiError::Violations(violations));
+        }
+    }
+    Ok(())
+}
+
+/// Validates secrets against `spec.secrets.schema`. No value is repeated in the answer.
+pub(super) fn check_secrets(template: &Entity, secrets: &Map<String, Value>) -> Result<(), ApiError> {
+    let Some(schema) = template.pointer("/spec/secrets/schema").filter(|schema| !schema.is_null()) else {
+        return Ok(());
+    };
+    let violations = validator(schema, "spec.secrets.schema")?.validate(&Value::Object(secrets.clone()));
+    if violations.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::Violations(violations.into_iter().map(without_value).collect()))
+}
+
+fn without_value(violation: Violation) -> Violation {
+    let property = match violation.property.strip_prefix("instance") {
+        Some(rest) => format!("secrets{rest}"),
+        None => violation.property.clone(),
+    };
+    let message = match (&*violation.name, violation.argument.as_ref().and_then(Value::as_str)) {
+        ("required", Some(name)) => format!("secrets.{name} is required"),
+        _ => format!("{property} {}", violation.message),
+    };
+    Violation { property, message, instance: Some(Value::Object(Map::new())), ..violation }
+}
+
+fn validator(schema: &Value, place: &str) -> Result<Validator, ApiError> {
+    Validator::new(schema)
+        .map_err(|reason| ApiError::input(format!("The template's {place} is not a valid JSON Schema: {reason}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn forms_have_a_page_for_each_schema() {
+        let entity = json!({
+            "metadata": {"name": "t", "ui:options": {"a": 1}},
+            "spec": {"parameters": [{"title": "One", "description": "first"}, {"properties": {}}]},
+        });
+        assert_eq!(
+            serde_json::to_value(form(&entity)).unwrap_or_default(),
+            json!({
+                "title": "t",
+                "ui:options": {"a": 1},
+                "steps": [
+                    {"title": "One", "description": "first", "schema": {"title": "One", "description": "first"}},
+                    {"title": "Please enter the following information", "schema": {"properties": {}}},
+                ],
+            })
+        );
+        assert!(form(&json!({"metadata": {"name": "t"}, "spec": {}})).steps.is_empty());
+        assert_eq!(form(&json!({"metadata": {"name": "t"}, "spec": {"parameters": {}}})).steps.len(), 1);
+    }
+
+    #[test]
+    fn shapes_are_refused_in_the_words_of_ajv() {
+        for (template, expected) in [
+            (
+                json!({"metadata": {"name": "d"}, "spec": {"type": "x"}}),
+                "TypeError: /spec must have required property 'steps' - missingProperty: steps",
+            ),
+            (
+                json!({"metadata": {"name": "d"}}),
+                "TypeError: <root> must have required property 'spec' - missingProperty: spec",
+            ),
+            (
+                json!({"metadata": {"name": "d"}, "spec": {"type": "x", "steps": [{"action": 1}]}}),
+                "TypeError: /spec/steps/0/action must be string - type: string",
+            ),
+        ] {
+            assert_eq!(check_shape(&template).map_err(|error| error.to_string()), Err(expected.to_string()));
+        }
+        let good = json!({"metadata": {"name": "d"}, "spec": {"type": "x", "steps": []}});
+        assert!(check_shape(&good).is_ok());
+    }
+
+    #[test]
+    fn violations_of_secrets_show_no_value() {
+        let violation = Violation {
+            path: vec!["apiKey".into()],
+            property: "instance.apiKey".into(),
+            message: "does not meet minimum length of 3".into(),
+            schema: json!({"type": "string", "minLength": 3}),
+            instance: Some("x".into()),
+            name: "minLength".into(),
+            argument: Some(3.into()),
+            stack: "instance.apiKey does not meet minimum length of 3".into(),
+        };
+        let shown = without_value(violation.clone());
+        assert_eq!(shown.property, "secrets.apiKey");
+        assert_eq!(shown.message, "secrets.apiKey does not meet minimum length of 3");
+        assert_eq!(shown.instance, Some(json!({})));
+        let missing = Violation {
+            property: "instance".into(),
+            message: "requires property \"apiKey\"".into(),
+            name: "required".into(),
+            argument: Some("apiKey".into()),
+            ..violation
+        };
+        assert_eq!(without_value(missing).message, "secrets.apiKey is required");
+    }
+}
