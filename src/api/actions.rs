@@ -28,7 +28,7 @@ pub struct ActionItem {
 
 /// A worked example.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ExampleItem {
+pub(super) struct ExampleItem {
     /// What it shows.
     description: String,
     /// YAML with a `steps:` list.
@@ -37,7 +37,7 @@ pub struct ExampleItem {
 
 /// JSON Schemas (draft-07) of an action.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ActionSchemas {
+pub(super) struct ActionSchemas {
     /// Of the step's `input`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]

@@ -13,7 +13,7 @@ use crate::model::UserSpec;
 /// The principal behind a request. Every handler that reads or changes tasks takes one, so that authentication has one
 /// place to happen: this extractor.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub(super) struct Caller {
     principal: Principal,
 }
 

@@ -22,7 +22,7 @@ use crate::tasks::{DryRunRequest, DryRunResult};
 /// What `POST /v2/dry-run` is given.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
-pub struct DryRun {
+pub(super) struct DryRun {
     /// The template entity.
     #[schema(value_type = Object)]
     template: Map<String, Value>,
@@ -41,7 +41,7 @@ pub struct DryRun {
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[allow(dead_code, reason = "documents an item of the body, which is read member by member")]
-pub struct DryRunFile {
+pub(super) struct DryRunFile {
     /// Relative to the template.
     path: String,
     /// The content.

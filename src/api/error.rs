@@ -30,7 +30,7 @@ pub enum ApiError {
 
 /// The body of an error answer.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ErrorBody {
+pub(super) struct ErrorBody {
     /// What went wrong.
     error: ErrorDetail,
     /// The request it answers.
@@ -70,7 +70,7 @@ struct ErrorResponse {
 
 /// The answer to values or secrets that violate a template's schema.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ViolationsBody {
+pub(super) struct ViolationsBody {
     /// One item for each violation, as npm `jsonschema` 1.5 reports them.
     #[schema(value_type = Vec<Object>)]
     errors: Vec<Violation>,

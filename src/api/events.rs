@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(unpacked, plain);
     }
 
-    #[actix_web::test(start_paused = true)]
+    #[tokio::test(start_paused = true)]
     async fn quiet_streams_send_comments() {
         let events: EventStream = Box::pin(stream::pending());
         let mut frames = Box::pin(frames(events, None));

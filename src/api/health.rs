@@ -8,7 +8,7 @@ use super::{ApiState, reply};
 
 /// What the health routes answer.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Health {
+pub(super) struct Health {
     /// Why not, when the status is `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'static str>,

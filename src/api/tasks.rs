@@ -23,7 +23,7 @@ use crate::{
 /// What `POST /v2/tasks` is given.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
-pub struct CreateTask {
+pub(super) struct CreateTask {
     /// `[template:][namespace/]name`.
     #[schema(example = "template:default/my-template")]
     template_ref: String,
@@ -37,7 +37,7 @@ pub struct CreateTask {
 
 /// What `POST /v2/tasks/{taskId}/retry` is given.
 #[derive(Debug, ToSchema)]
-pub struct RetryTask {
+pub(super) struct RetryTask {
     /// Secrets by name.
     #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
     #[allow(dead_code, reason = "documents the body, which is read member by member")]
@@ -46,14 +46,14 @@ pub struct RetryTask {
 
 /// A task's id.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct TaskCreated {
+pub(super) struct TaskCreated {
     /// UUID.
     id: String,
 }
 
 /// The answer to a cancellation.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct TaskCancelled {
+pub(super) struct TaskCancelled {
     /// `cancelled`.
     #[schema(example = "cancelled")]
     status: &'static str,
@@ -62,7 +62,7 @@ pub struct TaskCancelled {
 /// A page of tasks.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct TaskList {
+pub(super) struct TaskList {
     /// The page.
     tasks: Vec<SerializedTask>,
     /// How many there are on all pages.

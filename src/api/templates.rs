@@ -21,7 +21,7 @@ const UNTITLED_PAGE: &str = "Please enter the following information";
 /// The form of a template.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ParameterSchema {
+pub(super) struct ParameterSchema {
     /// `metadata.title`, or the name.
     #[schema(value_type = String)]
     title: Value,
@@ -47,7 +47,7 @@ pub struct ParameterSchema {
 
 /// One page of a form.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ParameterPage {
+pub(super) struct ParameterPage {
     /// The page's heading.
     #[schema(value_type = String)]
     title: Value,
