@@ -142,8 +142,7 @@ pub(super) async fn run(
     templates::check_values(&template, &values)?;
     templates::check_secrets(&template, &secrets)?;
     let user = caller.user_spec(&state).await?;
-    let result =
-        state.tasks.dry_run(DryRunRequest { template, values, secrets, directory_contents, user }).await?;
+    let result = state.tasks.dry_run(DryRunRequest { template, values, secrets, directory_contents, user }).await?;
     Ok(reply::ok(&result))
 }
 

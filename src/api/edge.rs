@@ -47,7 +47,8 @@ pub async fn edge(
         (request, answer)
     } else {
         let (request, response) = next.call(request).await?.map_into_boxed_body().into_parts();
-        let answer = response.error().and_then(|error| error.as_error::<ApiError>()).map(|error| error.answer(&request));
+        let answer =
+            response.error().and_then(|error| error.as_error::<ApiError>()).map(|error| error.answer(&request));
         (request, answer.unwrap_or(response))
     };
     let mut response = finish(&request, response).await;
@@ -136,7 +137,8 @@ pub(super) fn accepts_gzip(request: &HttpRequest) -> bool {
     };
     accepted.split(',').any(|item| {
         let (coding, quality) = item.split_once(';').unwrap_or((item, ""));
-        let refused = quality.trim().strip_prefix("q=").is_some_and(|q| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0));
+        let refused =
+            quality.trim().strip_prefix("q=").is_some_and(|q| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0));
         matches!(coding.trim().to_ascii_lowercase().as_str(), "gzip" | "x-gzip" | "*") && !refused
     })
 }

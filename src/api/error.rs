@@ -230,7 +230,8 @@ mod tests {
 
     #[test]
     fn names_decide_the_status() {
-        for (name, status) in [("InputError", 400), ("NotAllowedError", 403), ("TypeError", 500), ("ConflictError", 409)]
+        for (name, status) in
+            [("InputError", 400), ("NotAllowedError", 403), ("TypeError", 500), ("ConflictError", 409)]
         {
             assert_eq!(ApiError::new(name, "x").status_code().as_u16(), status, "{name}");
         }

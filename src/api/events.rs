@@ -45,7 +45,11 @@ const LONG_POLL: Duration = Duration::from_secs(30);
         (status = 404, body = ErrorBody, description = "No such task"),
     ),
 )]
-pub(super) async fn stream(state: Data<ApiState>, _caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn stream(
+    state: Data<ApiState>,
+    _caller: Caller,
+    http: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let id = request::segment(&http, "taskId")?;
     let query = Query::parse(&http);
     let after = match query.all("after") {
@@ -163,7 +167,11 @@ fn javascript_number(text: &str) -> i64 {
         (status = 404, body = ErrorBody, description = "No such task"),
     ),
 )]
-pub(super) async fn long_poll(state: Data<ApiState>, _caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn long_poll(
+    state: Data<ApiState>,
+    _caller: Caller,
+    http: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let id = request::segment(&http, "taskId")?;
     let after = Query::documented(&http, &["after"])?.integer("after", None)?;
     state.tasks.get(&id).await?;
@@ -249,9 +257,16 @@ mod tests {
 
     #[test]
     fn after_is_read_like_javascript() {
-        for (text, number) in
-            [("248", 248), ("-1", -1), ("x", i64::MAX), ("", 0), ("1.5", 1), ("1e2", 100), ("nan", i64::MAX), ("inf", i64::MAX)]
-        {
+        for (text, number) in [
+            ("248", 248),
+            ("-1", -1),
+            ("x", i64::MAX),
+            ("", 0),
+            ("1.5", 1),
+            ("1e2", 100),
+            ("nan", i64::MAX),
+            ("inf", i64::MAX),
+        ] {
             assert_eq!(javascript_number(text), number, "{text}");
         }
     }

@@ -25,7 +25,8 @@ const OK: Health = Health { message: None, status: "ok" };
     responses((status = 200, body = Health), (status = 503, body = Health)),
 )]
 pub(super) async fn readiness(state: Data<ApiState>) -> HttpResponse {
-    let unavailable = |message| reply::json(StatusCode::SERVICE_UNAVAILABLE, &Health { message: Some(message), status: "error" });
+    let unavailable =
+        |message| reply::json(StatusCode::SERVICE_UNAVAILABLE, &Health { message: Some(message), status: "error" });
     if state.is_stopping() {
         return unavailable("Backend is shutting down");
     }

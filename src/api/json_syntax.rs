@@ -82,8 +82,11 @@ fn unexpected_token(text: &str, at: usize) -> String {
     let Some(token) = text[at..].chars().next() else { return "Unexpected end of JSON input".into() };
     let units: Vec<u16> = text.encode_utf16().collect();
     let unit = text[..at].encode_utf16().count();
-    let (from, to) =
-        if units.len() <= WHOLE { (0, units.len()) } else { (unit.saturating_sub(AROUND), units.len().min(unit + AROUND)) };
+    let (from, to) = if units.len() <= WHOLE {
+        (0, units.len())
+    } else {
+        (unit.saturating_sub(AROUND), units.len().min(unit + AROUND))
+    };
     format!(
         "Unexpected token '{token}', {}\"{}\"{} is not valid JSON",
         if from > 0 { "..." } else { "" },

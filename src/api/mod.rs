@@ -88,11 +88,7 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(get(templates::parameter_schema)),
         )
         .service(scaffolder("/v2/actions", get_only).route(get(actions::list)))
-        .service(
-            scaffolder("/v2/tasks", &["POST", "GET", "HEAD"])
-                .route(get(tasks::list))
-                .route(post(tasks::create)),
-        )
+        .service(scaffolder("/v2/tasks", &["POST", "GET", "HEAD"]).route(get(tasks::list)).route(post(tasks::create)))
         .service(scaffolder("/v2/tasks/{taskId}", get_only).route(get(tasks::get)))
         .service(scaffolder("/v2/tasks/{taskId}/cancel", post_only).route(post(tasks::cancel)))
         .service(scaffolder("/v2/tasks/{taskId}/retry", post_only).route(post(tasks::retry)))

@@ -256,7 +256,8 @@ mod tests {
 
     #[test]
     fn parameters_repeat() {
-        let request = TestRequest::with_uri("/x?status=open&status[]=failed&status[1]=a%2Cb+c&limit=1e2").to_http_request();
+        let request =
+            TestRequest::with_uri("/x?status=open&status[]=failed&status[1]=a%2Cb+c&limit=1e2").to_http_request();
         let query = Query::documented(&request, &["status", "limit"]).unwrap();
         assert_eq!(query.all("status"), ["open", "failed", "a,b c"]);
         assert_eq!(query.integer("limit", Some(0)).unwrap(), Some(100));
@@ -271,10 +272,7 @@ mod tests {
             "request/body must have required property 'templateRef'"
         );
         assert_eq!(message(body.at("templateRef").string(json!(5))), "request/body/templateRef must be string");
-        assert_eq!(
-            message(body.at("secrets").strings(Some(json!({"a": 1})))),
-            "request/body/secrets/a must be string"
-        );
+        assert_eq!(message(body.at("secrets").strings(Some(json!({"a": 1})))), "request/body/secrets/a must be string");
         assert_eq!(
             message(body.at("secrets").strings(Some(json!({"a/b": 1})))),
             "request/body/secrets/a~1b must be string"

@@ -181,7 +181,11 @@ pub(super) async fn get(state: Data<ApiState>, _caller: Caller, http: HttpReques
     post, path = "/api/scaffolder/v2/tasks/{taskId}/cancel", tag = "tasks", params(("taskId" = String, Path)),
     responses((status = 200, body = TaskCancelled), (status = 404, body = ErrorBody)),
 )]
-pub(super) async fn cancel(state: Data<ApiState>, _caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn cancel(
+    state: Data<ApiState>,
+    _caller: Caller,
+    http: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let id = request::segment(&http, "taskId")?;
     request::no_query(&http)?;
     state.tasks.cancel(&id).await?;

@@ -118,11 +118,7 @@ pub(super) fn pages(template: &Entity) -> Vec<&Value> {
 
 /// The template this reference names, checked: kind, existence, version. (Filtering of parameters and steps by
 /// permissions has its place here.)
-pub(super) async fn authorized(
-    state: &ApiState,
-    _caller: &Caller,
-    entity_ref: &EntityRef,
-) -> Result<Entity, ApiError> {
+pub(super) async fn authorized(state: &ApiState, _caller: &Caller, entity_ref: &EntityRef) -> Result<Entity, ApiError> {
     if !entity_ref.kind.eq_ignore_ascii_case("template") {
         return Err(ApiError::input("Invalid kind, only 'Template' kind is supported"));
     }
