@@ -16,11 +16,14 @@ mod repo_url;
 mod resolve;
 
 use integrations::{Integration, Integrations, config::Node};
-use reading::allow::AllowList;
+use reading::{Reader, allow::AllowList};
 
 /// Integrations, credentials and readers.
 #[derive(Clone, Debug)]
-pub struct Scm(Arc<Inner>);
+pub struct Scm {
+    inner: Arc<Inner>,
+    as_service: bool,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -61,7 +64,7 @@ impl RepoUrl {
 /// What reading a tree brought.
 #[derive(Debug, Clone, Default)]
 pub struct TreeSummary {
-    /// Number of files written.
+    /// Number of files written, links not counted.
     pub files: usize,
     /// Things left out (e.g. links that lead outside), one sentence each.
     pub warnings: Vec<String>,
@@ -76,7 +79,6 @@ pub struct GithubAccess {
     pub token: Secret,
 }
 
-#[allow(clippy::unimplemented, unused_variables)]
 impl Scm {
     /// Builds from the root configuration object (`integrations`, `backend.reading`,
     /// `scaffolder.requireScmUserCredentials`) and checks the environment's certificate files.
@@ -86,7 +88,7 @@ impl Scm {
     pub fn from_config(config: &Value) -> Result<Self, String> {
         let root = Node::root(config);
         http::check_environment()?;
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             integrations: Integrations::read(&root)?,
             allow: AllowList::read(&root)?,
             require_user_credentials: root
@@ -94,11 +96,12 @@ impl Scm {
                 .get("requireScmUserCredentials")?
                 .boolean()?
                 .unwrap_or(false),
-        })))
+        };
+        Ok(Self { inner: Arc::new(inner), as_service: false })
     }
     /// The known hosts.
     pub fn integrations(&self) -> &Integrations {
-        &self.0.integrations
+        &self.inner.integrations
     }
     /// The HTTP client that all requests to source code hosts go through: proxies and certificate authorities as the
     /// environment says, no redirects.
@@ -113,30 +116,38 @@ impl Scm {
     /// # Errors
     /// `InputError` in upstream's words.
     pub fn parse_repo_url(&self, text: &str) -> Result<RepoUrl, ActionError> {
-        repo_url::parse(text, &self.0.integrations)
+        repo_url::parse(text, &self.inner.integrations)
     }
     /// Resolves a URL relative to a base as the base's integration does (`resolveUrl`).
     ///
     /// # Errors
     /// `InputError` when no integration matches the base of a relative URL.
     pub fn resolve_url(&self, url: &str, base: &str) -> Result<String, ActionError> {
-        resolve::resolve(url, base, &self.0.integrations)
+        resolve::resolve(url, base, &self.inner.integrations)
     }
     /// The type of the integration for a URL's host (`github`, …), if one matches.
     pub fn integration_type(&self, url: &str) -> Option<&'static str> {
-        self.0.integrations.by_url(url).map(Integration::kind)
+        self.inner.integrations.by_url(url).map(Integration::kind)
     }
-    /// Reads one file.
+    /// The same for reading on the service's own account, e.g. templates registered by URL:
+    /// `scaffolder.requireScmUserCredentials` is about steps and does not apply.
+    #[must_use]
+    pub fn as_service(&self) -> Self {
+        Self { as_service: true, ..self.clone() }
+    }
+    /// Reads one file of at most 10 MiB.
     ///
     /// # Errors
-    /// `NotAllowedError` outside the integrations, `NotFoundError`, or what the host answered.
+    /// `NotAllowedError` outside the integrations and `backend.reading.allow`, `InputError` where the user's own token is
+    /// required, `NotFoundError`, or what the host answered.
     pub async fn read_file(&self, url: &str, token: Option<&Secret>) -> Result<Vec<u8>, ActionError> {
-        unimplemented!()
+        self.reader(url, token)?.read_file(url).await
     }
-    /// Reads a directory into `target/dir` (created).
+    /// Reads a directory into `target/dir` (created): at most 1 GiB and 200,000 files. What must not be unpacked (links
+    /// that lead outside) is left out with a warning in the summary.
     ///
     /// # Errors
-    /// As [`Scm::read_file`].
+    /// As [`Scm::read_file`]; `NotFoundError` also when the repository holds no such directory.
     pub async fn read_tree(
         &self,
         url: &str,
@@ -144,7 +155,21 @@ impl Scm {
         target: &Workspace,
         dir: &str,
     ) -> Result<TreeSummary, ActionError> {
-        unimplemented!()
+        self.reader(url, token)?.read_tree(url, target, dir).await
+    }
+    fn reader<'a>(&'a self, url: &str, token: Option<&'a Secret>) -> Result<Reader<'a>, ActionError> {
+        let token = given(token);
+        if token.is_none()
+            && self.requires_user_credentials()
+            && let Some(integration @ (Integration::Github(_) | Integration::Gitlab(_))) =
+                self.inner.integrations.by_url(url)
+        {
+            return Err(credentials_required(integration.host()));
+        }
+        Ok(Reader { integrations: &self.inner.integrations, allow: &self.inner.allow, token })
+    }
+    fn requires_user_credentials(&self) -> bool {
+        self.inner.require_user_credentials && !self.as_service
     }
     /// Credentials for a GitHub repository: the step's own token, else (unless `scaffolder.requireScmUserCredentials`)
     /// the integration's.
@@ -155,14 +180,14 @@ impl Scm {
     #[allow(clippy::unused_async, reason = "App tokens will be fetched here")]
     pub async fn github_access(&self, repo: &RepoUrl, token: Option<&Secret>) -> Result<GithubAccess, ActionError> {
         let host = &repo.host;
-        let Some(github) = self.0.integrations.github(host) else {
+        let Some(github) = self.inner.integrations.github(host) else {
             return Err(ActionError::input(format!("No integration for host {host}")));
         };
         let api_base_url = github.api_base_url.clone();
         if let Some(token) = given(token) {
             return Ok(GithubAccess { api_base_url, token: token.clone() });
         }
-        if self.0.require_user_credentials {
+        if self.requires_user_credentials() {
             return Err(credentials_required(host));
         }
         let (Some(owner), Some(name)) = (&repo.owner, &repo.repo) else {
