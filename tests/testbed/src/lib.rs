@@ -1,5 +1,6 @@
 //! Real counterparts for end-to-end tests, started on free loopback ports and gone when dropped.
 //!
+//! * [`github::GithubDouble`] is a GitHub: REST API, Git over HTTPS, archives.
 //! * [`process::Service`] runs the `understudy` binary with a configuration of the test's own.
 //! * [`http::Client`] talks to it and reads its event streams.
 //! * [`memory`] samples how much memory a process used.
@@ -7,6 +8,7 @@
 //! Nothing here is skipped silently: a missing program is an [`Error::MissingProgram`] that says how to install it.
 
 pub mod error;
+pub mod github;
 pub mod http;
 pub mod memory;
 pub mod process;
