@@ -1,13 +1,57 @@
 //! Backstage's `app-config.yaml` files: merged, substituted, typed.
+//!
+//! Keys of other plugins are ignored. A wrong value of a key that is read here is an error that names file, key and
+//! reason. Without any file everything has a default: see [`Config::load`].
 
-use std::{net::SocketAddr, time::Duration};
+mod env;
+mod error;
+mod loader;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod transform;
+mod typed;
+
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use camino::Utf8PathBuf;
 use serde_json::Value;
 use understudy_sdk::Secrets;
 
+pub use error::ConfigError;
+
+/// Where to look for the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// The files given with `--config`, in order; when empty, the default files of `root`.
+    pub config_paths: Vec<Utf8PathBuf>,
+    /// Where the default files lie and relative paths start, as a rule the process's working directory.
+    pub root: Utf8PathBuf,
+    /// The environment.
+    pub env: HashMap<String, String>,
+}
+
+impl LoadOptions {
+    /// For these files, with the environment and the working directory of this process.
+    ///
+    /// # Errors
+    /// The working directory is gone or its name is no UTF-8.
+    pub fn from_process(config_paths: Vec<Utf8PathBuf>) -> Result<Self, ConfigError> {
+        let root = std::env::current_dir()
+            .and_then(|path| {
+                Utf8PathBuf::from_path_buf(path)
+                    .map_err(|_| std::io::Error::other("its name is no UTF-8; start the service elsewhere"))
+            })
+            .map_err(|error| ConfigError::File { path: ".".to_string(), reason: error.to_string() })?;
+        let env = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Ok(Self { config_paths, root, env })
+    }
+}
+
 /// Everything the service reads from the configuration, checked at start.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// The merged, substituted configuration, for parts that read their own keys (integrations).
     pub raw: Value,
@@ -17,6 +61,20 @@ pub struct Config {
     pub scaffolder: ScaffolderConfig,
     /// `catalog.locations[]`
     pub catalog_locations: Vec<LocationConfig>,
+    /// What the operator should know, one sentence each; logged at start.
+    pub warnings: Vec<String>,
+}
+
+impl std::fmt::Debug for Config {
+    /// Without `raw`, which holds secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("backend", &self.backend)
+            .field("scaffolder", &self.scaffolder)
+            .field("catalog_locations", &self.catalog_locations)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `backend.*`
@@ -24,11 +82,12 @@ pub struct Config {
 pub struct BackendConfig {
     /// External URL, `backend.baseUrl`; default `http://localhost:<port>`.
     pub base_url: String,
-    /// Where to listen; default `127.0.0.1:7007`.
+    /// Where to listen; default `127.0.0.1:7007`. An address other than loopback only where `backend.listen` names it.
     pub listen: SocketAddr,
     /// `backend.database` of the plugin `scaffolder`.
     pub database: DatabaseConfig,
-    /// `backend.workingDirectory`; default the system's temporary directory.
+    /// `backend.workingDirectory`; default `understudy-<user>` in the system's temporary directory, made by
+    /// [`BackendConfig::prepare_working_directory`].
     pub working_directory: Utf8PathBuf,
     /// `backend.cors`
     pub cors: Option<CorsConfig>,
@@ -90,6 +149,7 @@ pub struct ScaffolderConfig {
 pub struct LocationConfig {
     /// `file` or `url`.
     pub kind: String,
-    /// Path (relative ones are resolved against the process's working directory) or URL.
+    /// Absolute path (a relative one is resolved against [`LoadOptions::root`]), which may hold `*`, `**`, `?` and
+    /// `{a,b}`; or URL.
     pub target: String,
 }

@@ -1,0 +1,353 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use serde_json::json;
+
+use super::*;
+
+struct Setup {
+    dir: tempfile::TempDir,
+    options: LoadOptions,
+}
+
+impl Setup {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        for (name, text) in files {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        Self { dir, options: LoadOptions { root, ..LoadOptions::default() } }
+    }
+    fn env(mut self, env: &[(&str, &str)]) -> Self {
+        self.options.env = env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        self
+    }
+    fn config_paths(mut self, paths: &[&str]) -> Self {
+        self.options.config_paths = paths.iter().map(Utf8PathBuf::from).collect();
+        self
+    }
+    fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.options)
+    }
+    /// The error's text with the directory shortened to `<dir>`.
+    fn error(&self) -> String {
+        self.load().unwrap_err().to_string().replace(self.dir.path().to_str().unwrap(), "<dir>")
+    }
+}
+
+fn one(text: &str) -> Setup {
+    Setup::new(&[("app-config.yaml", text)])
+}
+
+#[test]
+fn defaults_without_a_file() {
+    let setup = Setup::new(&[]).env(&[("USER", "j/ane")]);
+    let config = setup.load().unwrap();
+    assert_eq!(config.raw, json!({}));
+    assert_eq!(config.backend.listen.to_string(), "127.0.0.1:7007");
+    assert_eq!(config.backend.base_url, "http://localhost:7007");
+    let database = setup.options.root.join("understudy-data/understudy.sqlite");
+    assert_eq!(config.backend.database, DatabaseConfig::SqliteFile(database));
+    assert!(config.backend.working_directory.as_str().ends_with("/understudy-jane"));
+    assert!(config.backend.cors.is_none() && !config.backend.auth_disabled);
+    let scaffolder = &config.scaffolder;
+    assert_eq!(scaffolder.default_author, ("Scaffolder".to_string(), "scaffolder@backstage.io".to_string()));
+    assert_eq!(scaffolder.concurrent_tasks_limit, 10);
+    assert_eq!(scaffolder.task_timeout, Duration::from_secs(24 * 3600));
+    assert_eq!(scaffolder.janitor_frequency, Duration::from_secs(300));
+    assert_eq!(scaffolder.stale_timeout, Duration::from_secs(30));
+    assert!(scaffolder.recovery_enabled && scaffolder.default_commit_message.is_none());
+    assert!(config.catalog_locations.is_empty() && config.warnings.is_empty());
+    // Nothing is made by reading.
+    assert_eq!(std::fs::read_dir(setup.dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn later_sources_win() {
+    let files = [
+        ("app-config.yaml", "a: {x: 1, y: 2, z: {deep: 1}}\nlist: [1, 2]\ngone: {a: 1}\nbackend: {listen: ':1'}\n"),
+        ("app-config.production.yaml", "a: {y: production}\n"),
+        ("app-config.local.yaml", "a: {y: local, z: 3}\nlist: [3]\n"),
+        ("app-config.production.local.yaml", "gone: null\n"),
+        ("other.yaml", "a: {x: other}\n"),
+        ("empty.yaml", "# nothing\n"),
+    ];
+    let setup = Setup::new(&files);
+    assert_eq!(setup.load().unwrap().raw["a"], json!({"x": 1, "y": "local", "z": 3}));
+    let setup = Setup::new(&files).env(&[
+        ("BACKSTAGE_ENV", "missing, production"),
+        ("APP_CONFIG_a_x", "9"),
+        ("APP_CONFIG_backend_listen", ":2"),
+    ]);
+    let config = setup.load().unwrap();
+    assert_eq!(config.raw, json!({"a": {"x": 9, "y": "local", "z": 3}, "list": [3], "backend": {"listen": ":2"}}));
+    assert_eq!(config.backend.listen.port(), 2);
+    // With --config only the named files count.
+    let setup = Setup::new(&files).config_paths(&["other.yaml", "empty.yaml"]);
+    assert_eq!(setup.load().unwrap().raw, json!({"a": {"x": "other"}}));
+}
+
+#[test]
+fn values_are_substituted_and_included() {
+    let setup = Setup::new(&[
+        (
+            "app-config.yaml",
+            "text: ${NAME}-x\nlist: ['${NONE}', a]\nabsent: ${NONE}\nliteral: $${NAME}\n\
+             token: {$env: TOKEN}\nnoToken: {$env: NONE}\nfile: {$file: sub/secret.txt}\n\
+             all: {$include: sub/more.yaml}\npart: {$include: 'sub/more.yaml#a.b'}\nnone: {$include: 'sub/more.yaml#a.c'}\n\
+             json: {$include: 'sub/${FILE}.json'}\n",
+        ),
+        ("sub/secret.txt", "  s3cret\n\n"),
+        ("sub/more.yaml", "a: {b: '${NAME}'}\nfile: {$file: secret.txt}\n"),
+        ("sub/data.json", "{\"j\": [1, true]}"),
+    ])
+    .env(&[("NAME", "jane "), ("TOKEN", "t "), ("FILE", "data")]);
+    assert_eq!(
+        setup.load().unwrap().raw,
+        json!({
+            "text": "jane-x", "list": ["a"], "literal": "${NAME}", "token": "t", "file": "  s3cret",
+            "all": {"a": {"b": "jane"}, "file": "  s3cret"}, "part": "jane", "json": {"j": [1, true]},
+        })
+    );
+}
+
+#[test]
+fn errors_name_file_key_and_reason() {
+    for (text, expected) in [
+        ("- a\n", "<dir>/app-config.yaml: expected object at config root"),
+        ("a: [\n", "<dir>/app-config.yaml:1:4: unclosed bracket"),
+        ("a: 1\na: 2\n", "<dir>/app-config.yaml:2:1: duplicate"),
+        ("a: {$file: none.txt}", "<dir>/app-config.yaml: a: failed to include \"<dir>/none.txt\", file does not exist"),
+        ("a: [{$file: x, b: 1}]", "<dir>/app-config.yaml: a[0]: include key $file should not have adjacent keys"),
+        ("a: {$include: x.toml}", "a: no configuration parser available for included file x.toml"),
+        ("a: {$include: app-config.yaml}", "files include each other more than 32 levels deep"),
+        ("a: {$env: 1}", "a: $env include value is not a string"),
+        ("a: {$file: '${NONE}'}", "a: $file include value uses a variable of the environment that is not set"),
+        ("backend: x", "<dir>/app-config.yaml: backend: expected an object; found a text"),
+        ("backend: {listen: nowhere}", "<dir>/app-config.yaml: backend.listen: expected a port"),
+        ("backend: {listen: ':70000'}", "backend.listen: 70000 is no port"),
+        ("backend: {listen: {port: x}}", "backend.listen.port: expected a whole number, 0 or more; found a text"),
+        ("backend: {listen: 'a b:1'}", "backend.listen: expected a port"),
+        ("backend: {listen: [1]}", "backend.listen: expected a port"),
+        ("backend: {baseUrl: 'localhost:7007'}", "backend.baseUrl: no http or https URL"),
+        ("backend: {baseUrl: ''}", "backend.baseUrl: got empty-string, wanted string"),
+        ("backend: {https: true}", "backend.https: this version serves plain HTTP only"),
+        ("backend: {workingDirectory: none}", "backend.workingDirectory: working directory <dir>/none does not exist"),
+        ("backend: {database: {client: pg}}", "backend.database.client: PostgreSQL is not supported by this version"),
+        ("backend: {database: {client: mysql2}}", "backend.database.client: the client mysql2 is not supported"),
+        (
+            "backend: {database: {connection: ':memory:'}}",
+            "backend.database.client: expected better-sqlite3; found nothing",
+        ),
+        ("backend: {database: {client: sqlite3}}", "backend.database: the connection names neither"),
+        (
+            "backend: {database: {client: sqlite3, connection: {host: x}}}",
+            "backend.database.connection: the connection",
+        ),
+        (
+            "backend: {database: {client: sqlite3, plugin: {scaffolder: {client: pg}}}}",
+            "plugin.scaffolder.client: PostgreSQL",
+        ),
+        ("backend: {cors: {maxAge: -1}}", "backend.cors.maxAge: expected a whole number"),
+        ("backend: {cors: {credentials: maybe}}", "backend.cors.credentials: expected true or false"),
+        (
+            "backend: {cors: {origin: {a: 1}}}",
+            "backend.cors.origin: expected a text or a list of texts; found an object",
+        ),
+        ("scaffolder: {concurrentTasksLimit: 1.5}", "scaffolder.concurrentTasksLimit: expected a whole number"),
+        ("scaffolder: {concurrentTasksLimit: -1}", "scaffolder.concurrentTasksLimit: expected a whole number"),
+        ("scaffolder: {taskTimeout: 5}", "scaffolder.taskTimeout: expected a duration"),
+        ("scaffolder: {taskTimeout: soon}", "scaffolder.taskTimeout: expected a duration"),
+        ("scaffolder: {taskTimeout: {fortnights: 1}}", "scaffolder.taskTimeout.fortnights: no unit of time"),
+        ("scaffolder: {taskTimeout: {days: x}}", "scaffolder.taskTimeout.days: expected a number; found a text"),
+        ("scaffolder: {taskTimeoutJanitorFrequency: 0s}", "scaffolder.taskTimeoutJanitorFrequency: must be longer"),
+        ("scaffolder: {taskRecovery: {enabled: 2}}", "scaffolder.taskRecovery.enabled: expected true or false"),
+        ("scaffolder: {defaultAuthor: {name: [x]}}", "scaffolder.defaultAuthor.name: expected a text; found a list"),
+        ("scaffolder: {defaultEnvironment: {secrets: {A: 1}}}", "defaultEnvironment.secrets.A: expected a text"),
+        ("catalog: {locations: {}}", "catalog.locations: expected a list; found an object"),
+        ("catalog: {locations: [{type: file}]}", "catalog.locations[0].target: expected a path or URL; found nothing"),
+        ("catalog: {locations: [{target: x}]}", "catalog.locations[0].type: expected file or url; found nothing"),
+        ("catalog: {locations: [null]}", "catalog.locations[0]: expected an object; found null"),
+        ("catalog: {locations: [{type: url, target: x}]}", "catalog.locations[0].target: no http or https URL"),
+    ] {
+        let error = one(text).error();
+        assert!(error.contains(expected), "{text}\n  expected {expected}\n  found    {error}");
+        assert!(error.starts_with("<dir>/app-config.yaml:"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn errors_name_the_source_that_set_the_key() {
+    let files = [
+        ("app-config.yaml", "scaffolder: {taskTimeout: 1h}\n"),
+        ("app-config.local.yaml", "scaffolder: {taskTimeout: x}\n"),
+    ];
+    assert!(Setup::new(&files).error().starts_with("<dir>/app-config.local.yaml: scaffolder.taskTimeout: "));
+    let setup = Setup::new(&files[..1]).env(&[("APP_CONFIG_scaffolder_taskTimeout", "x")]);
+    assert!(setup.error().starts_with("APP_CONFIG_scaffolder_taskTimeout: scaffolder.taskTimeout: "));
+    assert_eq!(
+        Setup::new(&[]).config_paths(&["none.yaml"]).error(),
+        "<dir>/none.yaml: Config file \"<dir>/none.yaml\" does not exist"
+    );
+    assert!(Setup::new(&[]).config_paths(&["https://x/y.yaml"]).error().contains("can't be read from a URL"));
+}
+
+#[test]
+fn wrong_values_are_not_shown() {
+    let error = one("scaffolder: {defaultEnvironment: {secrets: {A: [s3cret]}}}").error();
+    assert!(!error.contains("s3cret"), "{error}");
+    let config = one("scaffolder: {defaultEnvironment: {secrets: {A: s3cret}, parameters: {B: b}}}").load().unwrap();
+    assert_eq!(config.scaffolder.environment_secrets.get("A").unwrap().expose(), "s3cret");
+    assert_eq!(config.scaffolder.environment_parameters["B"], "b");
+    assert!(!format!("{:?}", config.scaffolder).contains("s3cret"));
+    assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn listening() {
+    for (listen, address, warning) in [
+        ("':7008'", "127.0.0.1:7008", "names no host"),
+        ("7008", "127.0.0.1:7008", "names no host"),
+        ("'7008'", "127.0.0.1:7008", "names no host"),
+        ("{port: '7008'}", "127.0.0.1:7008", "names no host"),
+        ("{host: 127.0.0.1}", "127.0.0.1:7007", ""),
+        ("127.0.0.1:1", "127.0.0.1:1", ""),
+        ("'localhost:1'", "127.0.0.1:1", ""),
+        ("'[::1]:1'", "[::1]:1", ""),
+        ("0.0.0.0:80", "0.0.0.0:80", "not authenticated"),
+        ("{host: 0.0.0.0, port: 80}", "0.0.0.0:80", "not authenticated"),
+        ("'[::]:80'", "[::]:80", "not authenticated"),
+    ] {
+        let config = one(&format!("backend: {{listen: {listen}}}")).load().unwrap();
+        assert_eq!(config.backend.listen.to_string(), address, "{listen}");
+        assert_eq!(config.warnings.is_empty(), warning.is_empty(), "{listen}: {:?}", config.warnings);
+        assert!(config.warnings.iter().all(|text| text.contains(warning)), "{listen}: {:?}", config.warnings);
+    }
+    assert_eq!(one("backend: {listen: ':9'}").load().unwrap().backend.base_url, "http://localhost:9");
+    let base = one("backend: {baseUrl: 'https://x.example/'}").load().unwrap().backend.base_url;
+    assert_eq!(base, "https://x.example");
+}
+
+#[test]
+fn databases() {
+    let memory = DatabaseConfig::SqliteMemory;
+    for (text, file) in [
+        ("client: better-sqlite3, connection: ':memory:'", None),
+        ("client: sqlite3, connection: {filename: ':memory:'}", None),
+        ("client: better-sqlite3, connection: data.db", Some("data.db")),
+        ("client: better-sqlite3, connection: {filename: a/b.db}", Some("a/b.db")),
+        ("client: better-sqlite3, connection: {directory: data}", Some("data/scaffolder.sqlite")),
+        ("client: better-sqlite3, connection: {directory: data, filename: x.db}", Some("data/x.db")),
+        ("client: better-sqlite3, connection: {directory: /abs}", Some("/abs/scaffolder.sqlite")),
+        (
+            "client: pg, connection: {host: x}, plugin: {scaffolder: {client: better-sqlite3, connection: {directory: d}}}",
+            Some("d/scaffolder.sqlite"),
+        ),
+        (
+            "client: better-sqlite3, connection: ':memory:', plugin: {scaffolder: {connection: {filename: own.db}}}",
+            Some("own.db"),
+        ),
+        ("client: better-sqlite3, connection: ':memory:', plugin: {catalog: {client: pg}}", None),
+    ] {
+        let setup = one(&format!("backend: {{database: {{{text}}}}}"));
+        let expected = file.map_or(memory.clone(), |file| DatabaseConfig::SqliteFile(setup.options.root.join(file)));
+        assert_eq!(setup.load().unwrap().backend.database, expected, "{text}");
+    }
+}
+
+#[test]
+fn scaffolder_keys() {
+    let config = one("scaffolder:\n  concurrentTasksLimit: '0'\n  taskTimeout: {hours: 1, minutes: '30'}\n  \
+                      taskTimeoutJanitorFrequency: PT10M\n  defaultCommitMessage: hello\n  defaultAuthor: {name: Jo, email: j@x}\n  \
+                      EXPERIMENTAL_recoverTasks: off\n  EXPERIMENTAL_recoverTasksTimeout: 10 seconds\n  \
+                      defaultCommitSigningKey: abc\n")
+    .load()
+    .unwrap();
+    let scaffolder = &config.scaffolder;
+    assert_eq!(scaffolder.concurrent_tasks_limit, 0);
+    assert_eq!(scaffolder.task_timeout, Duration::from_secs(5400));
+    assert_eq!(scaffolder.janitor_frequency, Duration::from_secs(600));
+    assert_eq!(scaffolder.default_commit_message.as_deref(), Some("hello"));
+    assert_eq!(scaffolder.default_author, ("Jo".to_string(), "j@x".to_string()));
+    assert!(!scaffolder.recovery_enabled);
+    assert_eq!(scaffolder.stale_timeout, Duration::from_secs(10));
+    assert_eq!(config.warnings, ["scaffolder.defaultCommitSigningKey has no effect in this version"]);
+    // The names of today win over those of yesterday.
+    let config = one("scaffolder: {EXPERIMENTAL_recoverTasks: false, EXPERIMENTAL_recoverTasksTimeout: 1h, \
+                      taskRecovery: {enabled: true, staleTimeout: 5s}}")
+    .load()
+    .unwrap();
+    assert!(config.scaffolder.recovery_enabled);
+    assert_eq!(config.scaffolder.stale_timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn cors() {
+    let config = one(
+        "backend: {cors: {origin: 'http://localhost:3000', methods: [GET, POST], credentials: 'true', maxAge: 60}}",
+    )
+    .load()
+    .unwrap();
+    let cors = config.backend.cors.unwrap();
+    assert_eq!(
+        (cors.origin, cors.methods),
+        (vec!["http://localhost:3000".to_string()], vec!["GET".into(), "POST".into()])
+    );
+    assert!(cors.credentials && cors.max_age == Some(60) && cors.allowed_headers.is_none());
+    let cors = one("backend: {cors: {origin: [a, b], methods: 'GET, PUT'}}").load().unwrap().backend.cors.unwrap();
+    assert_eq!((cors.origin.len(), cors.methods.len(), cors.credentials), (2, 2, false));
+    assert!(one("backend: {cors: false}").load().unwrap().backend.cors.is_none());
+}
+
+#[test]
+fn catalog_locations() {
+    let setup = one(
+        "catalog:\n  locations:\n    - {type: file, target: ../templates/*.yaml}\n    - {type: file, target: /abs.yaml}\n    \
+                     - {type: url, target: 'https://github.com/o/r/blob/main/all.yaml', rules: [{allow: [Template]}]}\n    \
+                     - {type: github-discovery, target: 'https://github.com/o'}\n",
+    );
+    let config = setup.load().unwrap();
+    let found: Vec<_> =
+        config.catalog_locations.iter().map(|location| (location.kind.as_str(), location.target.as_str())).collect();
+    let relative = setup.options.root.join("../templates/*.yaml");
+    assert_eq!(
+        found,
+        [("file", relative.as_str()), ("file", "/abs.yaml"), ("url", "https://github.com/o/r/blob/main/all.yaml")]
+    );
+    assert!(config.warnings[0].contains("github-discovery"));
+}
+
+#[test]
+fn keys_of_other_plugins_are_ignored() {
+    let config =
+        one("app: {title: [1]}\ntechdocs: x\nkubernetes: null\nproxy: {endpoints: {'/x': {target: '${NONE}'}}}\n\
+                      backend: {rateLimit: [], csp: {a: 1}}\nscaffolder: {http: {x: 1}, unknown: []}\n")
+        .load()
+        .unwrap();
+    assert_eq!(config.raw["app"], json!({"title": [1]}));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_default_working_directory_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let shared = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(shared.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+    let shared = Utf8PathBuf::from_path_buf(shared.path().to_owned()).unwrap();
+    let mut backend = Setup::new(&[]).load().unwrap().backend;
+    backend.working_directory = shared.join("understudy-me");
+    for _ in 0..2 {
+        backend.prepare_working_directory().unwrap();
+    }
+    let mode = |path: &Utf8PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&backend.working_directory), 0o700);
+    std::fs::set_permissions(&backend.working_directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(backend.prepare_working_directory().unwrap_err().to_string().contains("is open to other users"));
+    let linked = shared.join("linked");
+    std::os::unix::fs::symlink(&shared, &linked).unwrap();
+    backend.working_directory = linked;
+    let error = backend.prepare_working_directory().unwrap_err().to_string();
+    assert!(error.contains("is a link"), "{error}");
+}

@@ -1,0 +1,379 @@
+//! The typed configuration.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Map, Value};
+use understudy_sdk::Secrets;
+
+use super::{
+    BackendConfig, Config, ConfigError, CorsConfig, DatabaseConfig, LoadOptions, LocationConfig, ScaffolderConfig,
+    loader, reader::Reader,
+};
+
+const DEFAULT_PORT: u16 = 7007;
+/// Below [`LoadOptions::root`], when no database is configured.
+const DEFAULT_DATABASE: &str = "understudy-data/understudy.sqlite";
+
+impl Config {
+    /// Reads the configuration: the files of `options` (or `app-config.yaml`, `app-config.<env>.yaml`,
+    /// `app-config.local.yaml`, `app-config.<env>.local.yaml`, as far as they exist, with the names in `BACKSTAGE_ENV`),
+    /// then `APP_CONFIG_*`.
+    ///
+    /// With no file at all: loopback port 7007, the SQLite database `understudy-data/understudy.sqlite` below the root, a
+    /// private working directory in the system's temporary directory, upstream's defaults for `scaffolder.*` except that
+    /// recovery is on.
+    ///
+    /// # Errors
+    /// A file can't be read, or a value is wrong; the message names file, key and reason.
+    pub fn load(options: &LoadOptions) -> Result<Self, ConfigError> {
+        let loaded = loader::load(options)?;
+        let root = Reader::root(&loaded);
+        let mut warnings = Vec::new();
+        let backend = backend(&root.at("backend")?, options, &mut warnings)?;
+        let scaffolder = scaffolder(&root.at("scaffolder")?, &mut warnings)?;
+        let catalog_locations = locations(&root, options, &mut warnings)?;
+        Ok(Self { backend, scaffolder, catalog_locations, warnings, raw: loaded.value.clone() })
+    }
+}
+
+fn backend(
+    backend: &Reader<'_>,
+    options: &LoadOptions,
+    warnings: &mut Vec<String>,
+) -> Result<BackendConfig, ConfigError> {
+    let https = backend.at("https")?;
+    if !matches!(https.value(), None | Some(Value::Bool(false))) {
+        return Err(
+            https.wrong("this version serves plain HTTP only; remove the key and put a proxy with TLS in front")
+        );
+    }
+    let auth_disabled = backend.at("auth.dangerouslyDisableDefaultAuthPolicy")?.boolean()?.unwrap_or(false);
+    let listen = listen(&backend.at("listen")?, warnings)?;
+    let base_url = backend.at("baseUrl")?;
+    let base_url = match base_url.string()? {
+        Some(text) => match url::Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => text.trim_end_matches('/').to_string(),
+            _ => return Err(base_url.wrong("no http or https URL, as in http://localhost:7007")),
+        },
+        None => format!("http://localhost:{}", listen.port()),
+    };
+    Ok(BackendConfig {
+        base_url,
+        listen,
+        database: database(&backend.at("database")?, options)?,
+        working_directory: working_directory(&backend.at("workingDirectory")?, options)?,
+        cors: cors(&backend.at("cors")?)?,
+        auth_disabled,
+    })
+}
+
+fn listen(listen: &Reader<'_>, warnings: &mut Vec<String>) -> Result<SocketAddr, ConfigError> {
+    let (host, port) = match listen.value() {
+        None => (None, None),
+        Some(Value::Object(_)) => {
+            let port = listen.at("port")?;
+            let number = port.whole()?.map(|number| port_number(number, &port)).transpose()?;
+            (listen.at("host")?.string()?.map(String::from), number)
+        }
+        Some(Value::Number(_)) => match listen.whole()? {
+            Some(number) => (None, Some(port_number(number, listen)?)),
+            None => (None, None),
+        },
+        Some(Value::String(text)) => {
+            let malformed =
+                || listen.wrong("expected a port (7007 or :7007), host:port, or an object with host and port");
+            let (host, port) = match text.rsplit_once(':') {
+                Some((host, port)) => (host, port),
+                None => ("", text.as_str()),
+            };
+            let number = port.trim().parse::<u64>().map_err(|_| malformed())?;
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            if host.contains(['/', ' ']) {
+                return Err(malformed());
+            }
+            (Some(host).filter(|host| !host.is_empty()).map(String::from), Some(port_number(number, listen)?))
+        }
+        Some(_) => return Err(listen.expected("a port, a text like host:port, or an object with host and port")),
+    };
+    let port_given = port.is_some();
+    let port = port.unwrap_or(DEFAULT_PORT);
+    let Some(host) = host else {
+        if port_given {
+            warnings.push(format!(
+                "backend.listen names no host, so only this machine can reach the service (127.0.0.1:{port}): requests are \
+                 not authenticated by this version. Name a host, as in 0.0.0.0:{port}, to listen elsewhere."
+            ));
+        }
+        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+    };
+    let address = resolve(&host, port).ok_or_else(|| listen.wrong(&format!("the host {host} has no address")))?;
+    if !address.ip().is_loopback() {
+        warnings.push(format!(
+            "the service listens on {address}, and requests are not authenticated by this version: whoever reaches it can \
+             run templates and read their logs. Keep it behind something that authenticates."
+        ));
+    }
+    Ok(address)
+}
+
+fn port_number(number: u64, place: &Reader<'_>) -> Result<u16, ConfigError> {
+    u16::try_from(number).map_err(|_| place.wrong(&format!("{number} is no port, 0 to 65535 are")))
+}
+
+fn resolve(host: &str, port: u16) -> Option<SocketAddr> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Some(SocketAddr::new(address, port));
+    }
+    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().ok()?.collect();
+    addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first()).copied()
+}
+
+fn database(database: &Reader<'_>, options: &LoadOptions) -> Result<DatabaseConfig, ConfigError> {
+    let plugin = database.at("plugin.scaffolder")?;
+    let (own_client, base_client) = (plugin.at("client")?, database.at("client")?);
+    let client = if own_client.value().is_some() { &own_client } else { &base_client };
+    let name = client.string()?;
+    let own_connection = plugin.at("connection")?;
+    let base_connection = database.at("connection")?;
+    match name {
+        Some("better-sqlite3" | "sqlite3") => {}
+        Some("pg") => {
+            return Err(client.wrong(
+                "PostgreSQL is not supported by this version; use better-sqlite3 (with backend.database.plugin.scaffolder \
+                 for this service alone)",
+            ));
+        }
+        Some(other) => {
+            return Err(client.wrong(&format!("the client {other} is not supported, better-sqlite3 and sqlite3 are")));
+        }
+        None if base_connection.value().is_none() && own_connection.value().is_none() => {
+            return Ok(DatabaseConfig::SqliteFile(options.root.join(DEFAULT_DATABASE)));
+        }
+        None => return Err(client.expected("better-sqlite3")),
+    }
+    // A connection of another kind of database says nothing about this one.
+    let same_client = own_client.string()?.is_none() || own_client.string()? == base_client.string()?;
+    let mut filename = None;
+    let mut directory = None;
+    let connections = if same_client { vec![base_connection, own_connection] } else { vec![own_connection] };
+    let mut last = None;
+    for connection in connections {
+        match connection.value() {
+            None => continue,
+            Some(Value::Object(_)) => {
+                if let Some(text) = connection.at("filename")?.string()? {
+                    filename = Some(text.to_string());
+                }
+                if let Some(text) = connection.at("directory")?.string()? {
+                    directory = Some(text.to_string());
+                }
+            }
+            Some(Value::String(_)) => filename = connection.string()?.map(String::from),
+            Some(_) => return Err(connection.expected("':memory:', {filename} or {directory}")),
+        }
+        last = Some(connection);
+    }
+    match (directory, filename) {
+        (_, Some(filename)) if filename == ":memory:" => Ok(DatabaseConfig::SqliteMemory),
+        (Some(directory), filename) => {
+            let name = filename.unwrap_or_else(|| "scaffolder.sqlite".to_string());
+            Ok(DatabaseConfig::SqliteFile(options.root.join(directory).join(name)))
+        }
+        (None, Some(filename)) => Ok(DatabaseConfig::SqliteFile(options.root.join(filename))),
+        (None, None) => Err(last
+            .unwrap_or_else(|| database.clone())
+            .wrong("the connection names neither a file nor a directory: ':memory:', {filename} or {directory}")),
+    }
+}
+
+fn working_directory(place: &Reader<'_>, options: &LoadOptions) -> Result<Utf8PathBuf, ConfigError> {
+    if let Some(text) = place.string()? {
+        let path = options.root.join(text);
+        if !path.is_dir() {
+            return Err(place.wrong(&format!("working directory {path} does not exist")));
+        }
+        if tempfile::Builder::new().prefix(".understudy-").tempfile_in(&path).is_err() {
+            return Err(place.wrong(&format!("working directory {path} is not writable")));
+        }
+        return Ok(path);
+    }
+    let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir())
+        .map_err(|_| place.wrong("not set, and the name of the system's temporary directory is no UTF-8; set it"))?;
+    let user = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| options.env.get(*name));
+    let user: String = user
+        .map(|user| user.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect())
+        .unwrap_or_default();
+    Ok(temporary.join(if user.is_empty() { "understudy".to_string() } else { format!("understudy-{user}") }))
+}
+
+impl BackendConfig {
+    /// Makes the working directory where it is missing, and makes sure that the default one, which lies where everybody
+    /// can write, belongs to this user alone.
+    ///
+    /// # Errors
+    /// It can't be made, or belongs to somebody else.
+    pub fn prepare_working_directory(&self) -> Result<(), ConfigError> {
+        let path = &self.working_directory;
+        let failed = |reason: String| ConfigError::Value {
+            origin: "working directory".to_string(),
+            key: "backend.workingDirectory".to_string(),
+            reason,
+        };
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::DirBuilderExt;
+            builder.mode(0o700);
+        }
+        builder.create(path).map_err(|error| failed(format!("{path} can't be made: {error}")))?;
+        check_owner(path)
+            .map_err(|reason| failed(format!("{path} {reason}; remove it, or set the key to a directory of your own")))
+    }
+}
+
+#[cfg(unix)]
+fn check_owner(path: &Utf8Path) -> Result<(), String> {
+    use std::os::unix::fs::MetadataExt;
+    let in_shared = path
+        .parent()
+        .is_some_and(|parent| std::fs::metadata(parent).is_ok_and(|metadata| metadata.mode() & 0o002 != 0));
+    let probe = tempfile::Builder::new()
+        .prefix(".understudy-")
+        .tempfile_in(path)
+        .map_err(|error| format!("is not writable: {error}"))?;
+    if !in_shared {
+        return Ok(());
+    }
+    // Without following a link: somebody may have put one there.
+    let found = std::fs::symlink_metadata(path).map_err(|error| format!("can't be examined: {error}"))?;
+    let own = probe.as_file().metadata().map_err(|error| format!("can't be examined: {error}"))?;
+    if !found.is_dir() {
+        return Err("is a link".to_string());
+    }
+    if found.uid() != own.uid() {
+        return Err("belongs to another user".to_string());
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err("is open to other users".to_string());
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_owner(path: &Utf8Path) -> Result<(), String> {
+    tempfile::Builder::new()
+        .prefix(".understudy-")
+        .tempfile_in(path)
+        .map(|_| ())
+        .map_err(|error| format!("is not writable: {error}"))
+}
+
+fn cors(cors: &Reader<'_>) -> Result<Option<CorsConfig>, ConfigError> {
+    if matches!(cors.value(), None | Some(Value::Bool(false))) {
+        return Ok(None);
+    }
+    let methods = cors.at("methods")?.strings()?;
+    Ok(Some(CorsConfig {
+        origin: cors.at("origin")?.strings()?.unwrap_or_default(),
+        methods: methods.unwrap_or_else(|| {
+            ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"].into_iter().map(String::from).collect()
+        }),
+        credentials: cors.at("credentials")?.boolean()?.unwrap_or(false),
+        allowed_headers: cors.at("allowedHeaders")?.strings()?,
+        exposed_headers: cors.at("exposedHeaders")?.strings()?,
+        max_age: cors.at("maxAge")?.whole()?,
+    }))
+}
+
+fn scaffolder(scaffolder: &Reader<'_>, warnings: &mut Vec<String>) -> Result<ScaffolderConfig, ConfigError> {
+    const HOUR: u64 = 3600;
+    let text =
+        |key: &str| -> Result<Option<String>, ConfigError> { Ok(scaffolder.at(key)?.string()?.map(String::from)) };
+    let limit = scaffolder.at("concurrentTasksLimit")?;
+    let concurrent_tasks_limit = usize::try_from(limit.whole()?.unwrap_or(10)).map_err(|_| limit.wrong("too large"))?;
+    let duration = |keys: &[&str], default: u64| {
+        for key in keys {
+            if let Some(duration) = scaffolder.at(key)?.duration()? {
+                return Ok(duration);
+            }
+        }
+        Ok(std::time::Duration::from_secs(default))
+    };
+    let janitor = scaffolder.at("taskTimeoutJanitorFrequency")?;
+    let janitor_frequency = duration(&["taskTimeoutJanitorFrequency"], 5 * 60)?;
+    if janitor_frequency.is_zero() {
+        return Err(janitor.wrong("must be longer than nothing"));
+    }
+    let stale = ["taskRecovery.staleTimeout", "EXPERIMENTAL_recoverTasksTimeout"];
+    let recovery_enabled = match scaffolder.at("taskRecovery.enabled")?.boolean()? {
+        Some(enabled) => enabled,
+        None => scaffolder.at("EXPERIMENTAL_recoverTasks")?.boolean()?.unwrap_or(true),
+    };
+    for key in ["taskRecovery.workspaceProvider", "EXPERIMENTAL_workspaceSerialization", "defaultCommitSigningKey"] {
+        if !matches!(scaffolder.at(key)?.value(), None | Some(Value::Bool(false))) {
+            warnings.push(format!("scaffolder.{key} has no effect in this version"));
+        }
+    }
+    let mut environment_parameters = Map::new();
+    for (name, place) in scaffolder.at("defaultEnvironment.parameters")?.members()? {
+        environment_parameters.insert(name, Value::String(environment_text(&place)?));
+    }
+    let mut environment_secrets = Secrets::default();
+    for (name, place) in scaffolder.at("defaultEnvironment.secrets")?.members()? {
+        environment_secrets.insert(name, environment_text(&place)?);
+    }
+    Ok(ScaffolderConfig {
+        default_author: (
+            text("defaultAuthor.name")?.unwrap_or_else(|| "Scaffolder".to_string()),
+            text("defaultAuthor.email")?.unwrap_or_else(|| "scaffolder@backstage.io".to_string()),
+        ),
+        default_commit_message: text("defaultCommitMessage")?,
+        concurrent_tasks_limit,
+        task_timeout: duration(&["taskTimeout"], 24 * HOUR)?,
+        janitor_frequency,
+        recovery_enabled,
+        stale_timeout: duration(&stale, 30)?,
+        environment_parameters,
+        environment_secrets,
+    })
+}
+
+fn environment_text(place: &Reader<'_>) -> Result<String, ConfigError> {
+    match place.value() {
+        Some(Value::String(text)) => Ok(text.clone()),
+        _ => Err(place.expected("a text")),
+    }
+}
+
+fn locations(
+    root: &Reader<'_>,
+    options: &LoadOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<LocationConfig>, ConfigError> {
+    let mut locations = Vec::new();
+    for place in root.at("catalog.locations")?.items()? {
+        let (kind, target) = (place.at("type")?, place.at("target")?);
+        let kind = kind.string()?.ok_or_else(|| kind.expected("file or url"))?;
+        let text = target.string()?.ok_or_else(|| target.expected("a path or URL"))?;
+        let target = match kind {
+            "file" => {
+                let path = text.strip_prefix("file://").unwrap_or(text);
+                options.root.join(path).to_string()
+            }
+            "url" => match url::Url::parse(text) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") => text.to_string(),
+                _ => return Err(target.wrong("no http or https URL")),
+            },
+            other => {
+                warnings.push(format!(
+                    "a location of the type {other} in catalog.locations is left out: this version reads file and url"
+                ));
+                continue;
+            }
+        };
+        locations.push(LocationConfig { kind: kind.to_string(), target });
+    }
+    Ok(locations)
+}
