@@ -21,10 +21,13 @@ use understudy_sdk::{ActionContext, ActionError};
 
 use crate::{
     error::{ApiError, octokit_message, with_causes},
-    throttle::{self, Patience},
+    throttle::{self, RateLimit, Retries},
 };
 
 const USER_AGENT: &str = concat!("understudy/", env!("CARGO_PKG_VERSION"));
+
+/// For one exchange; upstream's Octokit has the same.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// As many as browsers' `fetch` follows for us elsewhere.
 const MAX_REDIRECTS: usize = 5;
@@ -71,7 +74,6 @@ pub(crate) struct Client<'c> {
     crab: Octocrab,
     base: Uri,
     ctx: &'c ActionContext,
-    patience: Patience,
 }
 
 impl<'c> Client<'c> {
@@ -83,7 +85,6 @@ impl<'c> Client<'c> {
         http: reqwest::Client,
         access: &GithubAccess,
         ctx: &'c ActionContext,
-        patience: Patience,
     ) -> Result<Self, ActionError> {
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", access.token.expose())).map_err(|_| {
             ActionError::input(
@@ -119,7 +120,7 @@ impl<'c> Client<'c> {
             Ok(crab) => crab,
             Err(never) => match never {},
         };
-        Ok(Self { crab, base, ctx, patience })
+        Ok(Self { crab, base, ctx })
     }
 
     /// `GET`.
@@ -151,47 +152,24 @@ impl<'c> Client<'c> {
         B: Serialize + Sync,
         R: FromResponse + Send,
     {
-        let mut limits_waited = Duration::ZERO;
-        let mut unnamed = self.patience.unnamed_limit;
-        let mut outages = self.patience.outages.iter();
+        let mut retries = Retries::default();
         loop {
             self.ctx.check_cancelled()?;
-            let error = match self.once(method, route, body).await {
+            let failure = match self.once(method, route, body).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => error,
+                Err(failure) => failure,
             };
-            let (wait, reason) = match &error {
-                Failure::GitHub(refusal) => {
-                    let headers = refusal.headers.clone().unwrap_or_default();
-                    let limit = throttle::rate_limit(refusal.status_code, &headers, &refusal.message, seconds_now());
-                    if let Some(limit) = limit {
-                        let wait = limit.wait.unwrap_or(unnamed);
-                        unnamed *= 2;
-                        if limits_waited + wait > self.patience.rate_limit {
-                            return Err(ApiError::Refused {
-                                status: refusal.status_code.as_u16(),
-                                message: format!(
-                                    "{} (GitHub's {} would last another {} s, which is longer than a step waits; run the task again later)",
-                                    octokit_message(refusal),
-                                    limit.kind,
-                                    wait.as_secs()
-                                ),
-                            });
-                        }
-                        limits_waited += wait;
-                        (Some(wait), format!("GitHub's {}", limit.kind))
-                    } else if throttle::is_outage(method, refusal.status_code) {
-                        (outages.next().copied(), format!("GitHub answered {}", refusal.status_code))
-                    } else {
-                        (None, String::new())
-                    }
-                }
-                Failure::Transport { never_sent, reason } if *never_sent || method != Method::POST => {
-                    (outages.next().copied(), reason.clone())
-                }
-                Failure::Transport { .. } | Failure::Unusable(_) => (None, String::new()),
+            let (wait, reason) = match failure.remedy(method) {
+                Remedy::WaitForLimit(limit) => match retries.limited(limit) {
+                    Ok(wait) => (wait, format!("GitHub's {} is reached", limit.kind)),
+                    Err(wait) => return Err(self.api_error(failure, method, route).limited(limit.kind, wait)),
+                },
+                Remedy::Repeat => match retries.outage() {
+                    Some(wait) => (wait, self.api_error(failure, method, route).to_string()),
+                    None => return Err(self.api_error(failure, method, route)),
+                },
+                Remedy::None => return Err(self.api_error(failure, method, route)),
             };
-            let Some(wait) = wait else { return Err(self.api_error(error, method, route)) };
             self.ctx.log.warn(format!("{reason}; trying {method} {} again in {} s", route.0, wait.as_secs()));
             self.ctx.waiting(tokio::time::sleep(wait)).await?;
         }
@@ -216,9 +194,9 @@ impl<'c> Client<'c> {
         };
         let late = || Failure::Transport {
             never_sent: false,
-            reason: format!("no answer within {} s", self.patience.request.as_secs()),
+            reason: format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()),
         };
-        tokio::time::timeout(self.patience.request, exchange).await.unwrap_or_else(|_| Err(late()))
+        tokio::time::timeout(REQUEST_TIMEOUT, exchange).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Where to ask instead: GitHub redirects after a repository was renamed. Never to another host, and a changing
@@ -279,7 +257,32 @@ impl From<octocrab::Error> for Failure {
     }
 }
 
+/// What may help after a failure.
+enum Remedy {
+    WaitForLimit(RateLimit),
+    Repeat,
+    None,
+}
+
 impl Failure {
+    fn remedy(&self, method: &Method) -> Remedy {
+        match self {
+            Self::GitHub(refusal) => {
+                let headers = refusal.headers.as_ref();
+                let limit = headers.and_then(|headers| {
+                    throttle::rate_limit(refusal.status_code, headers, &refusal.message, seconds_now())
+                });
+                match limit {
+                    Some(limit) => Remedy::WaitForLimit(limit),
+                    None if throttle::is_outage(method, refusal.status_code) => Remedy::Repeat,
+                    None => Remedy::None,
+                }
+            }
+            // A POST may have arrived.
+            Self::Transport { never_sent, .. } if *never_sent || method != Method::POST => Remedy::Repeat,
+            Self::Transport { .. } | Self::Unusable(_) => Remedy::None,
+        }
+    }
     fn transport(error: &octocrab::Error) -> Self {
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         let mut below = None;

@@ -1,5 +1,6 @@
 //! Making a repository with all that belongs to it.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use http::Method;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,9 @@ use crate::{
     seal::{SealedSecret, SealingKey},
     target::Target,
 };
+
+/// How far GitHub's clock may be from ours.
+const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(30);
 
 /// What the repository is to be like.
 #[derive(Debug, Default)]
@@ -105,7 +109,7 @@ pub(crate) async fn create_repository(
         // The creation has a checkpoint of its own, so that a run that ended between here and the last setting doesn't
         // find its own repository in its way. Every later request can be repeated.
         let repository = ctx
-            .checkpoint(&format!("{key}.created"), || post_repository(client, target, settings, &account.kind))
+            .checkpoint(&format!("{key}.created"), || post_repository(ctx, client, target, settings, &account.kind))
             .await?;
         match admin {
             Some(Admin::Team(team)) => set_team(client, target, team, "admin").await?,
@@ -165,7 +169,37 @@ async fn check_team(ctx: &ActionContext, client: &Client<'_>, org: &str, team: &
     }
 }
 
+/// The repository if it can only be the one that an earlier run of this task asked for: created since that run said that
+/// it would, and still empty.
+async fn find_own(
+    client: &Client<'_>,
+    target: &Target,
+    since: DateTime<Utc>,
+) -> Result<Option<NewRepository>, ActionError> {
+    #[derive(Deserialize)]
+    struct Found {
+        created_at: DateTime<Utc>,
+        #[serde(flatten)]
+        repository: NewRepository,
+    }
+    let found: Found = match client.get(&Route::new(&["repos", &target.owner, &target.repo])?).await {
+        Ok(found) => found,
+        Err(error) => return error.survivable().map(|_| None),
+    };
+    if found.created_at < since - CLOCK_SKEW {
+        return Ok(None);
+    }
+    let commits = Route::new(&["repos", &target.owner, &target.repo, "commits"])?;
+    match client.send(&Method::GET, &commits, None::<&()>).await {
+        // GitHub's answer for a repository without commits.
+        Err(error) if error.is_status(409) => Ok(Some(found.repository)),
+        Err(error) => error.survivable().map(|_| None),
+        Ok(()) => Ok(None),
+    }
+}
+
 async fn post_repository(
+    ctx: &ActionContext,
     client: &Client<'_>,
     target: &Target,
     settings: &RepositorySettings,
@@ -193,10 +227,27 @@ async fn post_repository(
         squash_merge_commit_title: settings.squash_merge_commit_title,
         visibility: organization.then_some(settings.visibility),
     };
+    // A run that ended before it heard GitHub's answer leaves only its intention behind.
+    let key = format!("create.github.repo.{}.{}.intended", target.owner, target.repo);
+    let earlier = ctx.checkpoints.load(&key).await?.and_then(|value| serde_json::from_value(value).ok());
+    if earlier.is_none() {
+        let now = serde_json::to_value(Utc::now()).map_err(|error| ActionError::failed(error.to_string()))?;
+        ctx.checkpoints.succeeded(&key, &now).await?;
+    }
     match client.post(&route, &body).await {
         Ok(repository) => Ok(repository),
         Err(error) => {
             let error = error.survivable()?;
+            if let Some(since) = earlier
+                && error.is_status(422)
+                && let Some(repository) = find_own(client, target, since).await?
+            {
+                ctx.log.info(format!(
+                    "Going on with the repository {}/{}, which an earlier run of this task created",
+                    target.owner, target.repo
+                ));
+                return Ok(repository);
+            }
             Err(ActionError::failed(format!(
                 "Failed to create the {account_type} repository {}/{}, {error}",
                 target.owner, target.repo

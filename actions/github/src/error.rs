@@ -1,6 +1,6 @@
 //! What can go wrong between us and GitHub's API.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use octocrab::GitHubError;
 use serde_json::Value;
@@ -38,6 +38,20 @@ impl ApiError {
     /// Whether GitHub answered with this status.
     pub(crate) fn is_status(&self, expected: u16) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == expected)
+    }
+    /// The same error, saying that a rate limit lasts longer than a step waits.
+    pub(crate) fn limited(self, kind: &str, wait: Duration) -> Self {
+        match self {
+            Self::Refused { status, message } => Self::Refused {
+                status,
+                message: format!(
+                    "{message} (GitHub's {kind} would last another {} s, longer than a step waits; run the task again \
+                     after that)",
+                    wait.as_secs()
+                ),
+            },
+            other => other,
+        }
     }
     /// The error unless it says that the task was cancelled or the step's values can't be used; those must not be
     /// turned into a warning.

@@ -20,7 +20,6 @@ use crate::{
     protection::{ProtectionRules, protect_default_branch},
     push::{PushSettings, push_workspace},
     target::{self, Target},
-    throttle::Patience,
 };
 
 const DEFAULT_BRANCH: &str = "main";
@@ -226,12 +225,11 @@ pub struct PublishGithubOutput {
 #[derive(Debug)]
 pub struct PublishGithub {
     deps: Arc<GithubDeps>,
-    patience: Patience,
 }
 
 impl PublishGithub {
     pub(crate) fn new(deps: Arc<GithubDeps>) -> Self {
-        Self { deps, patience: Patience::default() }
+        Self { deps }
     }
 }
 
@@ -273,7 +271,7 @@ impl Action for PublishGithub {
         let repo_url = target::repo_url(scm, &input.repo_url, input.allowed_hosts.as_deref())?;
         let access = scm.github_access(&repo_url, input.token.as_ref()).await?;
         let target = Target::of(&repo_url)?;
-        let client = Client::new(scm.http_client()?.clone(), &access, ctx, self.patience.clone())?;
+        let client = Client::new(scm.http_client()?.clone(), &access, ctx)?;
 
         let repository = create_repository(ctx, &client, &target, &input.repository()).await?;
         ctx.check_cancelled()?;

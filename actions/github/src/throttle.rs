@@ -4,27 +4,39 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 
-/// How patient the client is.
-#[derive(Debug, Clone)]
-pub(crate) struct Patience {
-    /// The most time one request may spend waiting for rate limits.
-    pub(crate) rate_limit: Duration,
-    /// What to wait where GitHub names no time; doubled every time.
-    pub(crate) unnamed_limit: Duration,
-    /// Waits before each repetition after an outage.
-    pub(crate) outages: Vec<Duration>,
-    /// How long one request may take.
-    pub(crate) request: Duration,
+/// The most time one request may spend waiting for rate limits.
+const MAX_LIMITED: Duration = Duration::from_secs(15 * 60);
+/// What to wait at first where GitHub names no time; doubled every time, as GitHub's documentation asks for.
+const UNNAMED_LIMIT: Duration = Duration::from_secs(60);
+/// Pauses before each repetition after an outage.
+const OUTAGE_PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(9)];
+
+/// How often one request was tried again, and why.
+#[derive(Debug, Default)]
+pub(crate) struct Retries {
+    limited: Duration,
+    unnamed: u32,
+    outages: usize,
 }
 
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            rate_limit: Duration::from_secs(15 * 60),
-            unnamed_limit: Duration::from_secs(60),
-            outages: [1, 4, 9].map(Duration::from_secs).into(),
-            request: Duration::from_secs(60),
-        }
+impl Retries {
+    /// How long to wait for a rate limit.
+    ///
+    /// # Errors
+    /// The wait that would be too long.
+    pub(crate) fn limited(&mut self, limit: RateLimit) -> Result<Duration, Duration> {
+        let wait = limit.wait.unwrap_or_else(|| {
+            self.unnamed += 1;
+            UNNAMED_LIMIT * 2_u32.saturating_pow(self.unnamed - 1)
+        });
+        self.limited += wait;
+        if self.limited > MAX_LIMITED { Err(wait) } else { Ok(wait) }
+    }
+    /// How long to wait after an outage; `None` when it lasts too long.
+    pub(crate) fn outage(&mut self) -> Option<Duration> {
+        let pause = OUTAGE_PAUSES.get(self.outages).copied();
+        self.outages += 1;
+        pause
     }
 }
 
@@ -72,9 +84,23 @@ mod tests {
     }
 
     #[test]
+    fn waits_are_bounded() {
+        let limit = |seconds: Option<u64>| RateLimit { kind: "rate limit", wait: seconds.map(Duration::from_secs) };
+        let mut retries = Retries::default();
+        assert_eq!(retries.limited(limit(Some(100))), Ok(Duration::from_secs(100)));
+        assert_eq!(retries.limited(limit(None)), Ok(Duration::from_secs(60)));
+        assert_eq!(retries.limited(limit(None)), Ok(Duration::from_secs(120)));
+        assert_eq!(retries.limited(limit(Some(621))), Err(Duration::from_secs(621)));
+        let pauses: Vec<_> = std::iter::from_fn(|| retries.outage()).collect();
+        assert_eq!(pauses, OUTAGE_PAUSES);
+    }
+
+    type Case<'a> = (u16, &'a [(&'static str, &'a str)], &'a str, Option<Option<Duration>>);
+
+    #[test]
     fn reads_githubs_signs() {
         let secs = |n| Some(Duration::from_secs(n));
-        let cases: &[(u16, &[(&str, &str)], &str, Option<Option<Duration>>)] = &[
+        let cases: &[Case<'_>] = &[
             (403, &[("retry-after", "7")], "You have exceeded a secondary rate limit", Some(secs(7))),
             (
                 403,
