@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use understudy_scm::git::{Author, PushRequest, init_and_push};
 use understudy_sdk::{ActionContext, ActionError, Secret, Workspace};
 
@@ -33,6 +34,9 @@ pub(crate) async fn push_workspace(
     token: &Secret,
 ) -> Result<String, ActionError> {
     let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+    let key = format!("init.repo.publish.{}.{}", target.owner, target.repo);
+    // A run that ended after its push left a branch behind; with the same time this run's commit is the same.
+    let time: DateTime<Utc> = ctx.checkpoint(&format!("{key}.time"), || async { Ok(Utc::now()) }).await?;
     let request = PushRequest {
         dir: source_directory(&ctx.workspace, settings.source_path.as_deref())?,
         remote_url: remote_url.to_string(),
@@ -46,9 +50,9 @@ pub(crate) async fn push_workspace(
             name: given(&settings.author_name).unwrap_or_else(|| deps.default_author.0.clone()),
             email: given(&settings.author_email).unwrap_or_else(|| deps.default_author.1.clone()),
         },
+        time: time.into(),
         timeout: PUSH_TIMEOUT,
     };
-    let key = format!("init.repo.publish.{}.{}", target.owner, target.repo);
     ctx.checkpoint(&key, || init_and_push(request, &ctx.log, &ctx.cancel)).await
 }
 

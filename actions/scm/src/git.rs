@@ -1,6 +1,7 @@
 //! Git without a git: one commit of a directory, pushed over smart HTTP.
 
 use std::{
+    error::Error,
     hash::{BuildHasher, RandomState},
     time::{Duration, SystemTime},
 };
@@ -56,6 +57,9 @@ pub struct PushRequest {
     pub message: String,
     /// Author and committer.
     pub author: Author,
+    /// The commit's time. Where it is the same as in an earlier run, so is the commit, and a branch that an earlier run
+    /// pushed is no conflict.
+    pub time: SystemTime,
     /// For the whole exchange.
     pub timeout: Duration,
 }
@@ -92,6 +96,13 @@ pub async fn init_and_push(
     }
 }
 
+/// Whether [`init_and_push`] failed because the server refuses or resets connections, as firewalls do that let only the
+/// host's API through.
+pub fn is_connection_failure(error: &ActionError) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<PushError>());
+    matches!(cause, Some(PushError::Unreachable(_)))
+}
+
 async fn commit_and_push(
     request: &PushRequest,
     log: &ActionLogger,
@@ -109,13 +120,14 @@ async fn commit_and_push(
             Err(error) => error,
         };
         let retries = match error {
-            PushError::Transient(_) => RETRIES,
+            PushError::Transient(_) | PushError::Unreachable(_) => RETRIES,
             PushError::Missing(_) => RETRIES_MISSING,
             _ => 0,
         };
         if tried >= retries {
             return Err(match error {
                 PushError::Transient(text) => PushError::Transient(format!("{text} (tried {} times)", tried + 1)),
+                PushError::Unreachable(text) => PushError::Unreachable(format!("{text} (tried {} times)", tried + 1)),
                 other => other,
             });
         }
@@ -129,7 +141,7 @@ async fn commit_and_push(
 /// Makes the commit, off the async threads.
 async fn commit(request: &PushRequest, log: &ActionLogger, stop: &CancellationToken) -> Result<Pack, PushError> {
     let dir = request.dir.clone();
-    let (author, message) = (request.author.clone(), request.message.clone());
+    let (author, message, time) = (request.author.clone(), request.message.clone(), request.time);
     let (log, stop) = (log.clone(), stop.clone());
     let work = tokio::task::spawn_blocking(move || {
         let root = dir.root().to_owned();
@@ -138,7 +150,7 @@ async fn commit(request: &PushRequest, log: &ActionLogger, stop: &CancellationTo
         let scan = scan::scan(&dir, &stop)?;
         scan.warnings.iter().for_each(|warning| log.warn(warning));
         log.info(format!("Committing file to repo {{dir={root},message={message}}}"));
-        let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let info = CommitInfo { author: &author, seconds, message: &message };
         let pack = pack::build(&dir, &scan, &info, &log, &stop)?;
         log.debug(format!(

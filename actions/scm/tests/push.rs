@@ -6,7 +6,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     process::{Command, Stdio},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -197,6 +197,7 @@ impl Case {
             branch: "main".into(),
             message: "initial commit".into(),
             author: Author { name: "Scaffolder".into(), email: "scaffolder@backstage.io".into() },
+            time: SystemTime::now(),
             timeout: Duration::from_secs(60),
         };
         Self { server, dir, lines: Arc::default(), request }
@@ -249,6 +250,8 @@ async fn a_directory_becomes_a_branch() {
 async fn an_existing_branch_is_not_overwritten() {
     let mut case = Case::new();
     let commit = case.push().await.unwrap();
+    // The same commit is not another one.
+    assert_eq!(case.push().await.unwrap(), commit);
     case.request.message = "another".into();
     let error = case.push().await.unwrap_err();
     assert_eq!(

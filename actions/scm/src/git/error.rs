@@ -17,6 +17,9 @@ pub(super) enum PushError {
     /// The network or the server had a bad moment.
     #[error("{0}")]
     Transient(String),
+    /// The server refuses or resets connections.
+    #[error("{0}")]
+    Unreachable(String),
     /// The directory can't be read.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
@@ -32,6 +35,7 @@ impl From<PushError> for ActionError {
             PushError::Cancelled => Self::cancelled(),
             PushError::Conflict(text) => Self::conflict(text),
             PushError::Missing(text) => Self::not_found(text),
+            PushError::Unreachable(_) => Self::failed(error.to_string()).with_source(error),
             PushError::Refused(_) | PushError::Transient(_) => Self::failed(error.to_string()),
         }
     }

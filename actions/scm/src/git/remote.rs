@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    error::Error,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -281,8 +282,10 @@ impl<'a> Remote<'a> {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> PushError {
+        let closed = is_closed(&error);
         let text = http::request_failure(error);
-        PushError::Transient(format!("pushing to {} failed: {}", self.url, self.clean(&text)))
+        let text = format!("pushing to {} failed: {}", self.url, self.clean(&text));
+        if closed { PushError::Unreachable(text) } else { PushError::Transient(text) }
     }
 
     fn malformed(&self, reason: &dyn std::error::Error) -> PushError {
@@ -297,6 +300,13 @@ impl<'a> Remote<'a> {
         }
         text.trim_end().to_string()
     }
+}
+
+/// Whether a connection was refused or reset.
+fn is_closed(error: &(dyn Error + 'static)) -> bool {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(kind, Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset))
+        || error.source().is_some_and(is_closed)
 }
 
 /// Head and pack as a stream that can be made anew for every try.
@@ -526,6 +536,18 @@ mod tests {
             "https://git.example.com/o/r.git refused the branch 'main': pre-receive hook declined ***; the log shows what \
              the server said about it"
         );
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_told_apart() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let remote = remote(&format!("http://127.0.0.1:{port}/o/r.git")).unwrap();
+        let error = remote.advertisement().await.unwrap_err();
+        assert!(matches!(error, PushError::Unreachable(_)), "{error:?}");
+        let error = understudy_sdk::ActionError::from(error);
+        assert!(crate::git::is_connection_failure(&error), "{error:?}");
+        let other = understudy_sdk::ActionError::from(PushError::Transient("later".into()));
+        assert!(!crate::git::is_connection_failure(&other));
     }
 
     #[test]
