@@ -7,13 +7,13 @@ use crypto_box::{PublicKey, aead::OsRng};
 use serde_json::{Value, json};
 use understudy_testbed::{
     Error,
-    github::{Access, DEFAULT_TOKEN, Fault, GithubDouble, Options, SeedFile, Token},
+    github::{Access, DEFAULT_TOKEN, Fault, GithubDouble, GithubOptions, SeedFile, Token},
     http::Client,
     programs,
 };
 
 async fn double() -> GithubDouble {
-    GithubDouble::start(Options::default()).await.unwrap()
+    GithubDouble::start(GithubOptions::default()).await.unwrap()
 }
 
 fn assert_clean(github: &GithubDouble) {
@@ -133,7 +133,7 @@ async fn a_certificate_of_another_ca_is_refused() {
 
 #[tokio::test]
 async fn everything_that_publishing_needs() {
-    let options = Options::default().user("u1").user("outsider").team("acme", "t2", &[]);
+    let options = GithubOptions::default().user("octocat").user("u1").user("outsider").team("acme", "t2", &[]);
     let github = GithubDouble::start(options).await.unwrap();
     let client = github.client().unwrap();
     let get = async |path: &str| client.get(path).await.unwrap().expect_json(200).unwrap();
@@ -246,9 +246,12 @@ fn base64_encode(bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn refusals_are_githubs() {
-    let options = Options::default()
-        .user("outsider")
+    let options = GithubOptions::default()
+        .user("octocat")
+        .org("acme", &["octocat"])
         .org("closed", &["outsider"])
+        .team("acme", "platform", &[])
+        .token(Token::new(DEFAULT_TOKEN, "octocat"))
         .token(Token::new("reader", "octocat").scopes(&["read:user"]))
         .token(Token::new("foreign", "outsider"));
     let github = GithubDouble::start(options).await.unwrap();
@@ -295,9 +298,10 @@ async fn archives_and_contents() {
         SeedFile { path: "tpl/run.sh".into(), content: b"#!/bin/sh\n".to_vec(), executable: true },
         SeedFile { path: "a b/\u{e4}.bin".into(), content: vec![0, 159, 255], executable: false },
     ];
-    let sha = github.seed_files("acme", "templates", &files).await.unwrap();
+    let sha = github.seed_repo("acme", "templates", files.to_vec()).await.unwrap();
     let client = github.client().unwrap();
     let get = async |path: &str| client.get(path).await.unwrap().expect_json(200).unwrap();
+    assert_eq!(get("/repos/acme/templates").await["private"], false);
 
     let status = get("/repos/acme/templates/commits/main/status?per_page=0").await;
     assert_eq!(status["sha"], sha);
@@ -352,7 +356,8 @@ async fn archives_and_contents() {
 
 #[tokio::test]
 async fn pushes_are_held_against_scopes_access_and_protection() {
-    let options = Options::default()
+    let options = GithubOptions::default()
+        .token(Token::new(DEFAULT_TOKEN, "octocat"))
         .token(Token::new("no-workflow", "octocat").scopes(&["repo"]))
         .token(Token::new("stranger", "other"));
     let github = GithubDouble::start(options).await.unwrap();
@@ -385,6 +390,27 @@ async fn pushes_are_held_against_scopes_access_and_protection() {
     assert_clean(&github);
 }
 
+/// What `git` does with long lists of wanted commits.
+#[tokio::test]
+async fn a_compressed_body_is_understood() {
+    use std::io::Write;
+    let github = double().await;
+    let sha = github.seed_repo("acme", "r", &[("f", "x")]).await.unwrap();
+    let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
+    let wanted = format!("{}0000{}", line(&format!("want {sha}\n")), line("done\n"));
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(wanted.as_bytes()).unwrap();
+    let client = Client::with_ca(github.web_url(), github.ca_pem()).unwrap();
+    let request = client.request(reqwest::Method::POST, "/acme/r.git/git-upload-pack");
+    let request =
+        request.header("content-type", "application/x-git-upload-pack-request").header("content-encoding", "gzip");
+    let answer = request.body(packed.finish().unwrap()).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let body = answer.bytes().await.unwrap();
+    assert!(body.starts_with(b"0008NAK\nPACK"), "{body:?}");
+    assert_clean(&github);
+}
+
 #[tokio::test]
 async fn the_first_branch_becomes_the_default() {
     let github = double().await;
@@ -414,15 +440,15 @@ async fn a_directory_is_seeded_with_links_and_modes() {
     fs::set_permissions(dir.path().join("sub/run"), fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::symlink("sub/run", dir.path().join("link")).unwrap();
     fs::write(dir.path().join(".gitignore"), "sub\n").unwrap();
-    github.seed_dir("acme", "r", dir.path()).await.unwrap();
+    github.seed_repo("acme", "r", dir.path()).await.unwrap();
     let client = github.client().unwrap();
     let link = client.get("/repos/acme/r/contents/link").await.unwrap().expect_json(200).unwrap();
     assert_eq!((&link["type"], &link["target"]), (&json!("symlink"), &json!("sub/run")));
     let back = dir.path().join("back");
-    github.clone_to(&back, "acme", "r", Some("main")).await.unwrap();
+    github.clone_to(&back, "acme", "r", "main").await.unwrap();
     assert_eq!(fs::metadata(back.join("sub/run")).unwrap().permissions().mode() & 0o111, 0o111);
     assert!(back.join("link").is_symlink());
-    let error = github.seed_repo("nobody", "r", &[]).await.unwrap_err().to_string();
+    let error = github.seed_repo("nobody", "r", &[("a", "b")]).await.unwrap_err().to_string();
     assert!(error.contains("nobody/r"), "{error}");
     assert_clean(&github);
 }
@@ -492,11 +518,11 @@ async fn faults() {
 #[tokio::test]
 async fn dropping_it_frees_port_and_directory() {
     let github = double().await;
-    let (port, dir) = (github.port(), github.ca_path().parent().unwrap().to_owned());
+    let (port, dir) = (github.port(), github.ca_file().parent().unwrap().to_owned());
     assert!(dir.is_dir());
     drop(github);
     assert!(!dir.exists());
-    let again = GithubDouble::start(Options::default().port(port)).await.unwrap();
+    let again = GithubDouble::start(GithubOptions::default().port(port)).await.unwrap();
     assert_eq!(again.host(), format!("localhost:{port}"));
     assert!(again.app_config().contains(&format!("apiBaseUrl: https://localhost:{port}/api/v3\n      token: ")));
 }

@@ -87,6 +87,44 @@ pub struct SeedFile {
     pub executable: bool,
 }
 
+/// What a repository is filled with.
+#[derive(Debug, Clone)]
+pub enum Seed {
+    /// Everything below a directory.
+    Directory(PathBuf),
+    /// These files.
+    Files(Vec<SeedFile>),
+}
+
+impl From<&Path> for Seed {
+    fn from(dir: &Path) -> Self {
+        Self::Directory(dir.to_owned())
+    }
+}
+
+impl From<Vec<SeedFile>> for Seed {
+    fn from(files: Vec<SeedFile>) -> Self {
+        Self::Files(files)
+    }
+}
+
+impl From<&[(&str, &str)]> for Seed {
+    fn from(files: &[(&str, &str)]) -> Self {
+        let file = |&(path, text): &(&str, &str)| SeedFile {
+            path: path.to_owned(),
+            content: text.as_bytes().to_vec(),
+            executable: false,
+        };
+        Self::Files(files.iter().map(file).collect())
+    }
+}
+
+impl<const N: usize> From<&[(&str, &str); N]> for Seed {
+    fn from(files: &[(&str, &str); N]) -> Self {
+        files.as_slice().into()
+    }
+}
+
 impl Store {
     pub(super) fn new(dir: &Path) -> Result<Self> {
         let store = Self { program: programs::find("git")?, root: dir.join("git"), home: dir.join("home") };

@@ -2,11 +2,11 @@
 //!
 //! ```no_run
 //! # async fn example() -> understudy_testbed::Result<()> {
-//! use understudy_testbed::github::{GithubDouble, Options};
+//! use understudy_testbed::github::{GithubDouble, GithubOptions};
 //!
-//! let github = GithubDouble::start(Options::default()).await?;
+//! let github = GithubDouble::start(GithubOptions::default()).await?;
 //! github.seed_repo("acme", "templates", &[("template.yaml", "kind: Template\n")]).await?;
-//! // … run what is to be tested with `github.app_config()` and NODE_EXTRA_CA_CERTS = `github.ca_path()` …
+//! // … run what is to be tested with `github.app_config()` and NODE_EXTRA_CA_CERTS = `github.ca_file()` …
 //! assert_eq!(github.violations(), Vec::<String>::new());
 //! # Ok(())
 //! # }
@@ -46,9 +46,9 @@ use tokio::sync::oneshot;
 
 pub use self::{
     fault::Fault,
-    git::SeedFile,
+    git::{Seed, SeedFile},
     log::Request,
-    options::{DEFAULT_ORG, DEFAULT_TOKEN, DEFAULT_USER, Options, Token},
+    options::{DEFAULT_ORG, DEFAULT_TOKEN, DEFAULT_USER, GithubOptions, Token},
     state::Access,
 };
 use self::{git::Store, openapi::Contract, render::Urls, state::State};
@@ -146,6 +146,7 @@ pub struct Repository {
 pub struct GithubDouble {
     shared: Arc<Shared>,
     port: u16,
+    token: String,
     ca_path: PathBuf,
     ca_pem: String,
     handle: ServerHandle,
@@ -159,8 +160,9 @@ impl GithubDouble {
     /// # Errors
     /// [`Error::MissingProgram`] without `git`, or without `npm` when GitHub's description is not in the cache yet;
     /// [`Error::Io`] when the port is taken.
-    pub async fn start(options: Options) -> Result<Self> {
+    pub async fn start(options: GithubOptions) -> Result<Self> {
         crate::http::install_crypto_provider();
+        let options = options.filled();
         let dir = tempfile::Builder::new()
             .prefix("understudy-github-")
             .tempdir()
@@ -183,7 +185,8 @@ impl GithubDouble {
         });
         let (handle, thread) = listen(listener, identity.server, Arc::clone(&shared)).await?;
         let (ca_path, ca_pem) = (identity.ca_path, identity.ca_pem);
-        Ok(Self { shared, port, ca_path, ca_pem, handle, thread: Some(thread), dir })
+        let token = options.tokens.first().map(|token| token.value.clone()).unwrap_or_default();
+        Ok(Self { shared, port, token, ca_path, ca_pem, handle, thread: Some(thread), dir })
     }
 
     /// The port.
@@ -212,7 +215,7 @@ impl GithubDouble {
 
     /// PEM file of the CA, for `NODE_EXTRA_CA_CERTS`, `GIT_SSL_CAINFO`, `curl --cacert`.
     #[must_use]
-    pub fn ca_path(&self) -> &Path {
+    pub fn ca_file(&self) -> &Path {
         &self.ca_path
     }
 
@@ -224,8 +227,8 @@ impl GithubDouble {
 
     /// The first token of the options.
     #[must_use]
-    pub fn token(&self) -> Option<String> {
-        self.shared.state().tokens.first().map(|token| token.value.clone())
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// `repoUrl` of a repository: `localhost:<port>?owner=…&repo=…`.
@@ -244,8 +247,8 @@ impl GithubDouble {
     #[must_use]
     pub fn app_config(&self) -> String {
         let (host, api) = (self.host(), self.api_url());
-        let token = self.token().map(|token| format!("\n      token: {token}")).unwrap_or_default();
-        format!("integrations:\n  github:\n    - host: {host}\n      apiBaseUrl: {api}{token}\n")
+        let token = self.token();
+        format!("integrations:\n  github:\n    - host: {host}\n      apiBaseUrl: {api}\n      token: {token}\n")
     }
 
     /// A client for [`GithubDouble::api_url`] that sends the first token.
@@ -253,11 +256,7 @@ impl GithubDouble {
     /// # Errors
     /// As [`Client::with_ca`].
     pub fn client(&self) -> Result<Client> {
-        let client = Client::with_ca(self.api_url(), &self.ca_pem)?;
-        Ok(match self.token() {
-            Some(token) => client.authorized(format!("token {token}")),
-            None => client,
-        })
+        Ok(Client::with_ca(self.api_url(), &self.ca_pem)?.authorized(format!("token {}", self.token)))
     }
 
     /// A real `git` client that trusts the double and sends `token`; add its arguments and run it.
@@ -266,42 +265,24 @@ impl GithubDouble {
         self.shared.store.client(&self.ca_path, token)
     }
 
-    /// Creates a public repository (when it does not exist) with these text files as one commit on its default branch, and
-    /// returns the commit's hash.
+    /// Creates a public repository (when it does not exist) and commits `seed` as the whole tree of its default branch;
+    /// returns the commit's hash. A seed is a directory's path (its files, links and modes; a `.git` in it is left out), a
+    /// list of paths and texts, or a list of [`SeedFile`]s.
     ///
     /// # Errors
-    /// As [`GithubDouble::seed_files`].
-    pub async fn seed_repo(&self, owner: &str, repo: &str, files: &[(&str, &str)]) -> Result<String> {
-        let files: Vec<_> = files
-            .iter()
-            .map(|(path, text)| SeedFile {
-                path: (*path).to_owned(),
-                content: text.as_bytes().to_vec(),
-                executable: false,
-            })
-            .collect();
-        self.seed_files(owner, repo, &files).await
-    }
-
-    /// As [`GithubDouble::seed_repo`], with bytes and modes.
-    ///
-    /// # Errors
-    /// [`Error::Program`] when `git` fails.
-    pub async fn seed_files(&self, owner: &str, repo: &str, files: &[SeedFile]) -> Result<String> {
+    /// [`Error::Unexpected`] when there is no such owner, [`Error::Io`] when a file cannot be read, [`Error::Program`] when
+    /// `git` fails.
+    pub async fn seed_repo(&self, owner: &str, repo: &str, seed: impl Into<Seed>) -> Result<String> {
+        let seed = seed.into();
         let branch = self.ensure_repo(owner, repo).await?;
-        let sha = self.shared.store.commit((owner, repo), &branch, files, "Seed", SEEDER).await?;
-        self.shared.pushed(owner, repo).await?;
-        Ok(sha)
-    }
-
-    /// As [`GithubDouble::seed_repo`], with a directory's files, links and modes (a `.git` in it is left out).
-    ///
-    /// # Errors
-    /// [`Error::Program`] when `git` fails.
-    pub async fn seed_dir(&self, owner: &str, repo: &str, dir: &Path) -> Result<String> {
-        let dir = fs::canonicalize(dir).map_err(Error::io(format!("reading {}", dir.display())))?;
-        let branch = self.ensure_repo(owner, repo).await?;
-        let sha = self.shared.store.commit_dir((owner, repo), &branch, &dir, "Seed", SEEDER).await?;
+        let store = &self.shared.store;
+        let sha = match seed {
+            Seed::Directory(dir) => {
+                let dir = fs::canonicalize(&dir).map_err(Error::io(format!("reading {}", dir.display())))?;
+                store.commit_dir((owner, repo), &branch, &dir, "Seed", SEEDER).await?
+            }
+            Seed::Files(files) => store.commit((owner, repo), &branch, &files, "Seed", SEEDER).await?,
+        };
         self.shared.pushed(owner, repo).await?;
         Ok(sha)
     }
@@ -316,21 +297,24 @@ impl GithubDouble {
             let detail = "there is no such user or organisation; add it to the options";
             return Err(Error::unexpected(format!("seeding {owner}/{repo}"), detail));
         }
-        let settings =
-            BTreeMap::from(["has_issues", "has_projects", "has_wiki"].map(|name| (name.to_owned(), Value::Bool(true))));
-        self.shared.state().add_repo(owner, repo, "public", settings, DEFAULT_BRANCH);
+        self.shared.state().add_repo(owner, repo, "public", state::default_settings(), DEFAULT_BRANCH);
         self.shared.store.create(owner, repo, DEFAULT_BRANCH).await?;
         Ok(DEFAULT_BRANCH.to_owned())
     }
 
-    /// Clones with the real client over HTTPS into `dir`, which must not exist or be empty.
+    /// Clones with the real client over HTTPS into `dir`, which must not exist or be empty: that branch, or the default one.
     ///
     /// # Errors
     /// [`Error::Program`] with `git`'s words when it fails.
-    pub async fn clone_to(&self, dir: &Path, owner: &str, repo: &str, branch: Option<&str>) -> Result<()> {
-        let token = self.token().unwrap_or_default();
+    pub async fn clone_to<'b>(
+        &self,
+        dir: &Path,
+        owner: &str,
+        repo: &str,
+        branch: impl Into<Option<&'b str>>,
+    ) -> Result<()> {
         let url = format!("{}/{owner}/{repo}.git", self.web_url());
-        self.shared.store.clone(&url, branch, &self.ca_path, &token, dir).await
+        self.shared.store.clone(&url, branch.into(), &self.ca_path, &self.token, dir).await
     }
 
     /// Branches of a repository and their commits.

@@ -1,10 +1,10 @@
 //! Who and what exists when a double starts.
 
-/// The account of [`Options::default`]'s token.
+/// The account of the default token.
 pub const DEFAULT_USER: &str = "octocat";
-/// The organisation of [`Options::default`].
+/// The organisation that is there by default.
 pub const DEFAULT_ORG: &str = "acme";
-/// The token of [`Options::default`].
+/// The default token.
 pub const DEFAULT_TOKEN: &str = "ghp_testbed0000000000000000000000000000";
 
 /// A token, whose it is, and what it may do.
@@ -38,12 +38,11 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// What a [`GithubDouble`](super::GithubDouble) begins with.
-///
-/// The default has the user [`DEFAULT_USER`], who owns the organisation [`DEFAULT_ORG`] with its team `platform`, and the
-/// token [`DEFAULT_TOKEN`]; [`Options::empty`] has nothing.
-#[derive(Debug, Clone)]
-pub struct Options {
+/// What a [`GithubDouble`](super::GithubDouble) begins with. What is not named is filled in: the user [`DEFAULT_USER`], the
+/// organisation [`DEFAULT_ORG`] with a team `platform`, both the first user's, and the token [`DEFAULT_TOKEN`] of the first
+/// user.
+#[derive(Debug, Clone, Default)]
+pub struct GithubOptions {
     pub(crate) port: u16,
     pub(crate) users: Vec<String>,
     pub(crate) orgs: Vec<(String, Vec<String>)>,
@@ -51,23 +50,7 @@ pub struct Options {
     pub(crate) tokens: Vec<Token>,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self::empty()
-            .user(DEFAULT_USER)
-            .org(DEFAULT_ORG, &[DEFAULT_USER])
-            .team(DEFAULT_ORG, "platform", &[DEFAULT_USER])
-            .token(Token::new(DEFAULT_TOKEN, DEFAULT_USER))
-    }
-}
-
-impl Options {
-    /// No accounts, no tokens.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self { port: 0, users: Vec::new(), orgs: Vec::new(), teams: Vec::new(), tokens: Vec::new() }
-    }
-
+impl GithubOptions {
     /// Listens on this port instead of a free one.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
@@ -96,10 +79,25 @@ impl Options {
         self
     }
 
-    /// Adds a token; its user is added when it does not exist yet.
+    /// Adds a token; its user is added when it does not exist yet. The first one is what the double's own helpers use.
     #[must_use]
     pub fn token(mut self, token: Token) -> Self {
         self.tokens.push(token);
+        self
+    }
+
+    /// With what was not named.
+    pub(crate) fn filled(mut self) -> Self {
+        if self.users.is_empty() {
+            self = self.user(DEFAULT_USER);
+        }
+        let first = self.users.first().cloned().unwrap_or_default();
+        if self.orgs.is_empty() {
+            self = self.org(DEFAULT_ORG, &[&first]).team(DEFAULT_ORG, "platform", &[&first]);
+        }
+        if self.tokens.is_empty() {
+            self = self.token(Token::new(DEFAULT_TOKEN, first));
+        }
         self
     }
 }

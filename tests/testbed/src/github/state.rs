@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crypto_box::{SecretKey, aead::OsRng};
 use serde_json::Value;
 
-use super::options::{Options, Token};
+use super::options::{GithubOptions, Token};
 
 /// What an account may do with a repository; later ones include the earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,12 +146,30 @@ pub(super) fn folded(name: &str) -> String {
     name.to_lowercase()
 }
 
+/// The settings of a repository for which nothing was said.
+pub(super) fn default_settings() -> BTreeMap<String, Value> {
+    let on =
+        ["has_issues", "has_projects", "has_wiki", "allow_rebase_merge", "allow_squash_merge", "allow_merge_commit"];
+    let off = ["has_discussions", "is_template", "allow_auto_merge", "allow_update_branch", "delete_branch_on_merge"];
+    let named = [
+        ("squash_merge_commit_title", "COMMIT_OR_PR_TITLE"),
+        ("squash_merge_commit_message", "COMMIT_MESSAGES"),
+        ("merge_commit_title", "MERGE_MESSAGE"),
+        ("merge_commit_message", "PR_TITLE"),
+    ];
+    let switches = on.map(|name| (name, true)).into_iter().chain(off.map(|name| (name, false)));
+    let switches = switches.map(|(name, is_on)| (name, Value::Bool(is_on)));
+    let named = named.into_iter().map(|(name, value)| (name, Value::from(value)));
+    let absent = ["description", "homepage"].into_iter().map(|name| (name, Value::Null));
+    switches.chain(named).chain(absent).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
 pub(super) fn timestamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 impl State {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(options: &GithubOptions) -> Self {
         let mut state = Self {
             last_id: 1000,
             accounts: BTreeMap::new(),

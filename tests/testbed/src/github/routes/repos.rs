@@ -8,7 +8,7 @@ use super::{Answer, Call, Outcome, Refusal};
 use crate::github::{
     DEFAULT_BRANCH,
     git::SeedFile,
-    state::{Access, Repo, State, folded, timestamp},
+    state::{Access, Repo, State, default_settings, folded, timestamp},
 };
 
 const LONGEST_NAME: usize = 100;
@@ -88,29 +88,12 @@ fn checked_name(name: &str) -> Result<String, Refusal> {
 
 /// The body's members over GitHub's defaults.
 fn settings(body: &Value) -> BTreeMap<String, Value> {
-    let defaults = json!({
-        "description": null,
-        "homepage": null,
-        "has_issues": true,
-        "has_projects": true,
-        "has_wiki": true,
-        "has_discussions": false,
-        "is_template": false,
-        "allow_rebase_merge": true,
-        "allow_squash_merge": true,
-        "allow_merge_commit": true,
-        "allow_auto_merge": false,
-        "allow_update_branch": false,
-        "delete_branch_on_merge": false,
-        "squash_merge_commit_title": "COMMIT_OR_PR_TITLE",
-        "squash_merge_commit_message": "COMMIT_MESSAGES",
-        "merge_commit_title": "MERGE_MESSAGE",
-        "merge_commit_message": "PR_TITLE",
-    });
-    let known = |name: &String| defaults.get(name).is_some() || name == "custom_properties";
-    let sent = body.as_object().into_iter().flatten().filter(|(name, value)| known(name) && !value.is_null());
-    let both = defaults.as_object().into_iter().flatten().chain(sent);
-    let mut settings: BTreeMap<_, _> = both.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut settings = default_settings();
+    for (name, value) in body.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        if settings.contains_key(name) || name == "custom_properties" {
+            settings.insert(name.clone(), value.clone());
+        }
+    }
     if settings.get("homepage").is_some_and(|homepage| homepage == "") {
         settings.insert("homepage".to_owned(), Value::Null);
     }
