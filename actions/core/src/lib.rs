@@ -1,1 +1,52 @@
-//! The built-in actions: fetch, fs, debug and catalog
+//! The built-in actions: fetch, fs, debug and catalog.
+//!
+//! One file an action; what they share lies beside them: [`files`] collects a workspace's files, [`filters`] are the
+//! template filters of the scaffolder. Behaviour follows `@backstage/plugin-scaffolder-backend` 4.2.0.
+
+mod catalog_fetch;
+mod catalog_register;
+mod catalog_write;
+mod debug_log;
+mod debug_wait;
+mod fields;
+mod fs_delete;
+mod fs_readdir;
+mod fs_rename;
+mod globs;
+mod support;
+#[cfg(test)]
+mod testing;
+mod yaml;
+
+use understudy_scm::Scm;
+use understudy_sdk::Registry;
+
+use catalog_fetch::CatalogFetch;
+use catalog_register::CatalogRegister;
+use catalog_write::CatalogWrite;
+use debug_log::DebugLog;
+use debug_wait::DebugWait;
+use fs_delete::FsDelete;
+use fs_readdir::FsReaddir;
+use fs_rename::FsRename;
+
+/// What the built-in actions need from the service.
+#[derive(Debug, Clone)]
+pub struct CoreDeps {
+    /// Integrations and readers.
+    pub scm: Scm,
+}
+
+/// Adds all built-in actions.
+pub fn register(registry: &mut Registry, deps: CoreDeps) {
+    let CoreDeps { scm } = deps;
+    registry
+        .register(CatalogFetch)
+        .register(CatalogRegister::new(scm.clone()))
+        .register(CatalogWrite)
+        .register(DebugLog)
+        .register(DebugWait)
+        .register(FsDelete)
+        .register(FsReaddir)
+        .register(FsRename);
+}

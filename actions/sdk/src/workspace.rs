@@ -4,6 +4,7 @@
 //! even one that another process puts there between check and use.
 
 use std::{
+    collections::VecDeque,
     io::{self, Read, Write},
     sync::Arc,
 };
@@ -99,6 +100,8 @@ pub struct Entry {
     pub mode: u32,
     /// Size in bytes.
     pub size: u64,
+    /// Device and inode: equal for the same file or directory, however it was reached.
+    pub identity: (u64, u64),
 }
 
 /// A directory that can't be left. Cheap to clone.
@@ -409,18 +412,16 @@ impl Workspace {
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(entries)
     }
-    /// Everything below a directory, parents before children, names sorted; links are listed, not followed.
+    /// Everything below a directory, level by level, names sorted; links are listed, not followed.
     ///
     /// # Errors
     /// Not a directory.
     pub fn walk(&self, path: &str) -> Result<Vec<Entry>> {
         let mut all = Vec::new();
-        let mut pending = vec![self.resolve(path)?];
-        while let Some(dir) = pending.pop() {
+        let mut pending = VecDeque::from([self.resolve(path)?]);
+        while let Some(dir) = pending.pop_front() {
             let entries = self.read_dir(dir.as_str())?;
-            pending.extend(
-                entries.iter().rev().filter(|entry| entry.kind == EntryKind::Dir).map(|entry| entry.path.clone()),
-            );
+            pending.extend(entries.iter().filter(|entry| entry.kind == EntryKind::Dir).map(|entry| entry.path.clone()));
             all.extend(entries);
         }
         Ok(all)
@@ -447,5 +448,5 @@ fn entry(path: Utf8PathBuf, metadata: &cap_std::fs::Metadata) -> Entry {
     } else {
         EntryKind::Other
     };
-    Entry { path, kind, mode: metadata.mode(), size: metadata.len() }
+    Entry { path, kind, mode: metadata.mode(), size: metadata.len(), identity: (metadata.dev(), metadata.ino()) }
 }
