@@ -165,6 +165,12 @@ async fn everything_that_publishing_needs() {
     let variables = format!("{repo}/actions/variables");
     assert_eq!(client.post(&variables, &variable).await.unwrap().status, 201);
     assert_eq!(client.post(&variables, &variable).await.unwrap().status, 409);
+    let update = async |name: &str| {
+        let body = json!({"name": name, "value": "2"});
+        client.send(reqwest::Method::PATCH, &format!("{variables}/{name}"), Some(&body)).await.unwrap().status
+    };
+    assert_eq!((update("v").await.as_u16(), update("W").await.as_u16()), (204, 404));
+    assert_eq!(get(&format!("{variables}/V")).await["value"], "2");
 
     let key = get(&format!("{repo}/actions/secrets/public-key")).await;
     let bytes: [u8; 32] = base64_decode(key["key"].as_str().unwrap()).try_into().unwrap();
@@ -222,7 +228,7 @@ async fn everything_that_publishing_needs() {
     assert_eq!(known.visibility, "private");
     assert_eq!(known.teams["platform"], Access::Admin);
     assert_eq!(known.collaborators["u1"], Access::Write);
-    assert_eq!(known.variables["V"], "1");
+    assert_eq!(known.variables["V"], "2");
     assert_eq!(known.secrets["S"], "hush");
     assert_eq!(known.protection["main"], rules);
     assert_eq!(known.signed_branches, ["main"]);
@@ -326,12 +332,20 @@ async fn archives_and_contents() {
     let wanted = [("a b/\u{e4}.bin", false), ("tpl/run.sh", true), ("tpl/template.yaml", false)];
     assert_eq!(names, wanted.map(|(name, executable)| (format!("{prefix}/{name}"), executable)));
     assert_eq!(plain.get(&place.replace("token=", "token=0")).await.unwrap().status, 404);
+    assert!(place.starts_with("https://127.0.0.1:"), "archives come from another host: {place}");
 
     let file = get("/repos/acme/templates/contents/tpl/template.yaml?ref=main").await;
     assert_eq!(file["content"], "a2luZDogVGVtcGxhdGUK\n");
     let request = client.request(reqwest::Method::GET, "/repos/acme/templates/contents/a%20b/%C3%A4.bin");
     let raw = request.header("accept", "application/vnd.github.v3.raw").send().await.unwrap();
     assert_eq!(raw.bytes().await.unwrap().as_ref(), [0, 159, 255]);
+    let raw = format!("{}/raw/acme/templates/main/tpl/run.sh", github.web_url());
+    assert_eq!(plain.get(&raw).await.unwrap().text(), "#!/bin/sh\n");
+    assert_eq!(plain.get(&raw.replace("run", "walk")).await.unwrap().status, 404);
+    assert_eq!(get("/repos/acme/templates/git/ref/heads/main").await["object"]["sha"], sha);
+    assert_eq!(get("/repos/acme/templates/git/matching-refs/heads/ma").await[0]["ref"], "refs/heads/main");
+    assert_eq!(get("/repos/acme/templates/git/matching-refs/heads/none").await, json!([]));
+    client.get("/repos/acme/templates/git/ref/heads/ma").await.unwrap().expect_json(404).unwrap();
     let root = get("/repos/acme/templates/contents/").await;
     let kinds: Vec<_> =
         root.as_array().unwrap().iter().map(|entry| (entry["name"].clone(), entry["type"].clone())).collect();

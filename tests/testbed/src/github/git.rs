@@ -76,6 +76,16 @@ pub(super) struct Entry {
     pub(super) name: String,
 }
 
+/// A branch or a tag.
+#[derive(Debug, Clone)]
+pub(super) struct Reference {
+    /// Beginning with `refs/`.
+    pub(super) name: String,
+    /// `commit` or `tag`.
+    pub(super) kind: String,
+    pub(super) sha: String,
+}
+
 /// A file to be committed.
 #[derive(Debug, Clone)]
 pub struct SeedFile {
@@ -317,6 +327,17 @@ impl Store {
             .collect())
     }
 
+    /// All references.
+    pub(super) async fn references(&self, owner: &str, name: &str) -> Result<Vec<Reference>> {
+        let mut command = self.inside(owner, name);
+        command.args(["for-each-ref", "--format=%(objectname) %(objecttype) %(refname)"]);
+        let parse = |line: &str| {
+            let mut parts = line.splitn(3, ' ').map(str::to_owned);
+            Some(Reference { sha: parts.next()?, kind: parts.next()?, name: parts.next()? })
+        };
+        Ok(Self::text(command).await?.lines().filter_map(parse).collect())
+    }
+
     /// Points HEAD at a branch.
     pub(super) async fn set_head(&self, owner: &str, name: &str, branch: &str) -> Result<()> {
         let mut command = self.inside(owner, name);
@@ -356,6 +377,16 @@ impl Store {
     pub(super) async fn blob(&self, owner: &str, name: &str, sha: &str) -> Result<Vec<u8>> {
         let mut command = self.inside(owner, name);
         programs::output(command.args(["cat-file", "blob", sha])).await
+    }
+
+    /// The content of a file of a branch, a tag or a commit.
+    pub(super) async fn file(&self, owner: &str, name: &str, reference: &str, path: &str) -> Result<Option<Vec<u8>>> {
+        let Some(sha) = self.resolve(owner, name, reference).await? else { return Ok(None) };
+        match self.blob(owner, name, &format!("{sha}:{path}")).await {
+            Ok(content) => Ok(Some(content)),
+            Err(Error::Program { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Starts writing a `.tar.gz` of a commit to the child's standard output.

@@ -175,7 +175,7 @@ impl GithubDouble {
         let port = listener.local_addr().map_err(Error::io(what))?.port();
         let web = format!("https://localhost:{port}");
         let shared = Arc::new(Shared {
-            urls: Urls { api: format!("{web}/api/v3"), web },
+            urls: Urls { api: format!("{web}/api/v3"), archives: format!("https://127.0.0.1:{port}/codeload"), web },
             state: Mutex::new(State::new(&options)),
             store,
             contract,

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::{
-    git::{Commit, Entry, Person},
+    git::{Commit, Entry, Person, Reference},
     openapi::segment,
     state::{Access, Account, Protection, Repo, State, Team, timestamp},
 };
@@ -16,6 +16,8 @@ pub(super) struct Urls {
     pub(super) web: String,
     /// `https://localhost:<port>/api/v3`
     pub(super) api: String,
+    /// `https://127.0.0.1:<port>/codeload`: another host, as with github.com
+    pub(super) archives: String,
 }
 
 fn node_id(kind: &str, id: u64) -> String {
@@ -508,6 +510,18 @@ impl Urls {
             "html_url": html,
             "download_url": download,
             "_links": {"self": url, "git": git, "html": html},
+        })
+    }
+
+    /// `git-ref`
+    pub(super) fn reference(&self, repo: &Repo, reference: &Reference) -> Value {
+        let Reference { name, kind, sha } = reference;
+        let path: Vec<_> = name.split('/').map(segment).collect();
+        json!({
+            "ref": name,
+            "node_id": STANDARD.encode(format!("Ref:{}:{name}", repo.id)),
+            "url": format!("{}/git/{}", self.repo(repo), path.join("/")),
+            "object": {"type": kind, "sha": sha, "url": format!("{}/git/{kind}s/{sha}", self.repo(repo))},
         })
     }
 

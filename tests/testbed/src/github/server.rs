@@ -83,6 +83,7 @@ pub(super) async fn serve(request: HttpRequest, payload: web::Payload, shared: w
         }
         (_, Some(rest)) => rest_call(&request, payload, &shared, &credentials, &rest, &mut log).await,
         (_, None) if path.starts_with("/codeload/") => archive(&request, &shared).await,
+        (_, None) if path.starts_with("/raw/") => raw(&path, &shared, &credentials).await,
         (_, None) => git(&request, payload, &shared, &credentials, &path).await,
     };
     if matches!(effect, Some(Effect::DisconnectAfter)) {
@@ -252,6 +253,29 @@ async fn archive(request: &HttpRequest, shared: &web::Data<Shared>) -> HttpRespo
         }
         Err(error) => {
             shared.violation(format!("the double failed to write an archive: {error}"));
+            HttpResponse::InternalServerError().finish()
+        }
+    }
+}
+
+/// `download_url` and `rawBaseUrl`: `/raw/<owner>/<repo>/<ref>/<path>`, the reference being one segment.
+async fn raw(path: &str, shared: &web::Data<Shared>, credentials: &Credentials) -> HttpResponse {
+    let missing = || HttpResponse::NotFound().body("404: Not Found");
+    let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let mut parts = path.trim_start_matches("/raw/").splitn(4, '/').map(str::to_owned);
+    let (Some(owner), Some(name), Some(reference), Some(file)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return missing();
+    };
+    if may(shared, credentials, &owner, &name, false).is_err() {
+        return missing();
+    }
+    match shared.store.file(&owner, &name, &reference, &file).await {
+        Ok(Some(content)) => HttpResponse::Ok().content_type("application/octet-stream").body(content),
+        Ok(None) => missing(),
+        Err(error) => {
+            shared.violation(format!("the double failed: {error}"));
             HttpResponse::InternalServerError().finish()
         }
     }

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use super::{Answer, Call, Outcome, Refusal};
-use crate::github::state::Access;
+use crate::github::state::{Access, timestamp};
 
 fn fine_name(name: &str) -> bool {
     let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
@@ -32,6 +32,27 @@ pub(super) async fn create_variable(call: Call) -> Outcome {
     } else {
         Err(Refusal::new(409, "Already exists - Variable already exists"))
     }
+}
+
+pub(super) async fn variable(call: Call) -> Outcome {
+    let repo = call.repo(Access::Write)?;
+    let name = call.param("name").to_ascii_uppercase();
+    let value = repo.variables.get(&name).ok_or_else(Refusal::not_found)?;
+    let changed = timestamp(repo.created);
+    Ok(Answer::Json(200, json!({"name": name, "value": value, "created_at": changed, "updated_at": changed})))
+}
+
+/// Changes a variable's value, its name, or both.
+pub(super) async fn update_variable(call: Call) -> Outcome {
+    let name = call.param("name").to_ascii_uppercase();
+    let renamed = call.body["name"].as_str().map_or_else(|| name.clone(), str::to_ascii_uppercase);
+    let value = call.body["value"].as_str().map(str::to_owned);
+    let changed = call.change(Access::Write, |repo| {
+        let before = repo.variables.remove(&name)?;
+        repo.variables.insert(renamed, value.unwrap_or(before));
+        Some(())
+    })?;
+    changed.map(|()| Answer::Empty(204)).ok_or_else(Refusal::not_found)
 }
 
 pub(super) async fn public_key(call: Call) -> Outcome {

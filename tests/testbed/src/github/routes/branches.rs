@@ -104,3 +104,22 @@ pub(super) async fn require_signatures(call: Call) -> Outcome {
     let url = format!("{}/required_signatures", call.urls().protection_url(&repo, &branch));
     Ok(Answer::Json(200, json!({"url": url, "enabled": true})))
 }
+
+/// References whose name below `refs/` is given.
+async fn references(call: &Call, fits: impl Fn(&str) -> bool) -> Result<Vec<Value>, Refusal> {
+    let repo = call.repo(Access::Read)?;
+    let references = call.shared.store.references(&repo.owner, &repo.name).await?;
+    let fitting = references.iter().filter(|reference| reference.name.strip_prefix("refs/").is_some_and(&fits));
+    Ok(fitting.map(|reference| call.urls().reference(&repo, reference)).collect())
+}
+
+pub(super) async fn reference(call: Call) -> Outcome {
+    let wanted = call.param("ref");
+    let found = references(&call, |name| name == wanted).await?;
+    found.into_iter().next().map(|found| Answer::Json(200, found)).ok_or_else(Refusal::not_found)
+}
+
+pub(super) async fn matching_references(call: Call) -> Outcome {
+    let wanted = call.param("ref");
+    Ok(Answer::Json(200, Value::Array(references(&call, |name| name.starts_with(wanted)).await?)))
+}

@@ -68,7 +68,7 @@ pub(super) async fn status(call: Call) -> Outcome {
     Ok(Answer::Json(200, status))
 }
 
-/// Answers with the place of the archive, which is fetched with a key of its own, as on GitHub.
+/// Answers with the place of the archive, which is fetched from another host with a key of its own, as with github.com.
 pub(super) async fn tarball(call: Call) -> Outcome {
     let repo = call.repo(Access::Read)?;
     let reference = match call.param("ref") {
@@ -77,7 +77,7 @@ pub(super) async fn tarball(call: Call) -> Outcome {
     };
     let sha = resolved(&call, &repo, reference).await?.ok_or_else(Refusal::not_found)?;
     let key = Uuid::new_v4().simple().to_string();
-    let place = format!("{}/codeload/{}/legacy.tar.gz/{sha}?token={key}", call.urls().web, repo.full_name());
+    let place = format!("{}/{}/legacy.tar.gz/{sha}?token={key}", call.urls().archives, repo.full_name());
     let download = Download { owner: repo.owner, repo: repo.name, sha };
     call.state().downloads.insert(key, download);
     Ok(Answer::Found(place))

@@ -110,6 +110,8 @@ routes! {
     "PUT" "/repos/{owner}/{repo}/subscription" => repos::subscribe;
     "POST" "/repos/{owner}/{repo}/hooks" => repos::create_hook;
     "POST" "/repos/{owner}/{repo}/actions/variables" => actions::create_variable;
+    "GET" "/repos/{owner}/{repo}/actions/variables/{name}" => actions::variable;
+    "PATCH" "/repos/{owner}/{repo}/actions/variables/{name}" => actions::update_variable;
     "GET" "/repos/{owner}/{repo}/actions/secrets/public-key" => actions::public_key;
     "PUT" "/repos/{owner}/{repo}/actions/secrets/{secret_name}" => actions::put_secret;
     "PUT" "/repos/{owner}/{repo}/actions/oidc/customization/sub" => actions::customize_oidc;
@@ -119,6 +121,8 @@ routes! {
     "PUT" "/repos/{owner}/{repo}/branches/{branch}/protection" => branches::protect;
     "GET" "/repos/{owner}/{repo}/branches/{branch}/protection" => branches::protection;
     "POST" "/repos/{owner}/{repo}/branches/{branch}/protection/required_signatures" => branches::require_signatures;
+    "GET" "/repos/{owner}/{repo}/git/ref/{ref}" => branches::reference;
+    "GET" "/repos/{owner}/{repo}/git/matching-refs/{ref}" => branches::matching_references;
     "GET" "/repos/{owner}/{repo}/commits" => contents::commits;
     "GET" "/repos/{owner}/{repo}/commits/{ref}" => contents::commit;
     "GET" "/repos/{owner}/{repo}/commits/{ref}/status" => contents::status;
