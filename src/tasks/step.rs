@@ -77,7 +77,7 @@ impl StepRun<'_> {
         match result {
             Ok(Done::Output(output)) => {
                 if job.resumable {
-                    job.sink.flush().await?;
+                    // Before the event: a step that is reported as finished is not run again.
                     job.state.step_completed(&step.id, &output).await?;
                 }
                 self.status(StepStatus::Completed, format!("Finished step {}", step.name));

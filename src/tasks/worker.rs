@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::join_all};
 use serde_json::{Map, Value, json};
 use tokio::{
     runtime::Handle,
@@ -371,9 +371,10 @@ impl Worker {
     /// Signs life for every running task; those that were taken from us are stopped.
     pub(super) async fn heartbeat(&self) {
         let running: Vec<_> = lock(&self.running).iter().map(|(id, run)| (id.clone(), Arc::clone(run))).collect();
-        for (id, run) in running {
+        // All at once, so that the store can write them together.
+        join_all(running.into_iter().map(|(id, run)| async move {
             if run.ending.load(Ordering::Acquire) {
-                continue;
+                return;
             }
             match self.store.heartbeat(&id).await {
                 Ok(()) => {}
@@ -384,7 +385,8 @@ impl Worker {
                 }
                 Err(error) => tracing::warn!(task_id = id, %error, "a heartbeat could not be stored"),
             }
-        }
+        }))
+        .await;
     }
 
     /// Whether no task runs here.

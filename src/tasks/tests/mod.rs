@@ -1,0 +1,9 @@
+//! Tests of the engine as a whole, over a real store.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bench;
+mod dry_run;
+mod events;
+mod recovery;
+mod steps;
+mod worker;

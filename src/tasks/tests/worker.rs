@@ -1,0 +1,222 @@
+//! Slots, cancellation, retry, shutdown.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use futures_util::StreamExt;
+use serde_json::{Map, json};
+
+use super::bench::{Bench, bodies, messages};
+use crate::{
+    model::{EventType, TaskStatus},
+    store::{NewTask, StoreError, TaskStore},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_tasks_hold_no_slot() {
+    let bench = Bench::start().await;
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        waiting.push(bench.create(json!([{"action": "test:wait"}, {"action": "test:effect"}])).await);
+    }
+    bench.until_inside(20).await;
+    let found = bench.run(json!([{"action": "test:output"}])).await;
+    assert_eq!(found.last().unwrap()["message"], "Run completed with status: completed");
+    bench.stage.go.notify_waiters();
+    for id in waiting {
+        bench.finish(&id).await;
+        assert_eq!(bench.status(&id).await, TaskStatus::Completed);
+    }
+    assert_eq!(bench.stage.effects.load(Ordering::SeqCst), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn working_tasks_hold_theirs() {
+    let bench = Bench::start().await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(bench.create(json!([{"action": "test:work"}])).await);
+    }
+    bench.until_inside(2).await;
+    // The third can't have been claimed while the two hold both slots.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(bench.status(&ids[2]).await, TaskStatus::Open);
+    bench.stage.go.notify_waiters();
+    bench.finish(&ids[0]).await;
+    bench.until_inside(1).await;
+    bench.stage.go.notify_waiters();
+    bench.finish(&ids[2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_task_is_cancelled() {
+    for action in ["test:work", "test:wait"] {
+        let bench = Bench::start().await;
+        let id = bench
+            .create(json!([
+                {"id": "a", "name": "Wait", "action": action},
+                {"id": "b", "name": "After", "action": "test:output"},
+                {"id": "c", "name": "Always", "if": "${{ always() }}", "action": "test:output"}
+            ]))
+            .await;
+        bench.until_inside(1).await;
+        bench.service.cancel(&id).await.unwrap();
+        let found = bodies(&bench.finish(&id).await);
+        let text = |step: &str, name: &str| format!("Step {step} ({name}) of task {id} has been cancelled.");
+        assert_eq!(
+            found,
+            [
+                json!({"message": "Starting up task with 3 steps"}),
+                json!({"message": "Beginning step Wait", "stepId": "a", "status": "processing"}),
+                json!({"message": "Step a has been cancelled.", "stepId": "a", "status": "cancelled"}),
+                json!({"message": format!("Error: {}", text("a", "Wait")), "stepId": "a", "status": "failed"}),
+                json!({"message": "Skipping step b because a previous step failed", "stepId": "b", "status": "skipped"}),
+                json!({"message": "Beginning step Always", "stepId": "c", "status": "processing"}),
+                json!({
+                    "message": format!("Additional error occurred: {0}\nError: {0}", text("c", "Always")),
+                    "stepId": "c", "status": "failed"
+                }),
+                json!({"message": "Run completed with status: failed", "error": {"name": "Error", "message": text("a", "Wait")}}),
+            ]
+        );
+        assert_eq!(bench.status(&id).await, TaskStatus::Failed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_task_is_cancelled_when_its_turn_comes() {
+    let bench = Bench::idle(|_| {}).await;
+    let id = bench
+        .create(json!([{"id": "a", "name": "A", "action": "test:effect"}, {"id": "b", "action": "test:effect"}]))
+        .await;
+    bench.service.cancel(&id).await.unwrap();
+    assert_eq!(bench.status(&id).await, TaskStatus::Open);
+    bench.service.start_workers();
+    let found = bodies(&bench.finish(&id).await);
+    assert_eq!(
+        found,
+        [
+            json!({"message": "Step 0 has been cancelled.", "stepId": 0, "status": "cancelled"}),
+            json!({"message": "Starting up task with 2 steps"}),
+            json!({"message": "Beginning step A", "stepId": "a", "status": "processing"}),
+            json!({"message": "Skipping step b because a previous step failed", "stepId": "b", "status": "skipped"}),
+            json!({
+                "message": "Run completed with status: failed",
+                "error": {"name": "Error", "message": format!("Step a (A) of task {id} has been cancelled.")}
+            }),
+        ]
+    );
+    assert_eq!(bench.stage.effects.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_what_has_ended_only_leaves_an_event() {
+    let bench = Bench::start().await;
+    let id = bench.create(json!([{"id": "last", "action": "test:output"}])).await;
+    bench.finish(&id).await;
+    bench.service.cancel(&id).await.unwrap();
+    let events = bench.store.list_events(&id, None).await.unwrap();
+    assert_eq!(events.last().unwrap().kind, EventType::Cancelled);
+    assert_eq!(events.last().unwrap().body["message"], "Step last has been cancelled.");
+    assert_eq!(bench.status(&id).await, TaskStatus::Completed);
+    assert!(matches!(bench.service.cancel("nope").await, Err(StoreError::NoTask(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retried_task_runs_from_the_start() {
+    let bench = Bench::start().await;
+    let id = bench
+        .create(json!([
+            {"id": "c", "action": "test:checkpoint"},
+            {"id": "w", "action": "test:write", "input": {"path": "f", "content": "${{ steps.c.output.count }}"}},
+            {"id": "boom", "action": "test:fail", "input": {"message": "no"}}
+        ]))
+        .await;
+    bench.finish(&id).await;
+    assert_eq!(bench.status(&id).await, TaskStatus::Failed);
+    bench.service.cancel(&id).await.unwrap();
+    bench.service.retry(&id, None).await.unwrap();
+    let found = bodies(&bench.finish(&id).await);
+    let one_run = [
+        "Starting up task with 3 steps",
+        "Beginning step test:checkpoint",
+        "Finished step test:checkpoint",
+        "Beginning step test:write",
+        "Finished step test:write",
+        "Beginning step test:fail",
+        "NotAllowedError: no",
+    ];
+    let expected: Vec<_> =
+        one_run.iter().chain(&[""]).chain(&one_run).chain(&["Run completed with status: failed"]).copied().collect();
+    assert_eq!(messages(&found), expected);
+    assert_eq!(found[7], json!({"recoverStrategy": "none"}));
+    // What the checkpoint kept was not done again.
+    assert_eq!(bench.stage.effects.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_runs_can_not_be_retried() {
+    let bench = Bench::start().await;
+    let id = bench.create(json!([{"action": "test:work"}])).await;
+    bench.until_inside(1).await;
+    let Err(StoreError::Conflict(text)) = bench.service.retry(&id, None).await else { panic!("no conflict") };
+    assert_eq!(text, format!("Task with taskId {id} cannot be retried"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_versions_are_refused() {
+    let bench = Bench::start().await;
+    let mut spec = crate::tasks::spec::build_task_spec(
+        &super::bench::template(json!([]), json!({})),
+        Map::new(),
+        crate::model::UserSpec::default(),
+    )
+    .unwrap();
+    spec.api_version = "backstage.io/v1beta2".into();
+    let id = bench.service.create(NewTask { spec, secrets: None, created_by: None }).await.unwrap();
+    let found = bodies(&bench.finish(&id).await);
+    assert_eq!(
+        found,
+        [json!({
+            "message": "Run completed with status: failed",
+            "error": {"name": "Error", "message": "Unsupported Template apiVersion backstage.io/v1beta2"}
+        })]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_slots_nothing_runs() {
+    let bench = Bench::with(|settings| settings.concurrency = 0).await;
+    let id = bench.create(json!([{"action": "test:output"}])).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(bench.status(&id).await, TaskStatus::Open);
+    bench.service.shutdown(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_hands_tasks_back_and_ends_streams() {
+    let bench = Bench::start().await;
+    let steps = json!([
+        {"id": "e", "action": "test:effect"},
+        {"id": "w", "action": "test:write", "input": {"path": "f", "content": "kept"}},
+        {"id": "wait", "action": "test:wait"},
+        {"id": "r", "action": "test:read", "input": {"path": "f"}}
+    ]);
+    let id = bench.create_with(steps, json!({}), json!({"output": {"f": "${{ steps.r.output.content }}"}})).await;
+    let deaf = bench.create(json!([{"action": "test:deaf"}])).await;
+    bench.until_inside(2).await;
+    let stream = bench.service.subscribe(&id, None);
+    bench.service.shutdown(Duration::from_millis(300)).await;
+    let seen: Vec<_> = stream.map(Result::unwrap).concat().await;
+    assert_eq!(seen.last().unwrap().body, json!({"recoverStrategy": "none"}));
+    assert!(!seen.iter().any(|event| event.body["status"] == "failed"));
+    assert_eq!(bench.status(&id).await, TaskStatus::Open);
+    assert_eq!(bench.status(&deaf).await, TaskStatus::Open);
+    assert!(bench.workspace(&id).join("f").exists());
+
+    let next = bench.restarted(|_| {});
+    next.until_inside(2).await;
+    next.stage.go.notify_waiters();
+    let found = bodies(&next.finish(&id).await);
+    assert_eq!(found.last().unwrap()["output"], json!({"f": "kept"}));
+    assert_eq!(next.stage.effects.load(Ordering::SeqCst), 0);
+}
