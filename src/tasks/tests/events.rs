@@ -85,7 +85,7 @@ async fn listeners_who_come_in_between_miss_nothing() {
     // After the end the end is told again, and then nothing.
     let last = all.last().unwrap();
     let mut stream = bench.service.subscribe(&id, Some(last.id));
-    assert_eq!(stream.next().await.unwrap().unwrap(), [last.clone()]);
+    assert_eq!(stream.next().await.unwrap().unwrap(), std::slice::from_ref(last));
     assert!(tokio::time::timeout(Duration::from_millis(50), stream.next()).await.is_err());
 }
 
