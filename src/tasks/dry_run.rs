@@ -59,6 +59,8 @@ pub(super) async fn run(
         restored: serde_json::Map::new(),
         notice: None,
         dry_run: true,
+        // Upstream's dry run has a step of its own at the end that collects the files.
+        hidden_steps: 1,
         sink: Arc::clone(&sink) as _,
         state: Arc::new(TaskState::in_memory()),
         resumable: false,

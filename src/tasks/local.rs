@@ -32,6 +32,8 @@ pub struct LocalRun {
     pub user: UserSpec,
     /// The workspace: an absolute path, created where missing, kept afterwards. Temporary files go beside it.
     pub workspace: Utf8PathBuf,
+    /// Whether actions without support for dry runs are skipped, and others leave no effects outside the workspace.
+    pub dry_run: bool,
     /// Asks the run to stop.
     pub stop: Arc<StopSignal>,
 }
@@ -57,7 +59,8 @@ pub async fn run_local(
         directory: RunDirectory::at(run.workspace),
         restored: Map::new(),
         notice: None,
-        dry_run: false,
+        dry_run: run.dry_run,
+        hidden_steps: 0,
         sink: Arc::new(Callback(on_event)),
         state: Arc::new(TaskState::in_memory()),
         resumable: false,

@@ -32,10 +32,6 @@ impl Worker {
 
     /// Puts tasks of dead processes back into the queue, until the service stops.
     pub(super) async fn recover_tasks(self: Arc<Self>) {
-        if self.settings.sole_process {
-            // Nobody else uses the database: whatever runs there was run by a process that is gone.
-            self.recover(Duration::ZERO).await;
-        }
         while self.pause(RECOVERY).await {
             // Ours first, in case this process itself was held up.
             self.heartbeat().await;
@@ -43,7 +39,7 @@ impl Worker {
         }
     }
 
-    async fn recover(&self, older_than: Duration) {
+    pub(super) async fn recover(&self, older_than: Duration) {
         match self.log.recover(older_than).await {
             Ok(0) => {}
             Ok(count) => {

@@ -162,6 +162,8 @@ pub(super) struct Job {
     pub(super) notice: Option<String>,
     /// Whether this is a dry run.
     pub(super) dry_run: bool,
+    /// How many steps the first event counts that nobody sees.
+    pub(super) hidden_steps: usize,
     /// Takes the events.
     pub(super) sink: Arc<dyn EventSink>,
     /// What is kept across runs.
@@ -249,8 +251,7 @@ impl Runner {
 
     async fn run_steps(&self, job: &Job) -> Result<RunEnd, StorageFailed> {
         let steps: Vec<_> = job.spec.steps.iter().enumerate().map(|(index, step)| Step::of(step, index)).collect();
-        // Upstream's dry run has a step of its own at the end that collects the files.
-        let count = steps.len() + usize::from(job.dry_run);
+        let count = steps.len() + job.hidden_steps;
         job.sink.push(LogEvent::task(format!("Starting up task with {count} steps")));
         if let Some(notice) = &job.notice {
             job.sink.push(LogEvent::task(notice.as_str()));

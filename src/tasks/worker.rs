@@ -151,6 +151,11 @@ impl Worker {
                 .build()
         };
         let mut pauses = new_pauses();
+        if self.settings.recovery && self.settings.sole_process {
+            // Nobody else uses the database: whatever runs there was run by a process that is gone. Before the first
+            // claim, or it would take our own tasks from us.
+            self.recover(Duration::ZERO).await;
+        }
         loop {
             let place = tokio::select! {
                 biased;
@@ -282,6 +287,7 @@ impl Worker {
             restored,
             notice,
             dry_run: false,
+            hidden_steps: 0,
             sink: Arc::clone(&queue) as Arc<dyn EventSink>,
             state: Arc::new(TaskState::stored(state, saver)),
             slot,
@@ -310,7 +316,9 @@ impl Worker {
             return (completed, None);
         }
         state.shift_remove("steps");
-        if is_rerun && let Err(error) = directory.remove().and_then(|()| directory.remove_leftovers()) {
+        if (is_rerun || directory.exists())
+            && let Err(error) = directory.remove().and_then(|()| directory.remove_leftovers())
+        {
             tracing::warn!(path = %directory.path(), %error, "files of an earlier run remain");
         }
         let notice = wanted.then(|| {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, atomic::Ordering};
 
 use camino::Utf8PathBuf;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use understudy_sdk::ErrorName;
 
 use super::bench::{Bench, NoCatalog, Stage, registry, template};
@@ -123,9 +123,10 @@ async fn a_local_run() {
         ),
         template_file: Some(root.join("template.yaml")),
         values: json!({"n": "v"}).as_object().unwrap().clone(),
-        secrets: Map::<String, Value>::new().iter().map(|(name, _)| (name.clone(), String::new())).collect(),
+        secrets: understudy_sdk::Secrets::default(),
         user: crate::model::UserSpec::default(),
         workspace: root.join("out"),
+        dry_run: false,
         stop: Arc::default(),
     };
     let output =

@@ -75,8 +75,8 @@ async fn without_its_workspace_it_starts_over() {
 async fn templates_that_start_over_do() {
     let bench = Bench::idle(|_| {}).await;
     let id = killed(&bench, json!({"EXPERIMENTAL_recovery": {"EXPERIMENTAL_strategy": "startOver"}})).await;
-    std::fs::create_dir(bench.workspace(&id)).unwrap();
-    std::fs::write(bench.workspace(&id).join("f"), "from before").unwrap();
+    // A directory where the step writes its file: it fails unless the workspace is made anew.
+    std::fs::create_dir_all(bench.workspace(&id).join("f/old")).unwrap();
     bench.service.start_workers();
     let events = bench.finish(&id).await;
     let listed = bench.store.list_events(&id, None).await.unwrap();
@@ -152,7 +152,8 @@ async fn a_task_that_was_taken_away_is_left_alone() {
     // Somebody else puts it back into the queue: the old run ends without an outcome, a new one begins.
     bench.store.release_task(&id).await.unwrap();
     bench.until_inside(0).await;
-    bench.service.start_workers();
+    // Wakes the worker.
+    bench.create(json!([])).await;
     bench.until_inside(1).await;
     bench.stage.go.notify_waiters();
     let found = bodies(&bench.finish(&id).await);
