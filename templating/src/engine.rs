@@ -102,6 +102,7 @@ impl std::fmt::Debug for Engine {
 }
 
 /// Collects an engine's settings.
+#[derive(Default)]
 pub struct EngineBuilder {
     tags: Option<(String, String)>,
     cookiecutter: bool,
@@ -110,20 +111,6 @@ pub struct EngineBuilder {
     limits: Limits,
     filters: HashMap<Arc<str>, Arc<HostFn>>,
     globals: HashMap<Arc<str>, Value>,
-}
-
-impl Default for EngineBuilder {
-    fn default() -> Self {
-        Self {
-            tags: None,
-            cookiecutter: false,
-            trim_blocks: false,
-            lstrip_blocks: false,
-            limits: Limits::default(),
-            filters: HashMap::new(),
-            globals: HashMap::new(),
-        }
-    }
 }
 
 impl EngineBuilder {

@@ -154,7 +154,7 @@ impl Fault {
         self
     }
 
-    pub(crate) fn into_error(self: Box<Self>, source: &str) -> Error {
+    pub(crate) fn into_error(self, source: &str) -> Error {
         let position = self.offset.map(|offset| Position::find(source, offset));
         Error(Box::new(Inner {
             kind: self.kind,

@@ -41,6 +41,16 @@ impl Callable {
     {
         Self(Kind::Host { name: name.into(), function: Arc::new(function) })
     }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::Host { function: a, .. }, Kind::Host { function: b, .. }) => Arc::ptr_eq(a, b),
+            (Kind::Builtin(a), Kind::Builtin(b)) => a == b,
+            (Kind::Macro(a), Kind::Macro(b)) | (Kind::Cycler(a), Kind::Cycler(b)) => a == b,
+            (Kind::Joiner(a), Kind::Joiner(b)) => a == b,
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Debug for Callable {

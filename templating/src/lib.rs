@@ -9,26 +9,31 @@
 //!
 //! # fn main() -> Result<(), understudy_templating::Error> {
 //! let engine = Engine::builder().build();
-//! let template = engine.parse("Hello world!")?;
+//! let template = engine.parse("Hello ${{ name }}!")?;
 //! let context = Context::try_from(&json!({"name": "world"}))?;
 //! assert_eq!(template.render(&context)?, "Hello world!");
 //! # Ok(())
 //! # }
 //! ```
 
+mod ast;
 mod context;
 mod engine;
 mod error;
+mod eval;
 mod facts;
 mod filters;
 mod function;
 mod globals;
+mod lexer;
 mod limits;
 mod methods;
 mod number;
+mod parser;
 mod regex;
 mod string;
 mod template;
+mod tests;
 mod value;
 
 pub use context::{Context, MAX_CONTEXT_ENTRIES};

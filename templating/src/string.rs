@@ -54,6 +54,15 @@ impl Str {
         }
     }
 
+    /// Whether both are the same string in memory.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Repr::Ascii(a), Repr::Ascii(b)) | (Repr::Unicode(a), Repr::Unicode(b)) => Arc::ptr_eq(a, b),
+            (Repr::IllFormed(a), Repr::IllFormed(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     /// The memory the text takes, in bytes.
     pub(crate) fn byte_len(&self) -> usize {
         match &self.0 {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::ast::Ast;
 use crate::context::Context;
 use crate::engine::Engine;
-use crate::error::{Error, Fault};
-use crate::facts::Facts;
+use crate::error::Error;
+use crate::eval;
+use crate::facts::{self, Facts};
+use crate::parser;
 use crate::value::Value;
 
 /// A parsed template. Cloning is cheap, and one template can be rendered by many threads at once.
@@ -14,15 +17,14 @@ pub struct Template(Arc<Parsed>);
 
 struct Parsed {
     source: Arc<str>,
-    facts: Facts,
+    ast: Ast,
+    engine: Engine,
 }
 
 impl Template {
-    pub(crate) fn parse(_engine: &Engine, source: &str) -> Result<Self, Error> {
-        if let Some(at) = source.find("{%").or_else(|| source.find("{{")) {
-            return Err(Fault::syntax(at as u32, "Tags are not supported").into_error(source));
-        }
-        Ok(Self(Arc::new(Parsed { source: source.into(), facts: Facts::default() })))
+    pub(crate) fn parse(engine: &Engine, source: &str) -> Result<Self, Error> {
+        let ast = parser::parse(source, &engine.0).map_err(|fault| fault.into_error(source))?;
+        Ok(Self(Arc::new(Parsed { source: source.into(), ast, engine: engine.clone() })))
     }
 
     /// The text the template was parsed from.
@@ -34,8 +36,9 @@ impl Template {
     ///
     /// # Errors
     /// When an expression cannot be evaluated, a registered function fails or a limit is exceeded.
-    pub fn render(&self, _context: &Context) -> Result<String, Error> {
-        Ok(self.0.source.to_string())
+    pub fn render(&self, context: &Context) -> Result<String, Error> {
+        let Parsed { source, ast, engine } = &*self.0;
+        eval::render(ast, &engine.0, context).map_err(|fault| fault.into_error(source))
     }
 
     /// Renders to a value: when the template is one interpolation and nothing else (comments aside), what its expression
@@ -44,17 +47,23 @@ impl Template {
     /// # Errors
     /// As [`Template::render`], and when the value is a function or contains itself.
     pub fn render_value(&self, context: &Context) -> Result<Value, Error> {
-        self.render(context).map(Value::string)
+        let Parsed { source, ast, engine } = &*self.0;
+        match ast.sole_interpolation() {
+            Some((expr, offset)) => {
+                eval::evaluate(ast, expr, offset, &engine.0, context).map_err(|fault| fault.into_error(source))
+            }
+            None => self.render(context).map(Value::string),
+        }
     }
 
     /// Whether the template is exactly one interpolation, so that [`Template::render_value`] keeps its value's type.
     pub fn is_sole_interpolation(&self) -> bool {
-        false
+        self.0.ast.sole_interpolation().is_some()
     }
 
     /// The filters, functions and names that the template uses.
-    pub fn facts(&self) -> &Facts {
-        &self.0.facts
+    pub fn facts(&self) -> Facts {
+        facts::collect(&self.0.ast, &self.0.source)
     }
 }
 

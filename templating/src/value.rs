@@ -54,6 +54,7 @@ pub struct Array(Arc<ArrayData>);
 struct ArrayData {
     items: Vec<Value>,
     depth: u16,
+    has_functions: bool,
 }
 
 /// A shared, immutable, insertion-ordered map from names to values.
@@ -63,13 +64,15 @@ pub struct Record(Arc<RecordData>);
 struct RecordData {
     entries: IndexMap<Arc<str>, Value>,
     depth: u16,
+    has_functions: bool,
 }
 
 impl Array {
     /// Makes an array.
     pub fn new(items: Vec<Value>) -> Self {
         let depth = items.iter().map(Value::depth).max().unwrap_or(0).saturating_add(1);
-        Self(Arc::new(ArrayData { items, depth }))
+        let has_functions = items.iter().any(Value::has_functions);
+        Self(Arc::new(ArrayData { items, depth, has_functions }))
     }
 
     /// The elements as they were when the array was made.
@@ -96,7 +99,8 @@ impl Record {
             entries.sort_by(|a, _, b, _| order(a).cmp(&order(b)));
         }
         let depth = entries.values().map(Value::depth).max().unwrap_or(0).saturating_add(1);
-        Self(Arc::new(RecordData { entries, depth }))
+        let has_functions = entries.values().any(Value::has_functions);
+        Self(Arc::new(RecordData { entries, depth, has_functions }))
     }
 
     /// The value at `key`, when the record has it.
@@ -122,10 +126,6 @@ impl Record {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
-
-    pub(crate) fn entries(&self) -> &IndexMap<Arc<str>, Value> {
-        &self.0.entries
-    }
 }
 
 impl<K: Into<Arc<str>>> FromIterator<(K, Value)> for Record {
@@ -135,7 +135,7 @@ impl<K: Into<Arc<str>>> FromIterator<(K, Value)> for Record {
 }
 
 /// The number a key stands for, when it is the canonical text of one below 2³² − 1.
-fn array_index(key: &str) -> Option<u32> {
+pub(crate) fn array_index(key: &str) -> Option<u32> {
     let canonical = key == "0" || (!key.starts_with('0') && key.len() <= 10 && key.bytes().all(|b| b.is_ascii_digit()));
     if !canonical {
         return None;
@@ -295,6 +295,16 @@ impl Value {
             Self::Array(array) => array.0.depth,
             Self::Record(record) => record.0.depth,
             _ => 0,
+        }
+    }
+
+    /// Whether this is a function or has one in it.
+    pub(crate) fn has_functions(&self) -> bool {
+        match self {
+            Self::Function(_) => true,
+            Self::Array(array) => array.0.has_functions,
+            Self::Record(record) => record.0.has_functions,
+            _ => false,
         }
     }
 

@@ -1,5 +1,97 @@
 //! The methods of values.
 
+mod array;
+mod number;
+mod record;
+mod regex;
+mod string;
+
+pub(crate) use self::string::replace_matches;
+
+use std::fmt;
+
+use crate::error::{Fault, Res};
+use crate::eval::{Arguments, Interp};
+use crate::value::Value;
+
 /// A method of some kind of value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Method;
+pub(crate) struct Definition {
+    pub(crate) name: &'static str,
+    /// How many arguments it takes.
+    least: usize,
+    /// `None` when any number will do.
+    most: Option<usize>,
+    run: Run,
+}
+
+/// Gets the value the method belongs to, then the arguments.
+type Run = fn(&mut Interp<'_>, &Value, &[Value]) -> Res<Value>;
+
+/// A reference to a method; the definitions are static.
+pub(crate) type Method = &'static Definition;
+
+impl fmt::Debug for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+const fn method(name: &'static str, least: usize, most: usize, run: Run) -> Definition {
+    Definition { name, least, most: Some(most), run }
+}
+
+const fn variadic(name: &'static str, run: Run) -> Definition {
+    Definition { name, least: 0, most: None, run }
+}
+
+/// The method of that name that `target` has.
+pub(crate) fn find(target: &Value, name: &str, cookiecutter: bool) -> Option<Method> {
+    let (common, dialect): (&'static [Definition], &'static [Definition]) = match target {
+        Value::String(_) | Value::Safe(_) => (&string::METHODS, &[]),
+        Value::Number(_) => (&number::METHODS, &[]),
+        Value::Regex(_) => (&regex::METHODS, &[]),
+        Value::Array(_) => (&array::METHODS, &array::COOKIECUTTER),
+        Value::Record(_) => (&[], &record::COOKIECUTTER),
+        _ => return None,
+    };
+    let dialect = if cookiecutter { dialect } else { &[] };
+    dialect.iter().chain(common).find(|method| method.name == name)
+}
+
+/// Calls a method.
+pub(crate) fn call(interp: &mut Interp<'_>, method: Method, target: &Value, arguments: Arguments) -> Res<Value> {
+    let name = method.name;
+    if !arguments.keyword.is_empty() {
+        return Err(Fault::evaluation(format!("Template intrinsic {name} does not accept keyword arguments")));
+    }
+    let given = arguments.positional.len();
+    if given < method.least || method.most.is_some_and(|most| given > most) {
+        let range = match method.most {
+            Some(most) if most != method.least => format!("{} to {most}", method.least),
+            _ => method.least.to_string(),
+        };
+        let plural = if range == "1" { "" } else { "s" };
+        return Err(Fault::evaluation(format!(
+            "Template intrinsic {name} requires {range} positional argument{plural}"
+        )));
+    }
+    (method.run)(interp, target, &arguments.positional)
+}
+
+fn argument(values: &[Value], index: usize) -> &Value {
+    values.get(index).unwrap_or(&Value::Undefined)
+}
+
+/// An index argument as JavaScript's `slice` reads it: truncated, negative from the end, clamped to the length.
+fn relative_index(interp: &mut Interp<'_>, value: &Value, length: usize, default: usize) -> Res<usize> {
+    if value.is_undefined() {
+        return Ok(default);
+    }
+    let number = integer(interp.number(value)?);
+    Ok(if number < 0.0 { (length as f64 + number).max(0.0) as usize } else { number.min(length as f64) as usize })
+}
+
+/// JavaScript's `ToIntegerOrInfinity`.
+fn integer(number: f64) -> f64 {
+    if number.is_nan() { 0.0 } else { number.trunc() }
+}

@@ -1,0 +1,202 @@
+//! The immutable syntax tree.
+//!
+//! Expressions live in one arena and refer to each other by number: a chain of a hundred thousand operators is as deep
+//! as it is long, and dropping it must not recurse. Statements nest at most as deep as [`crate::Limits::nesting_depth`].
+
+use std::sync::Arc;
+
+use crate::filters::FilterRef;
+use crate::string::Str;
+use crate::tests::Test;
+use crate::value::Value;
+
+/// The number of an expression in [`Ast::exprs`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExprId(pub(crate) u32);
+
+pub(crate) struct Ast {
+    pub(crate) exprs: Vec<Expr>,
+    pub(crate) body: Vec<Stmt>,
+}
+
+impl Ast {
+    pub(crate) fn expr(&self, id: ExprId) -> &Expr {
+        // Ids are only made by pushing to this arena.
+        &self.exprs[id.0 as usize]
+    }
+
+    /// The expression of a template that is one interpolation and nothing else, and where the interpolation is.
+    pub(crate) fn sole_interpolation(&self) -> Option<(ExprId, u32)> {
+        match self.body.as_slice() {
+            [Stmt { kind: StmtKind::Output(expr), offset }] => Some((*expr, *offset)),
+            _ => None,
+        }
+    }
+}
+
+pub(crate) struct Expr {
+    /// Byte offset in the source.
+    pub(crate) offset: u32,
+    pub(crate) kind: ExprKind,
+}
+
+pub(crate) enum ExprKind {
+    Literal(Value),
+    Name(Arc<str>),
+    Array(Vec<ExprId>),
+    Dict(Vec<(Arc<str>, ExprId)>),
+    /// Parentheses: all are evaluated, the last is the value.
+    Group(Vec<ExprId>),
+    Member {
+        target: ExprId,
+        name: Arc<str>,
+    },
+    Index {
+        target: ExprId,
+        key: ExprId,
+    },
+    Slice(Box<Slice>),
+    Call {
+        callee: ExprId,
+        arguments: Arguments,
+    },
+    Filter {
+        filter: FilterRef,
+        input: ExprId,
+        arguments: Arguments,
+    },
+    Test {
+        test: &'static Test,
+        negated: bool,
+        input: ExprId,
+        arguments: Arguments,
+    },
+    Unary {
+        op: UnaryOp,
+        operand: ExprId,
+    },
+    Binary {
+        op: BinaryOp,
+        left: ExprId,
+        right: ExprId,
+    },
+    In {
+        negated: bool,
+        needle: ExprId,
+        container: ExprId,
+    },
+    And(ExprId, ExprId),
+    Or(ExprId, ExprId),
+    InlineIf {
+        condition: ExprId,
+        then: ExprId,
+        otherwise: Option<ExprId>,
+    },
+}
+
+pub(crate) struct Slice {
+    pub(crate) target: ExprId,
+    pub(crate) start: Option<ExprId>,
+    pub(crate) stop: Option<ExprId>,
+    pub(crate) step: Option<ExprId>,
+}
+
+#[derive(Default)]
+pub(crate) struct Arguments {
+    pub(crate) positional: Vec<ExprId>,
+    pub(crate) keyword: Vec<(Arc<str>, ExprId)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnaryOp {
+    Not,
+    Negate,
+    Plus,
+    /// What is left of `//` once its operands have been divided.
+    Floor,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BinaryOp {
+    Add,
+    Subtract,
+    Concat,
+    Multiply,
+    Divide,
+    Remainder,
+    Power,
+    Equal,
+    NotEqual,
+    StrictEqual,
+    StrictNotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+pub(crate) struct Stmt {
+    /// Byte offset of the tag in the source.
+    pub(crate) offset: u32,
+    pub(crate) kind: StmtKind,
+}
+
+pub(crate) enum StmtKind {
+    Text(Str),
+    Output(ExprId),
+    If {
+        branches: Vec<(ExprId, Vec<Stmt>)>,
+        otherwise: Vec<Stmt>,
+    },
+    For(Box<For>),
+    Set {
+        names: Vec<Arc<str>>,
+        value: ExprId,
+    },
+    SetBlock {
+        names: Vec<Arc<str>>,
+        body: Vec<Stmt>,
+    },
+    Macro(Arc<Macro>),
+    Call {
+        /// An [`ExprKind::Call`].
+        call: ExprId,
+        caller: Arc<Macro>,
+    },
+    Filter {
+        filter: FilterRef,
+        filter_offset: u32,
+        arguments: Arguments,
+        body: Vec<Stmt>,
+    },
+    Block {
+        body: Vec<Stmt>,
+    },
+    Switch(Box<Switch>),
+}
+
+pub(crate) struct For {
+    pub(crate) targets: Vec<Arc<str>>,
+    pub(crate) iterable: ExprId,
+    pub(crate) body: Vec<Stmt>,
+    pub(crate) otherwise: Vec<Stmt>,
+    /// Whether anything in the body says `loop`; most loops don't, and then the record is not made.
+    pub(crate) uses_loop: bool,
+}
+
+pub(crate) struct Macro {
+    pub(crate) name: Arc<str>,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) body: Vec<Stmt>,
+}
+
+pub(crate) struct Parameter {
+    pub(crate) name: Arc<str>,
+    pub(crate) default: Option<ExprId>,
+}
+
+pub(crate) struct Switch {
+    pub(crate) subject: ExprId,
+    pub(crate) cases: Vec<(ExprId, Vec<Stmt>)>,
+    pub(crate) otherwise: Vec<Stmt>,
+}

@@ -1,0 +1,285 @@
+//! Calls: macros, functions, methods, filters and tests.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::expression::Found;
+use super::scope::Scope;
+use super::{Cycler, Interp, Joiner};
+use crate::ast::{self, ExprId, ExprKind, Macro};
+use crate::error::{Fault, Res};
+use crate::filters::FilterRef;
+use crate::function::{Callable, HostFn, Kind};
+use crate::globals;
+use crate::methods;
+use crate::string::Str;
+use crate::tests::Test;
+use crate::value::{MAX_VALUE_DEPTH, Record, Value, too_deep};
+
+/// Evaluated arguments.
+#[derive(Default)]
+pub(crate) struct Arguments {
+    pub(crate) positional: Vec<Value>,
+    pub(crate) keyword: IndexMap<Arc<str>, Value>,
+}
+
+impl Arguments {
+    /// The arguments as a function of Nunjucks sees them: keywords come last, as a record.
+    fn flatten(self) -> Vec<Value> {
+        let mut values = self.positional;
+        if !self.keyword.is_empty() {
+            let mut keyword = self.keyword;
+            keyword.insert("__keywords".into(), Value::Bool(true));
+            values.push(Value::Record(Record::new(keyword)));
+        }
+        values
+    }
+}
+
+/// A macro, or the body of a `call` with the scope it was written in.
+#[derive(Clone)]
+pub(super) struct Closure<'t> {
+    pub(super) definition: &'t Arc<Macro>,
+    /// `None` for a macro, which sees the context only.
+    pub(super) scope: Option<Rc<Scope>>,
+}
+
+impl<'t> Interp<'t> {
+    pub(super) fn eval_call(&mut self, callee: ExprId, arguments: &'t ast::Arguments) -> Res<Value> {
+        let (target, found) = self.callee(callee)?;
+        match found {
+            Found::Method(method) => {
+                let arguments = self.arguments(arguments)?;
+                methods::call(self, method, &target, arguments)
+            }
+            Found::Value(Value::Function(callable)) => {
+                let arguments = self.arguments(arguments)?;
+                self.call(&callable, arguments)
+            }
+            Found::Value(other) => Err(self.not_callable(callee, &other)),
+        }
+    }
+
+    /// What is called, and what it was taken from.
+    fn callee(&mut self, callee: ExprId) -> Res<(Value, Found)> {
+        match &self.ast.expr(callee).kind {
+            ExprKind::Member { target, name } => {
+                let target = self.eval(*target)?;
+                let found = self.member(&target, name);
+                Ok((target, found))
+            }
+            ExprKind::Index { target, key } => {
+                let target = self.eval(*target)?;
+                let key = self.eval(*key)?;
+                let found = self.index(&target, &key)?;
+                Ok((target, found))
+            }
+            _ => Ok((Value::Undefined, Found::Value(self.eval(callee)?))),
+        }
+    }
+
+    fn not_callable(&self, callee: ExprId, value: &Value) -> Box<Fault> {
+        let what = match self.path(callee) {
+            Some(path) => format!("Template value \"{path}\""),
+            None => "Template expression".to_owned(),
+        };
+        Fault::evaluation(format!("{what} resolved to {} and cannot be called", value.type_name()))
+    }
+
+    fn path(&self, id: ExprId) -> Option<String> {
+        // From the last segment to the first, without recursion: a chain is as long as its source.
+        let mut segments = Vec::new();
+        let mut id = id;
+        loop {
+            id = match &self.ast.expr(id).kind {
+                ExprKind::Name(name) => {
+                    segments.push(name.to_string());
+                    break;
+                }
+                ExprKind::Member { target, name } => {
+                    segments.push(name.to_string());
+                    *target
+                }
+                ExprKind::Index { target, key } => {
+                    segments.push(match &self.ast.expr(*key).kind {
+                        ExprKind::Literal(literal) => literal.to_string(),
+                        ExprKind::Name(name) => name.to_string(),
+                        _ => return None,
+                    });
+                    *target
+                }
+                _ => return None,
+            };
+        }
+        segments.reverse();
+        Some(segments.join("."))
+    }
+
+    pub(crate) fn call(&mut self, callable: &Callable, arguments: Arguments) -> Res<Value> {
+        match &callable.0 {
+            Kind::Host { name, function } => self.call_host("global", name, &**function, arguments),
+            Kind::Builtin(builtin) => globals::call(self, *builtin, arguments),
+            Kind::Method(method) => methods::call(self, method.1, &method.0, arguments),
+            Kind::Macro(closure) => self.call_macro(*closure, arguments).map(Value::Safe),
+            Kind::CyclerNext(cycler) => {
+                exactly(&arguments, 0, "Cycler next")?;
+                Ok(self.cyclers[*cycler].advance())
+            }
+            Kind::CyclerReset(cycler) => {
+                exactly(&arguments, 0, "Cycler reset")?;
+                self.cyclers[*cycler].reset();
+                Ok(Value::Undefined)
+            }
+            Kind::Joiner(joiner) => {
+                exactly(&arguments, 0, "Joiner instance")?;
+                Ok(self.joiners[*joiner].separate())
+            }
+            Kind::Cycler(_) => Err(Fault::evaluation("A cycler cannot be called")),
+        }
+    }
+
+    /// Calls a function that the host registered.
+    fn call_host(&mut self, what: &str, name: &str, function: &HostFn, arguments: Arguments) -> Res<Value> {
+        if !arguments.keyword.is_empty() {
+            return Err(Fault::evaluation(format!("Template {what} \"{name}\" does not accept keyword arguments")));
+        }
+        self.count_capability_call()?;
+        let values = arguments.positional.iter().map(|value| self.export(value)).collect::<Res<Vec<_>>>()?;
+        let result = function(&values)
+            .map_err(|reason| Fault::capability(format!("Template {what} \"{name}\" failed: {reason}")))?;
+        if result.depth() > MAX_VALUE_DEPTH {
+            return Err(Fault::evaluation(too_deep()));
+        }
+        Ok(result)
+    }
+
+    /// A `call` block's call: the macro gets the block as `caller`.
+    pub(super) fn call_with_caller(&mut self, call: ExprId, caller: Value) -> Res<Str> {
+        let not_a_macro = || Fault::evaluation("Call blocks can target only template macros");
+        let ExprKind::Call { callee, arguments } = &self.ast.expr(call).kind else { return Err(not_a_macro()) };
+        let (_, found) = self.callee(*callee)?;
+        let Found::Value(Value::Function(Callable(Kind::Macro(closure)))) = found else { return Err(not_a_macro()) };
+        let mut arguments = self.arguments(arguments)?;
+        arguments.keyword.insert("caller".into(), caller);
+        self.call_macro(closure, arguments)
+    }
+
+    fn call_macro(&mut self, closure: usize, arguments: Arguments) -> Res<Str> {
+        let Closure { definition, scope } = self.closures[closure].clone();
+        let scope = match &scope {
+            Some(surroundings) => Scope::isolated(surroundings),
+            None => Scope::detached(),
+        };
+        let Arguments { positional, mut keyword } = arguments;
+        // Positional arguments first fill the parameters without a default, then those with one.
+        let required = definition.parameters.iter().filter(|parameter| parameter.default.is_none());
+        let optional = definition.parameters.iter().filter(|parameter| parameter.default.is_some());
+        let required_count = required.clone().count();
+        let mut positional = positional.into_iter();
+        for parameter in required {
+            let given = positional.next();
+            let value = given.or_else(|| keyword.get(&parameter.name).cloned()).unwrap_or_default();
+            scope.declare(&parameter.name, value);
+        }
+        let _ = required_count;
+        for (parameter, value) in optional.clone().zip(positional) {
+            keyword.insert(parameter.name.clone(), value);
+        }
+        if let Some(caller) = keyword.get("caller") {
+            scope.declare(&"caller".into(), caller.clone());
+        }
+        for parameter in optional {
+            let value = match (keyword.get(&parameter.name), parameter.default) {
+                (Some(given), _) => given.clone(),
+                // A default sees the parameters before it.
+                (None, Some(default)) => self.within(scope.clone(), |interp| interp.eval(default))?,
+                (None, None) => Value::Undefined,
+            };
+            scope.declare(&parameter.name, value);
+        }
+        self.run_macro_body(scope, &definition.body)
+    }
+
+    pub(super) fn apply_filter(&mut self, filter: &FilterRef, input: Value, arguments: Arguments) -> Res<Value> {
+        match filter {
+            FilterRef::Builtin(filter) => {
+                let kind = input.type_name();
+                let mut values = Vec::with_capacity(1 + arguments.positional.len());
+                values.push(input);
+                values.extend(arguments.flatten());
+                (filter.apply)(self, &values).map_err(|fault| {
+                    fault.reword(|reason| match reason {
+                        "Callable values cannot be coerced" => reason.to_owned(),
+                        _ => format!("Filter \"{}\" failed for {kind} input: {reason}", filter.name),
+                    })
+                })
+            }
+            FilterRef::Host { name, function } => {
+                let mut arguments = arguments;
+                arguments.positional.insert(0, input);
+                self.call_host("filter", name, &**function, arguments)
+            }
+        }
+    }
+
+    pub(super) fn apply_test(&mut self, test: &'static Test, input: Value, arguments: Arguments) -> Res<bool> {
+        let given = arguments.positional.len() + usize::from(!arguments.keyword.is_empty());
+        if given != test.arity {
+            let plural = if test.arity == 1 { "" } else { "s" };
+            return Err(Fault::evaluation(format!(
+                "Template test {} requires {} positional argument{plural}",
+                test.name, test.arity
+            )));
+        }
+        let kind = input.type_name();
+        let mut values = vec![input];
+        values.extend(arguments.flatten());
+        (test.holds)(self, &values)
+            .map_err(|fault| fault.reword(|reason| format!("Test \"{}\" failed for {kind} input: {reason}", test.name)))
+    }
+
+    pub(crate) fn new_cycler(&mut self, items: Vec<Value>) -> Value {
+        self.cyclers.push(Cycler { items, next: 0, current: Value::Undefined });
+        Value::Function(Callable(Kind::Cycler(self.cyclers.len() - 1)))
+    }
+
+    pub(crate) fn new_joiner(&mut self, separator: Value) -> Value {
+        self.joiners.push(Joiner { separator, used: false });
+        Value::Function(Callable(Kind::Joiner(self.joiners.len() - 1)))
+    }
+}
+
+/// Refuses any other number of arguments, and keywords.
+fn exactly(arguments: &Arguments, count: usize, what: &str) -> Res<()> {
+    if arguments.positional.len() == count && arguments.keyword.is_empty() {
+        return Ok(());
+    }
+    let plural = if count == 1 { "" } else { "s" };
+    Err(Fault::evaluation(format!("{what} requires {count} positional argument{plural}")))
+}
+
+impl Cycler {
+    fn advance(&mut self) -> Value {
+        self.current = self.items.get(self.next).cloned().unwrap_or_default();
+        self.next = if self.next + 1 < self.items.len() { self.next + 1 } else { 0 };
+        self.current.clone()
+    }
+
+    fn reset(&mut self) {
+        self.next = 0;
+        self.current = Value::Undefined;
+    }
+}
+
+impl Joiner {
+    fn separate(&mut self) -> Value {
+        if self.used {
+            self.separator.clone()
+        } else {
+            self.used = true;
+            Value::string("")
+        }
+    }
+}

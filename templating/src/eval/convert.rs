@@ -1,0 +1,156 @@
+//! JavaScript's conversions and comparisons.
+
+use std::cmp::Ordering;
+
+use super::Interp;
+use super::heap::not_text;
+use crate::error::Res;
+use crate::number::{js_number_to_string, string_to_number};
+use crate::string::{Str, StrBuilder};
+use crate::value::Value;
+
+impl Interp<'_> {
+    /// JavaScript's `String(value)`.
+    pub(crate) fn text(&mut self, value: &Value) -> Res<Str> {
+        Ok(match value {
+            Value::String(text) | Value::Safe(text) => text.clone(),
+            Value::Undefined => "undefined".into(),
+            Value::Null => "null".into(),
+            Value::Bool(true) => "true".into(),
+            Value::Bool(false) => "false".into(),
+            Value::Number(number) => js_number_to_string(*number).into(),
+            Value::Record(_) => "[object Object]".into(),
+            Value::Regex(regex) => regex.to_string().into(),
+            Value::Array(_) => return self.joined(value),
+            Value::Function(_) => return Err(not_text()),
+        })
+    }
+
+    /// The text that a value becomes in the output: like [`Self::text`], but nothing for `undefined` and `null`.
+    pub(crate) fn output_text(&mut self, value: &Value) -> Res<Str> {
+        if value.is_nullish() { Ok(Str::default()) } else { self.text(value) }
+    }
+
+    fn joined(&mut self, value: &Value) -> Res<Str> {
+        let mut text = StrBuilder::default();
+        self.join_into(value, &mut text, &mut Vec::new())?;
+        Ok(text.finish())
+    }
+
+    fn join_into(&mut self, value: &Value, text: &mut StrBuilder, path: &mut Vec<usize>) -> Res<()> {
+        self.charge(1)?;
+        let Value::Array(array) = value else {
+            let part = self.output_text(value)?;
+            self.charge_bytes(part.byte_len())?;
+            text.push(&part);
+            return Ok(());
+        };
+        self.step_into(array, path)?;
+        let items = self.items(array);
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                text.push_str(",");
+            }
+            self.join_into(item, text, path)?;
+        }
+        path.pop();
+        Ok(())
+    }
+
+    /// JavaScript's `Number(value)`.
+    pub(crate) fn number(&mut self, value: &Value) -> Res<f64> {
+        Ok(match value {
+            Value::Undefined | Value::Record(_) | Value::Regex(_) => f64::NAN,
+            Value::Null => 0.0,
+            Value::Bool(value) => f64::from(u8::from(*value)),
+            Value::Number(number) => *number,
+            Value::String(_) | Value::Safe(_) | Value::Array(_) => {
+                let text = self.text(value)?;
+                string_to_number(&text.to_lossy())
+            }
+            Value::Function(_) => return Err(not_text()),
+        })
+    }
+
+    /// The number of an optional argument: NaN when it is not given.
+    pub(crate) fn number_or_nan(&mut self, value: &Value) -> Res<f64> {
+        if value.is_undefined() { Ok(f64::NAN) } else { self.number(value) }
+    }
+
+    /// A value whose type is not an object's: objects become their text.
+    fn primitive(&mut self, value: &Value) -> Res<Value> {
+        match value {
+            Value::Safe(_) | Value::Array(_) | Value::Record(_) | Value::Regex(_) | Value::Function(_) => {
+                self.text(value).map(Value::String)
+            }
+            primitive => Ok(primitive.clone()),
+        }
+    }
+
+    /// JavaScript's `+`.
+    pub(crate) fn add(&mut self, left: &Value, right: &Value) -> Res<Value> {
+        if let (Value::Number(left), Value::Number(right)) = (left, right) {
+            return Ok(Value::Number(left + right));
+        }
+        let (left, right) = (self.primitive(left)?, self.primitive(right)?);
+        if matches!(left, Value::String(_)) || matches!(right, Value::String(_)) {
+            return self.concat(&left, &right);
+        }
+        Ok(Value::Number(self.number(&left)? + self.number(&right)?))
+    }
+
+    pub(super) fn concat(&mut self, left: &Value, right: &Value) -> Res<Value> {
+        let (left, right) = (self.text(left)?, self.text(right)?);
+        self.charge_bytes(left.byte_len() + right.byte_len())?;
+        Ok(Value::String(left.concat(&right)))
+    }
+
+    /// JavaScript's `==`.
+    pub(crate) fn loosely_equal(&mut self, left: &Value, right: &Value) -> Res<bool> {
+        Ok(match (left, right) {
+            (Value::Undefined | Value::Null, Value::Undefined | Value::Null) => true,
+            (Value::Undefined | Value::Null, _) | (_, Value::Undefined | Value::Null) => false,
+            _ if is_object(left) == is_object(right) && (is_object(left) || same_type(left, right)) => {
+                strictly_equal(left, right)
+            }
+            _ if is_object(left) || is_object(right) => {
+                let (left, right) = (self.primitive(left)?, self.primitive(right)?);
+                self.loosely_equal(&left, &right)?
+            }
+            _ => self.number(left)? == self.number(right)?,
+        })
+    }
+
+    /// JavaScript's `<`, `<=`, `>`, `>=`: `None` when a NaN is involved.
+    pub(crate) fn compare(&mut self, left: &Value, right: &Value) -> Res<Option<Ordering>> {
+        let (left, right) = (self.primitive(left)?, self.primitive(right)?);
+        if let (Value::String(left), Value::String(right)) = (&left, &right) {
+            return Ok(Some(left.cmp(right)));
+        }
+        Ok(self.number(&left)?.partial_cmp(&self.number(&right)?))
+    }
+}
+
+fn is_object(value: &Value) -> bool {
+    matches!(value, Value::Safe(_) | Value::Array(_) | Value::Record(_) | Value::Regex(_) | Value::Function(_))
+}
+
+fn same_type(left: &Value, right: &Value) -> bool {
+    std::mem::discriminant(left) == std::mem::discriminant(right)
+}
+
+/// JavaScript's `===`: objects are equal to themselves only.
+pub(crate) fn strictly_equal(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Undefined, Value::Undefined) | (Value::Null, Value::Null) => true,
+        (Value::Bool(left), Value::Bool(right)) => left == right,
+        (Value::Number(left), Value::Number(right)) => left == right,
+        (Value::String(left), Value::String(right)) => left == right,
+        (Value::Safe(left), Value::Safe(right)) => left.is_same(right),
+        (Value::Array(left), Value::Array(right)) => left.is_same(right),
+        (Value::Record(left), Value::Record(right)) => left.is_same(right),
+        (Value::Regex(left), Value::Regex(right)) => std::sync::Arc::ptr_eq(left, right),
+        (Value::Function(left), Value::Function(right)) => left.is_same(right),
+        _ => false,
+    }
+}

@@ -1,0 +1,331 @@
+//! Expressions.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::Interp;
+use super::convert::strictly_equal;
+use crate::ast::{BinaryOp, Expr, ExprId, ExprKind, Slice, UnaryOp};
+use crate::error::{Fault, Res};
+use crate::function::{Callable, Kind};
+use crate::methods::{self, Method};
+use crate::string::Str;
+use crate::value::{Value, is_reserved};
+
+/// What a look-up gives: methods are not made into values when they are called at once.
+pub(super) enum Found {
+    Value(Value),
+    Method(Method),
+}
+
+impl<'t> Interp<'t> {
+    pub(super) fn eval(&mut self, id: ExprId) -> Res<Value> {
+        let expr = self.ast.expr(id);
+        let result = self.enter().and_then(|()| self.charge(1)).and_then(|()| self.eval_kind(expr));
+        self.leave();
+        result.map_err(|fault| fault.at(expr.offset))
+    }
+
+    // The arms are calls, because this function's frame is on the stack once for every level of nesting.
+    fn eval_kind(&mut self, expr: &'t Expr) -> Res<Value> {
+        match &expr.kind {
+            ExprKind::Literal(value) => Ok(value.clone()),
+            ExprKind::Name(name) => Ok(self.lookup(name)),
+            ExprKind::Array(items) => self.eval_array(items),
+            ExprKind::Dict(entries) => self.eval_dict(entries),
+            ExprKind::Group(items) => self.eval_group(items),
+            ExprKind::Member { target, name } => self.eval_member(*target, name),
+            ExprKind::Index { target, key } => self.eval_index(*target, *key),
+            ExprKind::Slice(slice) => self.eval_slice(slice),
+            ExprKind::Call { callee, arguments } => self.eval_call(*callee, arguments),
+            ExprKind::Filter { filter, input, arguments } => {
+                let input = self.eval(*input)?;
+                let arguments = self.arguments(arguments)?;
+                self.apply_filter(filter, input, arguments)
+            }
+            ExprKind::Test { test, negated, input, arguments } => {
+                let input = self.eval(*input)?;
+                let arguments = self.arguments(arguments)?;
+                self.apply_test(test, input, arguments).map(|holds| Value::Bool(holds != *negated))
+            }
+            ExprKind::Unary { op, operand } => self.eval_unary(*op, *operand),
+            ExprKind::Binary { op, left, right } => self.eval_binary(*op, *left, *right),
+            ExprKind::In { negated, needle, container } => self.eval_in(*negated, *needle, *container),
+            ExprKind::And(left, right) => {
+                let left = self.eval(*left)?;
+                if left.is_truthy() { self.eval(*right) } else { Ok(left) }
+            }
+            ExprKind::Or(left, right) => {
+                let left = self.eval(*left)?;
+                if left.is_truthy() { Ok(left) } else { self.eval(*right) }
+            }
+            ExprKind::InlineIf { condition, then, otherwise } => {
+                if self.eval(*condition)?.is_truthy() {
+                    return self.eval(*then);
+                }
+                match otherwise {
+                    Some(otherwise) => self.eval(*otherwise),
+                    None => Ok(Value::string("")),
+                }
+            }
+        }
+    }
+
+    fn eval_array(&mut self, items: &'t [ExprId]) -> Res<Value> {
+        let items = items.iter().map(|id| self.eval(*id)).collect::<Res<_>>()?;
+        self.array(items)
+    }
+
+    fn eval_dict(&mut self, entries: &'t [(Arc<str>, ExprId)]) -> Res<Value> {
+        let mut record = IndexMap::with_capacity(entries.len());
+        for (key, id) in entries {
+            let value = self.eval(*id)?;
+            record.insert(key.clone(), value);
+        }
+        self.record(record)
+    }
+
+    fn eval_group(&mut self, items: &'t [ExprId]) -> Res<Value> {
+        let mut last = Value::Undefined;
+        for id in items {
+            last = self.eval(*id)?;
+        }
+        Ok(last)
+    }
+
+    fn eval_member(&mut self, target: ExprId, name: &str) -> Res<Value> {
+        let target = self.eval(target)?;
+        let found = self.member(&target, name);
+        Ok(into_value(target, found))
+    }
+
+    fn eval_index(&mut self, target: ExprId, key: ExprId) -> Res<Value> {
+        let target = self.eval(target)?;
+        let key = self.eval(key)?;
+        let found = self.index(&target, &key)?;
+        Ok(into_value(target, found))
+    }
+
+    /// `target[key]`.
+    pub(super) fn index(&mut self, target: &Value, key: &Value) -> Res<Found> {
+        if let Value::Number(number) = key
+            && let Some(index) = as_index(*number)
+        {
+            match target {
+                Value::Array(array) => {
+                    return Ok(Found::Value(self.items(array).get(index).cloned().unwrap_or_default()));
+                }
+                Value::String(text) | Value::Safe(text) => return Ok(Found::Value(unit(text, index))),
+                _ => {}
+            }
+        }
+        let name = self.text(key)?.to_key();
+        if is_reserved(&name) {
+            return Err(Fault::evaluation(format!("Template name \"{name}\" is reserved")));
+        }
+        Ok(self.member(target, &name))
+    }
+
+    /// The value of a property, for filters: without methods.
+    pub(crate) fn get(&mut self, target: &Value, key: &Value) -> Res<Value> {
+        Ok(match self.index(target, key)? {
+            Found::Value(value) => value,
+            Found::Method(_) => Value::Undefined,
+        })
+    }
+
+    /// The value that an `attribute` argument of a filter means: a dotted path, or the item itself when there is none.
+    pub(crate) fn attribute(&mut self, item: &Value, attribute: &Value) -> Res<Value> {
+        if !attribute.is_truthy() {
+            return Ok(item.clone());
+        }
+        let Value::String(path) = attribute else { return self.get(item, attribute) };
+        let mut value = item.clone();
+        for segment in path.split(&".".into()) {
+            value = self.get(&value, &Value::String(segment))?;
+        }
+        Ok(value)
+    }
+
+    /// `target.name`.
+    pub(super) fn member(&self, target: &Value, name: &str) -> Found {
+        let own = match target {
+            Value::String(text) | Value::Safe(text) => match name {
+                "length" => Some(Value::Number(text.len() as f64)),
+                _ => name_as_index(name).map(|index| unit(text, index)),
+            },
+            Value::Array(array) => match name {
+                "length" => Some(Value::Number(self.items(array).len() as f64)),
+                _ => name_as_index(name).map(|index| self.items(array).get(index).cloned().unwrap_or_default()),
+            },
+            Value::Record(record) => record.get(name).cloned(),
+            Value::Function(callable) => self.callable_member(callable, name),
+            _ => None,
+        };
+        match own {
+            Some(value) => Found::Value(value),
+            None => match methods::find(target, name, self.is_cookiecutter()) {
+                Some(method) => Found::Method(method),
+                None => Found::Value(Value::Undefined),
+            },
+        }
+    }
+
+    fn callable_member(&self, callable: &Callable, name: &str) -> Option<Value> {
+        let Kind::Cycler(cycler) = callable.0 else { return None };
+        match name {
+            "current" => Some(self.cyclers[cycler].current.clone()),
+            "next" => Some(Value::Function(Callable(Kind::CyclerNext(cycler)))),
+            "reset" => Some(Value::Function(Callable(Kind::CyclerReset(cycler)))),
+            _ => None,
+        }
+    }
+
+    fn eval_unary(&mut self, op: UnaryOp, operand: ExprId) -> Res<Value> {
+        let value = self.eval(operand)?;
+        Ok(match op {
+            UnaryOp::Not => Value::Bool(!value.is_truthy()),
+            UnaryOp::Negate => Value::Number(-self.number(&value)?),
+            UnaryOp::Plus => Value::Number(self.number(&value)?),
+            UnaryOp::Floor => Value::Number(self.number(&value)?.floor()),
+        })
+    }
+
+    fn eval_binary(&mut self, op: BinaryOp, left: ExprId, right: ExprId) -> Res<Value> {
+        let left = self.eval(left)?;
+        let right = self.eval(right)?;
+        self.binary(op, &left, &right)
+    }
+
+    fn binary(&mut self, op: BinaryOp, left: &Value, right: &Value) -> Res<Value> {
+        let ordering = |interp: &mut Self, accept: fn(Ordering) -> bool| {
+            interp.compare(left, right).map(|ordering| Value::Bool(ordering.is_some_and(accept)))
+        };
+        match op {
+            BinaryOp::Add => self.add(left, right),
+            BinaryOp::Concat => self.concat(left, right),
+            BinaryOp::Equal => self.loosely_equal(left, right).map(Value::Bool),
+            BinaryOp::NotEqual => self.loosely_equal(left, right).map(|equal| Value::Bool(!equal)),
+            BinaryOp::StrictEqual => Ok(Value::Bool(strictly_equal(left, right))),
+            BinaryOp::StrictNotEqual => Ok(Value::Bool(!strictly_equal(left, right))),
+            BinaryOp::Less => ordering(self, Ordering::is_lt),
+            BinaryOp::LessOrEqual => ordering(self, Ordering::is_le),
+            BinaryOp::Greater => ordering(self, Ordering::is_gt),
+            BinaryOp::GreaterOrEqual => ordering(self, Ordering::is_ge),
+            BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Remainder | BinaryOp::Power => {
+                let (left, right) = (self.number(left)?, self.number(right)?);
+                Ok(Value::Number(arithmetic(op, left, right)))
+            }
+        }
+    }
+
+    fn eval_in(&mut self, negated: bool, needle: ExprId, container: ExprId) -> Res<Value> {
+        let needle = self.eval(needle)?;
+        let container = self.eval(container)?;
+        let found = match &container {
+            Value::Array(array) => {
+                let items = self.items(array);
+                self.charge(items.len())?;
+                items.iter().any(|item| strictly_equal(item, &needle))
+            }
+            Value::String(text) => {
+                let needle = self.text(&needle)?;
+                self.charge_bytes(text.byte_len())?;
+                text.contains(&needle)
+            }
+            Value::Record(record) => {
+                let key = self.text(&needle)?;
+                record.get(&key.to_key()).is_some()
+            }
+            Value::Safe(_) | Value::Regex(_) => false,
+            _ => return Err(Fault::evaluation("Membership requires an array, record, or string")),
+        };
+        Ok(Value::Bool(found != negated))
+    }
+
+    fn eval_slice(&mut self, slice: &'t Slice) -> Res<Value> {
+        let target = self.eval(slice.target)?;
+        let mut bound = |id: Option<ExprId>| match id {
+            None => Ok(None),
+            Some(id) => self.eval(id).map(Some),
+        };
+        let (start, stop, step) = (bound(slice.start)?, bound(slice.stop)?, bound(slice.step)?);
+        self.slice(&target, start, stop, step)
+    }
+
+    /// Jinja's slices, the way Nunjucks' compatibility layer cuts them: always into an array.
+    fn slice(&mut self, target: &Value, start: Option<Value>, stop: Option<Value>, step: Option<Value>) -> Res<Value> {
+        let step = match step {
+            None | Some(Value::Undefined | Value::Null) => 1.0,
+            Some(step) => self.number(&step)?,
+        };
+        if !step.is_finite() || step == 0.0 {
+            return Err(Fault::evaluation("Slice step must have finite non-zero numeric coercion"));
+        }
+        let elements: Vec<Value> = match target {
+            Value::Array(array) => self.items(array).to_vec(),
+            Value::String(text) | Value::Safe(text) => text.each_unit().into_iter().map(Value::String).collect(),
+            _ => Vec::new(),
+        };
+        self.charge(elements.len())?;
+        let length = elements.len() as f64;
+        let mut edge = |value: Option<Value>, default: f64| {
+            Ok::<f64, Box<Fault>>(match value {
+                None | Some(Value::Undefined | Value::Null) => default,
+                Some(value) => {
+                    let number = self.number(&value)?;
+                    if number < 0.0 { number + length } else { number }
+                }
+            })
+        };
+        let backwards = step < 0.0;
+        let mut at = edge(start, if backwards { length - 1.0 } else { 0.0 })?;
+        let stop = edge(stop, if backwards { -1.0 } else { length })?;
+        let mut taken = Vec::new();
+        while if backwards { at > stop } else { at < stop } {
+            if at >= length && !backwards {
+                break;
+            }
+            if backwards && at < 0.0 {
+                break;
+            }
+            taken.push(as_index(at).and_then(|index| elements.get(index)).cloned().unwrap_or_default());
+            self.charge(1)?;
+            at += step;
+        }
+        self.array(taken)
+    }
+}
+
+pub(super) fn into_value(target: Value, found: Found) -> Value {
+    match found {
+        Found::Value(value) => value,
+        Found::Method(method) => Value::Function(Callable(Kind::Method(Arc::new((target, method))))),
+    }
+}
+
+fn arithmetic(op: BinaryOp, left: f64, right: f64) -> f64 {
+    match op {
+        BinaryOp::Subtract => left - right,
+        BinaryOp::Multiply => left * right,
+        BinaryOp::Divide => left / right,
+        BinaryOp::Remainder => left % right,
+        // ECMAScript differs from IEEE 754 in these two.
+        BinaryOp::Power if right.is_nan() || (left.abs() == 1.0 && right.is_infinite()) => f64::NAN,
+        _ => left.powf(right),
+    }
+}
+
+fn unit(text: &Str, index: usize) -> Value {
+    text.unit_at(index).map_or(Value::Undefined, |unit| Value::String(Str::from_units(&[unit])))
+}
+
+fn as_index(number: f64) -> Option<usize> {
+    (number >= 0.0 && number.fract() == 0.0 && number < f64::from(u32::MAX)).then_some(number as usize)
+}
+
+fn name_as_index(name: &str) -> Option<usize> {
+    crate::value::array_index(name).map(|index| index as usize)
+}

@@ -1,0 +1,143 @@
+//! Arrays that change.
+//!
+//! A [`Value`] is immutable, so that contexts can be shared between renders. A method such as `push` therefore writes to
+//! the render's heap: it maps the identity of an array to its present contents. All aliases see the change, other
+//! renders don't, and however arrays are pushed into one another, no value ever owns itself.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::Interp;
+use crate::error::{Fault, Res};
+use crate::value::{Array, MAX_VALUE_DEPTH, Record, Value, too_deep};
+
+/// How many elements an array or record may have.
+pub(crate) const MAX_CONTAINER_ENTRIES: usize = 100_000;
+
+/// The arrays that were changed. Each is kept alive, since its identity is its address.
+#[derive(Default)]
+pub(super) struct Heap {
+    changed: HashMap<usize, (Array, Rc<Vec<Value>>)>,
+}
+
+/// The present elements of an array.
+pub(crate) enum Items {
+    Original(Array),
+    Changed(Rc<Vec<Value>>),
+}
+
+impl Deref for Items {
+    type Target = [Value];
+
+    fn deref(&self) -> &[Value] {
+        match self {
+            Self::Original(array) => array.items(),
+            Self::Changed(items) => items,
+        }
+    }
+}
+
+impl Interp<'_> {
+    /// The present elements of `array`. They stay the same while the result is held, whatever is done to the array.
+    pub(crate) fn items(&self, array: &Array) -> Items {
+        match self.heap.changed.get(&array.identity()) {
+            Some((_, items)) => Items::Changed(items.clone()),
+            None => Items::Original(array.clone()),
+        }
+    }
+
+    /// Changes an array for the rest of the render.
+    pub(crate) fn change<T>(&mut self, array: &Array, change: impl FnOnce(&mut Vec<Value>) -> T) -> Res<T> {
+        let (_, items) = self
+            .heap
+            .changed
+            .entry(array.identity())
+            .or_insert_with(|| (array.clone(), Rc::new(array.items().to_vec())));
+        let items = Rc::make_mut(items);
+        let result = change(items);
+        let length = items.len();
+        if length > MAX_CONTAINER_ENTRIES {
+            return Err(too_many());
+        }
+        self.charge(length)?;
+        Ok(result)
+    }
+
+    pub(crate) fn array(&mut self, items: Vec<Value>) -> Res<Value> {
+        self.charge(items.len())?;
+        if items.len() > MAX_CONTAINER_ENTRIES {
+            return Err(too_many());
+        }
+        checked(Value::array(items))
+    }
+
+    pub(crate) fn record(&mut self, entries: IndexMap<Arc<str>, Value>) -> Res<Value> {
+        self.charge(entries.len())?;
+        if entries.len() > MAX_CONTAINER_ENTRIES {
+            return Err(too_many());
+        }
+        checked(Value::Record(Record::new(entries)))
+    }
+
+    /// The value as plain data that means the same outside of this render.
+    pub(super) fn export(&mut self, value: &Value) -> Res<Value> {
+        if self.heap.changed.is_empty() && !value.has_functions() {
+            return Ok(value.clone());
+        }
+        self.export_within(value, &mut Vec::new())
+    }
+
+    fn export_within(&mut self, value: &Value, path: &mut Vec<usize>) -> Res<Value> {
+        self.charge(1)?;
+        match value {
+            Value::Function(_) => Err(not_text()),
+            Value::Array(array) => {
+                self.step_into(array, path)?;
+                let items = self.items(array);
+                let items = items.iter().map(|item| self.export_within(item, path)).collect::<Res<_>>()?;
+                path.pop();
+                Ok(Value::array(items))
+            }
+            Value::Record(record) => {
+                let mut entries = IndexMap::with_capacity(record.len());
+                for (key, value) in record.iter() {
+                    entries.insert(key.clone(), self.export_within(value, path)?);
+                }
+                Ok(Value::Record(Record::new(entries)))
+            }
+            other => Ok(other.clone()),
+        }
+    }
+
+    /// Notes that a walk goes into `array`; the caller pops the path when it comes out.
+    pub(crate) fn step_into(&self, array: &Array, path: &mut Vec<usize>) -> Res<()> {
+        let identity = array.identity();
+        if path.contains(&identity) {
+            return Err(Fault::evaluation("Cyclic template values are not supported"));
+        }
+        if path.len() >= usize::from(MAX_VALUE_DEPTH) {
+            return Err(Fault::evaluation(too_deep()));
+        }
+        path.push(identity);
+        Ok(())
+    }
+}
+
+fn checked(value: Value) -> Res<Value> {
+    if value.depth() > MAX_VALUE_DEPTH {
+        return Err(Fault::evaluation(too_deep()));
+    }
+    Ok(value)
+}
+
+fn too_many() -> Box<Fault> {
+    Fault::evaluation(format!("Template value containers cannot exceed {MAX_CONTAINER_ENTRIES} entries"))
+}
+
+pub(super) fn not_text() -> Box<Fault> {
+    Fault::evaluation("Callable values cannot be coerced")
+}

@@ -1,0 +1,199 @@
+//! Runs a syntax tree.
+//!
+//! One [`Interp`] is one render. It owns everything a render may change: scopes, the contents of changed arrays, cyclers,
+//! budgets. Nothing of it outlives the render, and the tree is only borrowed.
+
+mod call;
+mod convert;
+mod expression;
+mod heap;
+mod scope;
+mod statement;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub(crate) use self::call::Arguments;
+use self::call::Closure;
+pub(crate) use self::convert::strictly_equal;
+use self::heap::Heap;
+use self::scope::Scope;
+use crate::ast::{Ast, ExprId};
+use crate::context::Context;
+use crate::engine::Settings;
+use crate::error::{Fault, Phase, Res};
+use crate::limits::LimitKind;
+use crate::string::{Str, StrBuilder};
+use crate::value::Value;
+
+/// The state of one render.
+pub(crate) struct Interp<'t> {
+    ast: &'t Ast,
+    settings: &'t Settings,
+    context: &'t Context,
+    scope: Rc<Scope>,
+    root: Rc<Scope>,
+    /// What the template set at its top level; macros see it, as they see the context.
+    exports: HashMap<Arc<str>, Value>,
+    heap: Heap,
+    closures: Vec<Closure<'t>>,
+    cyclers: Vec<Cycler>,
+    joiners: Vec<Joiner>,
+    /// The text being written, and outside of it the texts that wait for an inner one to be captured.
+    output: Vec<StrBuilder>,
+    depth: u64,
+    work: u64,
+    written: u64,
+    capability_calls: u64,
+}
+
+/// What `cycler(…)` makes.
+struct Cycler {
+    items: Vec<Value>,
+    next: usize,
+    current: Value,
+}
+
+/// What `joiner(…)` makes.
+struct Joiner {
+    separator: Value,
+    used: bool,
+}
+
+/// Renders to text.
+pub(crate) fn render(ast: &Ast, settings: &Settings, context: &Context) -> Res<String> {
+    let mut interp = Interp::new(ast, settings, context);
+    interp.body(&ast.body)?;
+    Ok(interp.output.pop().unwrap_or_default().finish_lossy())
+}
+
+/// The value of the template's only interpolation.
+pub(crate) fn evaluate(ast: &Ast, expr: ExprId, offset: u32, settings: &Settings, context: &Context) -> Res<Value> {
+    let mut interp = Interp::new(ast, settings, context);
+    let value = interp.eval(expr)?;
+    let value = interp.export(&value).map_err(|fault| fault.at(offset))?;
+    Ok(match value {
+        Value::Safe(text) => Value::String(text),
+        value => value,
+    })
+}
+
+impl<'t> Interp<'t> {
+    fn new(ast: &'t Ast, settings: &'t Settings, context: &'t Context) -> Self {
+        let root = Scope::detached();
+        Self {
+            ast,
+            settings,
+            context,
+            scope: root.clone(),
+            root,
+            exports: HashMap::new(),
+            heap: Heap::default(),
+            closures: Vec::new(),
+            cyclers: Vec::new(),
+            joiners: Vec::new(),
+            output: vec![StrBuilder::default()],
+            depth: 0,
+            work: 0,
+            written: 0,
+            capability_calls: 0,
+        }
+    }
+
+    /// Spends work units.
+    pub(crate) fn charge(&mut self, units: usize) -> Res<()> {
+        self.work = self.work.saturating_add(units as u64);
+        let limit = self.settings.limits.work_units;
+        if self.work <= limit {
+            return Ok(());
+        }
+        Err(Fault::limit(Phase::Evaluation, LimitKind::WorkUnits, limit, limit + 1))
+    }
+
+    /// Allows for a text of so many bytes, about to be made. Long texts cost work, so that doubling one in a loop comes
+    /// to an end.
+    pub(crate) fn charge_bytes(&mut self, bytes: usize) -> Res<()> {
+        self.check_bytes(bytes)?;
+        self.charge(bytes / 64)
+    }
+
+    /// Refuses a text of so many bytes when that is too much for one value.
+    pub(crate) fn check_bytes(&self, bytes: usize) -> Res<()> {
+        let limit = self.settings.limits.scratch_bytes;
+        if bytes as u64 <= limit {
+            return Ok(());
+        }
+        Err(Fault::limit(Phase::Evaluation, LimitKind::ScratchBytes, limit, bytes as u64))
+    }
+
+    fn enter(&mut self) -> Res<()> {
+        self.depth += 1;
+        let limit = self.settings.limits.nesting_depth;
+        if self.depth <= limit {
+            return Ok(());
+        }
+        Err(Fault::limit(Phase::Evaluation, LimitKind::NestingDepth, limit, self.depth))
+    }
+
+    fn leave(&mut self) {
+        self.depth -= 1;
+    }
+
+    fn count_capability_call(&mut self) -> Res<()> {
+        self.capability_calls += 1;
+        let limit = self.settings.limits.capability_calls;
+        if self.capability_calls <= limit {
+            return Ok(());
+        }
+        Err(Fault::limit(Phase::Evaluation, LimitKind::CapabilityCalls, limit, self.capability_calls))
+    }
+
+    fn write(&mut self, text: &Str) -> Res<()> {
+        self.written = self.written.saturating_add(text.len() as u64);
+        let limit = self.settings.limits.output_code_units;
+        if self.written > limit {
+            return Err(Fault::limit(Phase::Rendering, LimitKind::OutputCodeUnits, limit, self.written));
+        }
+        if let Some(output) = self.output.last_mut() {
+            output.push(text);
+        }
+        Ok(())
+    }
+
+    /// What `run` writes, as a string instead of output.
+    fn capture(&mut self, run: impl FnOnce(&mut Self) -> Res<()>) -> Res<Str> {
+        self.output.push(StrBuilder::default());
+        run(self)?;
+        Ok(self.output.pop().unwrap_or_default().finish())
+    }
+
+    /// What `run` does in another scope.
+    fn within<T>(&mut self, scope: Rc<Scope>, run: impl FnOnce(&mut Self) -> Res<T>) -> Res<T> {
+        let outer = std::mem::replace(&mut self.scope, scope);
+        let result = run(self);
+        self.scope = outer;
+        result
+    }
+
+    fn lookup(&self, name: &str) -> Value {
+        self.scope
+            .get(name)
+            .or_else(|| self.exports.get(name).cloned())
+            .or_else(|| self.context.get(name).cloned())
+            .or_else(|| self.settings.globals.get(name).cloned())
+            .or_else(|| crate::globals::find(name))
+            .unwrap_or_default()
+    }
+
+    fn assign(&mut self, name: &Arc<str>, value: Value) {
+        if Rc::ptr_eq(&self.scope, &self.root) {
+            self.exports.insert(name.clone(), value.clone());
+        }
+        self.scope.assign(name, value);
+    }
+
+    pub(crate) fn is_cookiecutter(&self) -> bool {
+        self.settings.syntax.cookiecutter
+    }
+}

@@ -1,0 +1,235 @@
+//! Statements.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::call::Closure;
+use super::convert::strictly_equal;
+use super::scope::Scope;
+use super::{Arguments, Interp};
+use crate::ast::{ExprId, For, Macro, Stmt, StmtKind, Switch};
+use crate::error::Res;
+use crate::function::{Callable, Kind};
+use crate::string::Str;
+use crate::value::{Record, Value};
+
+impl<'t> Interp<'t> {
+    pub(super) fn body(&mut self, body: &'t [Stmt]) -> Res<()> {
+        body.iter().try_for_each(|stmt| self.statement(stmt))
+    }
+
+    fn statement(&mut self, stmt: &'t Stmt) -> Res<()> {
+        let result = self.enter().and_then(|()| self.charge(1)).and_then(|()| self.statement_kind(&stmt.kind));
+        self.leave();
+        result.map_err(|fault| fault.at(stmt.offset))
+    }
+
+    fn statement_kind(&mut self, kind: &'t StmtKind) -> Res<()> {
+        match kind {
+            StmtKind::Text(text) => self.write(text),
+            StmtKind::Output(expr) => self.output(*expr),
+            StmtKind::If { branches, otherwise } => self.branch(branches, otherwise),
+            StmtKind::For(statement) => self.for_loop(statement),
+            StmtKind::Set { names, value } => {
+                let value = self.eval(*value)?;
+                self.assign_all(names, value);
+                Ok(())
+            }
+            StmtKind::SetBlock { names, body } => {
+                let text = self.capture(|interp| interp.body(body))?;
+                self.assign_all(names, Value::String(text));
+                Ok(())
+            }
+            StmtKind::Macro(definition) => {
+                let value = self.close_over(definition, None);
+                if Rc::ptr_eq(&self.scope, &self.root) {
+                    self.exports.insert(definition.name.clone(), value.clone());
+                }
+                self.scope.declare(&definition.name, value);
+                Ok(())
+            }
+            StmtKind::Call { call, caller } => {
+                let caller = self.close_over(caller, Some(self.scope.clone()));
+                self.call_block(*call, caller)
+            }
+            StmtKind::Filter { filter, filter_offset, arguments, body } => {
+                let text = self.capture(|interp| interp.body(body))?;
+                let arguments = self.arguments(arguments)?;
+                let result = self.apply_filter(filter, Value::String(text), arguments);
+                let result = result.map_err(|fault| fault.at(*filter_offset))?;
+                self.write_value(&result)
+            }
+            StmtKind::Block { body } => {
+                let scope = Scope::isolated(&self.scope);
+                self.within(scope, |interp| interp.body(body))
+            }
+            StmtKind::Switch(switch) => self.switch(switch),
+        }
+    }
+
+    fn output(&mut self, expr: ExprId) -> Res<()> {
+        let value = self.eval(expr)?;
+        self.write_value(&value)
+    }
+
+    fn write_value(&mut self, value: &Value) -> Res<()> {
+        let text = self.output_text(value)?;
+        self.write(&text)
+    }
+
+    fn assign_all(&mut self, names: &[Arc<str>], value: Value) {
+        for name in names {
+            self.assign(name, value.clone());
+        }
+    }
+
+    fn close_over(&mut self, definition: &'t Arc<Macro>, scope: Option<Rc<Scope>>) -> Value {
+        self.closures.push(Closure { definition, scope });
+        Value::Function(Callable(Kind::Macro(self.closures.len() - 1)))
+    }
+
+    fn branch(&mut self, branches: &'t [(ExprId, Vec<Stmt>)], otherwise: &'t [Stmt]) -> Res<()> {
+        for (condition, body) in branches {
+            if self.eval(*condition)?.is_truthy() {
+                return self.body(body);
+            }
+        }
+        self.body(otherwise)
+    }
+
+    fn switch(&mut self, switch: &'t Switch) -> Res<()> {
+        let subject = self.eval(switch.subject)?;
+        let mut found = false;
+        for (case, body) in &switch.cases {
+            if !found {
+                let case = self.eval(*case)?;
+                found = strictly_equal(&subject, &case);
+            }
+            // A case without content falls through to the next.
+            if found && !body.is_empty() {
+                return self.body(body);
+            }
+        }
+        self.body(&switch.otherwise)
+    }
+
+    fn for_loop(&mut self, statement: &'t For) -> Res<()> {
+        let iterable = self.eval(statement.iterable)?;
+        let scope = Scope::nested(&self.scope);
+        let turned = self.within(scope, |interp| interp.turns(statement, &iterable))?;
+        if turned { Ok(()) } else { self.body(&statement.otherwise) }
+    }
+
+    /// Runs the body for each element; false when there is none.
+    fn turns(&mut self, statement: &'t For, iterable: &Value) -> Res<bool> {
+        let several = statement.targets.len() > 1;
+        match iterable {
+            Value::Array(array) => {
+                let items = self.items(array);
+                for (index, item) in items.iter().enumerate() {
+                    if several {
+                        self.destructure(&statement.targets, item)?;
+                    } else {
+                        self.scope.declare(&statement.targets[0], item.clone());
+                    }
+                    self.turn(statement, index, items.len())?;
+                }
+                Ok(!items.is_empty())
+            }
+            Value::Record(record) if several => {
+                for (index, (key, value)) in record.iter().enumerate() {
+                    self.declare_entry(statement, Value::string(key.clone()), value.clone());
+                    self.turn(statement, index, record.len())?;
+                }
+                Ok(!record.is_empty())
+            }
+            Value::Record(record) => self.array_like(statement, record),
+            Value::String(text) | Value::Safe(text) => {
+                let units = text.each_unit();
+                for (index, unit) in units.iter().enumerate() {
+                    if several {
+                        self.declare_entry(statement, Value::string(index.to_string()), Value::String(unit.clone()));
+                    } else {
+                        self.scope.declare(&statement.targets[0], Value::String(unit.clone()));
+                    }
+                    self.turn(statement, index, units.len())?;
+                }
+                Ok(!units.is_empty())
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn declare_entry(&mut self, statement: &For, key: Value, value: Value) {
+        for (target, value) in statement.targets.iter().zip([key, value]) {
+            self.scope.declare(target, value);
+        }
+    }
+
+    /// A record with a numeric `length` is walked like an array.
+    fn array_like(&mut self, statement: &'t For, record: &Record) -> Res<bool> {
+        let Some(Value::Number(length)) = record.get("length") else { return Ok(false) };
+        let mut index = 0;
+        while (index as f64) < *length {
+            let item = record.get(&index.to_string()).cloned().unwrap_or_default();
+            self.scope.declare(&statement.targets[0], item);
+            self.turn(statement, index, *length as usize)?;
+            index += 1;
+        }
+        Ok(index > 0)
+    }
+
+    fn destructure(&mut self, targets: &'t [Arc<str>], item: &Value) -> Res<()> {
+        let items = match item {
+            Value::Array(array) => Some(self.items(array)),
+            _ => None,
+        };
+        for (index, target) in targets.iter().enumerate() {
+            let value = items.as_ref().and_then(|items| items.get(index)).cloned().unwrap_or_default();
+            self.scope.declare(target, value);
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, statement: &'t For, index: usize, length: usize) -> Res<()> {
+        self.charge(1)?;
+        if statement.uses_loop {
+            self.scope.declare(&"loop".into(), loop_record(index, length));
+        }
+        self.body(&statement.body)
+    }
+
+    fn call_block(&mut self, call: ExprId, caller: Value) -> Res<()> {
+        let text = self.call_with_caller(call, caller)?;
+        self.write(&text)
+    }
+
+    pub(super) fn run_macro_body(&mut self, scope: Rc<Scope>, body: &'t [Stmt]) -> Res<Str> {
+        self.within(scope, |interp| interp.capture(|interp| interp.body(body)))
+    }
+
+    /// Evaluates call arguments.
+    pub(super) fn arguments(&mut self, arguments: &crate::ast::Arguments) -> Res<Arguments> {
+        let positional = arguments.positional.iter().map(|id| self.eval(*id)).collect::<Res<_>>()?;
+        let mut keyword = indexmap::IndexMap::new();
+        for (name, id) in &arguments.keyword {
+            let value = self.eval(*id)?;
+            keyword.insert(name.clone(), value);
+        }
+        Ok(Arguments { positional, keyword })
+    }
+}
+
+fn loop_record(index: usize, length: usize) -> Value {
+    let number = |value: usize| Value::Number(value as f64);
+    let entries = [
+        ("index", number(index + 1)),
+        ("index0", number(index)),
+        ("revindex", number(length - index)),
+        ("revindex0", number(length - index - 1)),
+        ("first", Value::Bool(index == 0)),
+        ("last", Value::Bool(index + 1 == length)),
+        ("length", number(length)),
+    ];
+    Value::Record(entries.into_iter().collect())
+}

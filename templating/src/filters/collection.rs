@@ -1,0 +1,101 @@
+//! Filters about records, and those that take anything.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::argument;
+use super::sequence::{elements, sort_stably};
+use crate::error::{Fault, Res};
+use crate::eval::{Interp, strictly_equal};
+use crate::value::Value;
+
+pub(super) fn default(_: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let (input, default) = (argument(values, 0), argument(values, 1));
+    let keep = if argument(values, 2).is_truthy() { input.is_truthy() } else { !input.is_undefined() };
+    Ok(if keep { input.clone() } else { default.clone() })
+}
+
+pub(super) fn length(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let length = match argument(values, 0) {
+        Value::Undefined | Value::Null | Value::Bool(false) => 0,
+        Value::String(text) | Value::Safe(text) => text.len(),
+        Value::Array(array) => interp.items(array).len(),
+        Value::Record(record) => record.len(),
+        _ => return Ok(Value::Undefined),
+    };
+    Ok(Value::Number(length as f64))
+}
+
+pub(super) fn list(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    match argument(values, 0) {
+        Value::Array(array) => Ok(Value::Array(array.clone())),
+        Value::String(text) => {
+            let units = text.each_unit().into_iter().map(Value::String).collect();
+            interp.array(units)
+        }
+        Value::Record(record) => {
+            let mut items = Vec::with_capacity(record.len());
+            for (key, value) in record.iter() {
+                let entry = [("key", Value::string(key.clone())), ("value", value.clone())];
+                items.push(interp.record(entry.into_iter().map(|(name, value)| (Arc::from(name), value)).collect())?);
+            }
+            interp.array(items)
+        }
+        _ => Err(Fault::evaluation("list requires an iterable value")),
+    }
+}
+
+pub(super) fn dictsort(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let Value::Record(record) = argument(values, 0) else {
+        return Err(Fault::evaluation("dictsort requires a record"));
+    };
+    let case_sensitive = argument(values, 1).is_truthy();
+    let by_value = match argument(values, 2) {
+        Value::Undefined => false,
+        by => match by.as_str() {
+            Some("key") => false,
+            Some("value") => true,
+            _ => return Err(Fault::evaluation("dictsort can only sort by key or value")),
+        },
+    };
+    let entries: Vec<(Value, Value)> =
+        record.iter().map(|(key, value)| (Value::string(key.clone()), value.clone())).collect();
+    let folded = |value: &Value| match value {
+        Value::String(text) if !case_sensitive => Value::String(text.map_text(str::to_uppercase)),
+        value => value.clone(),
+    };
+    let sorted = sort_stably(interp, entries, |interp, a, b| {
+        let (a, b) = if by_value { (&a.1, &b.1) } else { (&a.0, &b.0) };
+        let (a, b) = (folded(a), folded(b));
+        Ok(match interp.compare(&a, &b)? {
+            Some(Ordering::Greater) => Ordering::Greater,
+            _ if strictly_equal(&a, &b) => Ordering::Equal,
+            _ => Ordering::Less,
+        })
+    })?;
+    let mut pairs = Vec::with_capacity(sorted.len());
+    for (key, value) in sorted {
+        pairs.push(interp.array(vec![key, value])?);
+    }
+    interp.array(pairs)
+}
+
+pub(super) fn groupby(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let items = elements(interp, argument(values, 0), "groupby requires a sequence")?;
+    let mut groups: IndexMap<Arc<str>, Vec<Value>> = IndexMap::new();
+    for item in items {
+        let key = interp.attribute(&item, argument(values, 1))?;
+        let key = interp.text(&key)?.to_key();
+        if crate::value::is_reserved(&key) {
+            return Err(Fault::evaluation(format!("Template record key \"{key}\" is reserved")));
+        }
+        groups.entry(key).or_default().push(item);
+    }
+    let mut record = IndexMap::with_capacity(groups.len());
+    for (key, items) in groups {
+        record.insert(key, interp.array(items)?);
+    }
+    interp.record(record)
+}

@@ -1,0 +1,118 @@
+//! `dump`: JSON as JavaScript writes it.
+
+use super::argument;
+use crate::error::{Fault, Res};
+use crate::eval::Interp;
+use crate::number::js_number_to_string;
+use crate::string::Str;
+use crate::value::Value;
+
+pub(super) fn dump(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let indent = match argument(values, 1) {
+        Value::Number(width) => " ".repeat(width.clamp(0.0, 10.0) as usize),
+        Value::String(text) => text.slice(0, 10).to_string(),
+        _ => String::new(),
+    };
+    let mut writer = Writer { interp, text: String::new(), indent, path: Vec::new() };
+    let written = writer.value(argument(values, 0), 0)?;
+    let text = writer.text;
+    Ok(if written { Value::string(text) } else { Value::Undefined })
+}
+
+struct Writer<'i, 't> {
+    interp: &'i mut Interp<'t>,
+    text: String,
+    indent: String,
+    path: Vec<usize>,
+}
+
+impl Writer<'_, '_> {
+    /// Writes a value; false when JSON has nothing for it.
+    fn value(&mut self, value: &Value, level: usize) -> Res<bool> {
+        self.interp.charge(1)?;
+        match value {
+            Value::Undefined => return Ok(false),
+            Value::Null => self.text.push_str("null"),
+            Value::Bool(value) => self.text.push_str(if *value { "true" } else { "false" }),
+            Value::Number(number) if number.is_finite() => self.text.push_str(&js_number_to_string(*number)),
+            Value::Number(_) => self.text.push_str("null"),
+            Value::String(text) | Value::Safe(text) => self.string(text)?,
+            Value::Regex(_) => self.text.push_str("{}"),
+            Value::Function(_) => return Err(Fault::evaluation("Callable values cannot be coerced")),
+            Value::Array(array) => {
+                self.interp.step_into(array, &mut self.path)?;
+                let items = self.interp.items(array);
+                self.text.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    self.separate(index, level + 1)?;
+                    if !self.value(item, level + 1)? {
+                        self.text.push_str("null");
+                    }
+                }
+                self.close(']', !items.is_empty(), level)?;
+                self.path.pop();
+            }
+            Value::Record(record) => {
+                self.text.push('{');
+                let mut written = 0;
+                for (key, value) in record.iter().filter(|(_, value)| !value.is_undefined()) {
+                    self.separate(written, level + 1)?;
+                    self.string(&Str::from(key.clone()))?;
+                    self.text.push_str(if self.indent.is_empty() { ":" } else { ": " });
+                    self.value(value, level + 1)?;
+                    written += 1;
+                }
+                self.close('}', written > 0, level)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn separate(&mut self, index: usize, level: usize) -> Res<()> {
+        if index > 0 {
+            self.text.push(',');
+        }
+        self.line(level)
+    }
+
+    fn close(&mut self, bracket: char, has_content: bool, level: usize) -> Res<()> {
+        if has_content {
+            self.line(level)?;
+        }
+        self.text.push(bracket);
+        Ok(())
+    }
+
+    fn line(&mut self, level: usize) -> Res<()> {
+        if self.indent.is_empty() {
+            return Ok(());
+        }
+        self.interp.charge_bytes(self.indent.len() * level)?;
+        self.text.push('\n');
+        for _ in 0..level {
+            self.text.push_str(&self.indent);
+        }
+        Ok(())
+    }
+
+    fn string(&mut self, text: &Str) -> Res<()> {
+        self.interp.charge_bytes(text.byte_len())?;
+        self.text.push('"');
+        for decoded in char::decode_utf16(text.units()) {
+            match decoded {
+                Ok('"') => self.text.push_str("\\\""),
+                Ok('\\') => self.text.push_str("\\\\"),
+                Ok('\u{8}') => self.text.push_str("\\b"),
+                Ok('\u{c}') => self.text.push_str("\\f"),
+                Ok('\n') => self.text.push_str("\\n"),
+                Ok('\r') => self.text.push_str("\\r"),
+                Ok('\t') => self.text.push_str("\\t"),
+                Ok(control) if control < ' ' => self.text.push_str(&format!("\\u{:04x}", u32::from(control))),
+                Ok(character) => self.text.push(character),
+                Err(lone) => self.text.push_str(&format!("\\u{:04x}", lone.unpaired_surrogate())),
+            }
+        }
+        self.text.push('"');
+        Ok(())
+    }
+}

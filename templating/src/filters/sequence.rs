@@ -1,0 +1,269 @@
+//! Filters about sequences: arrays, and strings as sequences of code units.
+
+use std::cmp::Ordering;
+use std::hash::{BuildHasher, RandomState};
+
+use super::{argument, named};
+use crate::error::{Fault, Res};
+use crate::eval::Interp;
+use crate::string::{Str, StrBuilder};
+use crate::tests;
+use crate::value::Value;
+
+/// The elements of a sequence; none for other values, but `undefined` and `null` are refused with `refusal`.
+pub(super) fn elements(interp: &mut Interp<'_>, value: &Value, refusal: &str) -> Res<Vec<Value>> {
+    if value.is_nullish() {
+        return Err(Fault::evaluation(refusal));
+    }
+    elements_or_none(interp, value)
+}
+
+fn elements_or_none(interp: &mut Interp<'_>, value: &Value) -> Res<Vec<Value>> {
+    let elements = match value {
+        Value::Array(array) => interp.items(array).to_vec(),
+        Value::String(text) | Value::Safe(text) => text.each_unit().into_iter().map(Value::String).collect(),
+        _ => Vec::new(),
+    };
+    interp.charge(elements.len())?;
+    Ok(elements)
+}
+
+fn positive_integer(interp: &mut Interp<'_>, value: &Value, what: &str) -> Res<usize> {
+    let number = interp.number(value)?;
+    if number >= 1.0 && number.fract() == 0.0 && number < 1e9 {
+        return Ok(number as usize);
+    }
+    Err(Fault::evaluation(format!("{what} must be a positive integer")))
+}
+
+pub(super) fn batch(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let items = elements(interp, argument(values, 0), "batch requires a sequence")?;
+    let size = positive_integer(interp, argument(values, 1), "Batch size")?;
+    let fill = argument(values, 2);
+    let mut batches = Vec::new();
+    for chunk in items.chunks(size) {
+        let mut batch = chunk.to_vec();
+        if fill.is_truthy() {
+            interp.charge(size)?;
+            batch.resize(size, fill.clone());
+        }
+        batches.push(interp.array(batch)?);
+    }
+    interp.array(batches)
+}
+
+pub(super) fn slice(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let input = argument(values, 0);
+    if !matches!(input, Value::Array(_) | Value::String(_) | Value::Safe(_)) {
+        return Err(Fault::evaluation("slice requires a sequence"));
+    }
+    let count = positive_integer(interp, argument(values, 1), "Slice count")?;
+    let items = elements_or_none(interp, input)?;
+    let fill = argument(values, 2);
+    let (length, extra) = (items.len() / count, items.len() % count);
+    let mut slices = Vec::new();
+    let mut start = 0;
+    for index in 0..count {
+        interp.charge(1)?;
+        let end = start + length + usize::from(index < extra);
+        let mut part = items[start..end].to_vec();
+        start = end;
+        slices.push(match input {
+            Value::Array(_) => {
+                if fill.is_truthy() && index >= extra {
+                    part.push(fill.clone());
+                }
+                interp.array(part)?
+            }
+            _ => {
+                let mut text = StrBuilder::default();
+                part.iter().filter_map(Value::as_string).for_each(|unit| text.push(unit));
+                Value::String(text.finish())
+            }
+        });
+    }
+    interp.array(slices)
+}
+
+pub(super) fn first(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let input = argument(values, 0);
+    if input.is_nullish() {
+        return Err(Fault::evaluation("first requires a sequence"));
+    }
+    interp.get(input, &Value::Number(0.0))
+}
+
+pub(super) fn last(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let input = argument(values, 0);
+    if input.is_nullish() {
+        return Err(Fault::evaluation("last requires a sequence"));
+    }
+    Ok(elements_or_none(interp, input)?.pop().unwrap_or_default())
+}
+
+pub(super) fn random(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let mut items = elements(interp, argument(values, 0), "random requires a sequence")?;
+    if items.is_empty() {
+        return Ok(Value::Undefined);
+    }
+    // The standard library seeds its hashers at random.
+    let index = RandomState::new().hash_one(items.len()) % items.len() as u64;
+    Ok(items.swap_remove(index as usize))
+}
+
+pub(super) fn join(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let Value::Array(array) = argument(values, 0) else {
+        return Err(Fault::evaluation("join requires an array"));
+    };
+    let (separator, attribute) = (argument(values, 1), argument(values, 2));
+    let separator = if separator.is_truthy() { interp.text(separator)? } else { Default::default() };
+    let mut items = interp.items(array).to_vec();
+    if attribute.is_truthy() {
+        for item in &mut items {
+            *item = interp.get(item, attribute)?;
+        }
+    }
+    join_texts(interp, &items, &separator).map(Value::String)
+}
+
+/// The texts of `items` with `separator` between them.
+pub(crate) fn join_texts(interp: &mut Interp<'_>, items: &[Value], separator: &Str) -> Res<Str> {
+    let mut text = StrBuilder::default();
+    for (index, item) in items.iter().enumerate() {
+        interp.charge(1)?;
+        if index > 0 {
+            interp.charge_bytes(separator.byte_len())?;
+            text.push(separator);
+        }
+        let part = interp.output_text(item)?;
+        interp.charge_bytes(part.byte_len())?;
+        text.push(&part);
+    }
+    Ok(text.finish())
+}
+
+pub(super) fn reverse(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let mut items = elements_or_none(interp, argument(values, 0))?;
+    items.reverse();
+    let Value::String(_) = argument(values, 0) else { return interp.array(items) };
+    let mut text = StrBuilder::default();
+    items.iter().filter_map(Value::as_string).for_each(|unit| text.push(unit));
+    Ok(Value::String(text.finish()))
+}
+
+pub(super) fn select(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    filtered(interp, values, "select", true)
+}
+
+pub(super) fn reject(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    filtered(interp, values, "reject", false)
+}
+
+fn filtered(interp: &mut Interp<'_>, values: &[Value], name: &str, wanted: bool) -> Res<Value> {
+    let items = elements(interp, argument(values, 0), &format!("{name} requires a sequence"))?;
+    let test = match argument(values, 1) {
+        Value::Undefined => "truthy".into(),
+        test => interp.text(test)?,
+    };
+    let test =
+        tests::find(&test.to_lossy()).ok_or_else(|| Fault::evaluation(format!("Unknown template test {test}")))?;
+    let mut kept = Vec::new();
+    for item in items {
+        interp.charge(1)?;
+        if (test.holds)(interp, &[item.clone(), argument(values, 2).clone()])? == wanted {
+            kept.push(item);
+        }
+    }
+    interp.array(kept)
+}
+
+pub(super) fn selectattr(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    filtered_by_attribute(interp, values, "selectattr", true)
+}
+
+pub(super) fn rejectattr(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    filtered_by_attribute(interp, values, "rejectattr", false)
+}
+
+fn filtered_by_attribute(interp: &mut Interp<'_>, values: &[Value], name: &str, wanted: bool) -> Res<Value> {
+    let Value::Array(array) = argument(values, 0) else {
+        return Err(Fault::evaluation(format!("{name} requires an array")));
+    };
+    let mut kept = Vec::new();
+    for item in interp.items(array).iter() {
+        interp.charge(1)?;
+        if item.is_nullish() {
+            return Err(Fault::evaluation("Cannot read a template attribute from a nullish value"));
+        }
+        if interp.get(item, argument(values, 1))?.is_truthy() == wanted {
+            kept.push(item.clone());
+        }
+    }
+    interp.array(kept)
+}
+
+pub(super) fn sort(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let [input, reversed, case_sensitive, attribute] =
+        named(values, ["value", "reverse", "case_sensitive", "attribute"]);
+    let (reversed, case_sensitive) = (reversed.is_truthy(), case_sensitive.is_truthy());
+    let items = elements_or_none(interp, &input)?;
+    // As in JavaScript, `undefined` goes to the end whatever the order is.
+    let (undefined, items): (Vec<_>, Vec<_>) = items.into_iter().partition(Value::is_undefined);
+    let mut keyed = Vec::with_capacity(items.len());
+    for item in items {
+        let key = interp.attribute(&item, &attribute)?;
+        keyed.push((key, item));
+    }
+    let sorted = sort_stably(interp, keyed, |interp, a, b| {
+        let ordering = match (&a.0, &b.0) {
+            (Value::String(a), Value::String(b)) if !case_sensitive => {
+                Some(a.map_text(str::to_lowercase).cmp(&b.map_text(str::to_lowercase)))
+            }
+            (a, b) => interp.compare(a, b)?,
+        };
+        let ordering = ordering.unwrap_or(Ordering::Equal);
+        Ok(if reversed { ordering.reverse() } else { ordering })
+    })?;
+    let items = sorted.into_iter().map(|(_, item)| item).chain(undefined).collect();
+    interp.array(items)
+}
+
+/// A stable sort that copes with an order that is none: JavaScript's comparisons need not be transitive, and the
+/// standard library may panic on such.
+pub(crate) fn sort_stably<T>(
+    interp: &mut Interp<'_>,
+    items: Vec<T>,
+    mut compare: impl FnMut(&mut Interp<'_>, &T, &T) -> Res<Ordering>,
+) -> Res<Vec<T>> {
+    let mut runs: Vec<Vec<T>> = items.into_iter().map(|item| vec![item]).collect();
+    while runs.len() > 1 {
+        let mut merged = Vec::with_capacity(runs.len().div_ceil(2));
+        let mut pairs = runs.into_iter();
+        while let Some(left) = pairs.next() {
+            merged.push(match pairs.next() {
+                Some(right) => merge(interp, left, right, &mut compare)?,
+                None => left,
+            });
+        }
+        runs = merged;
+    }
+    Ok(runs.pop().unwrap_or_default())
+}
+
+fn merge<T>(
+    interp: &mut Interp<'_>,
+    left: Vec<T>,
+    right: Vec<T>,
+    compare: &mut impl FnMut(&mut Interp<'_>, &T, &T) -> Res<Ordering>,
+) -> Res<Vec<T>> {
+    interp.charge(left.len() + right.len())?;
+    let mut merged = Vec::with_capacity(left.len() + right.len());
+    let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
+    while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+        let next = if compare(interp, a, b)?.is_gt() { right.next() } else { left.next() };
+        merged.extend(next);
+    }
+    merged.extend(left);
+    merged.extend(right);
+    Ok(merged)
+}

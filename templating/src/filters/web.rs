@@ -1,0 +1,250 @@
+//! Filters about HTML and URLs.
+
+use super::{argument, like, strict_text, text_or_empty};
+use crate::error::{Fault, Res};
+use crate::eval::Interp;
+use crate::string::{Str, is_js_whitespace};
+use crate::value::Value;
+
+pub(super) fn safe(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    interp.output_text(argument(values, 0)).map(Value::Safe)
+}
+
+pub(super) fn escape(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    match argument(values, 0) {
+        Value::Safe(text) => Ok(Value::Safe(text.clone())),
+        _ => forceescape(interp, values),
+    }
+}
+
+pub(super) fn forceescape(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let text = interp.output_text(argument(values, 0))?;
+    interp.charge_bytes(text.byte_len().saturating_mul(2))?;
+    Ok(Value::Safe(text.map_text(escape_html)))
+}
+
+fn escape_html(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '\\' => escaped.push_str("&#92;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+pub(super) fn nl2br(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let input = argument(values, 0);
+    if input.is_nullish() {
+        return Ok(Value::string(""));
+    }
+    let text = strict_text(input)?;
+    interp.charge_bytes(text.byte_len().saturating_mul(4))?;
+    Ok(like(input, text.map_text(|text| text.replace("\r\n", "\n").replace('\n', "<br />\n"))))
+}
+
+/// How often markup is removed from what removing markup has left.
+const MAX_STRIP_PASSES: usize = 16;
+
+pub(super) fn striptags(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let input = argument(values, 0);
+    let text = text_or_empty(input)?;
+    let mut plain = text.to_lossy().into_owned();
+    let mut passes = 0;
+    loop {
+        interp.charge_bytes(plain.len())?;
+        let stripped = without_tags(&plain);
+        if stripped.len() == plain.len() {
+            break;
+        }
+        plain = stripped;
+        passes += 1;
+        if passes > MAX_STRIP_PASSES {
+            return Err(Fault::evaluation("Markup is nested too deep to be stripped"));
+        }
+    }
+    let trimmed = plain.trim_matches(is_js_whitespace);
+    let result = if argument(values, 1).is_truthy() { tidy_lines(trimmed) } else { single_spaced(trimmed) };
+    Ok(like(input, result.into()))
+}
+
+/// `text` without tags and comments. A tag is `<` or `</`, a name that starts with a letter, and anything up to `>`.
+fn without_tags(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    // Where no end can follow, none is looked for: each search would read all of the rest.
+    let tags_end = text.rfind('>').unwrap_or(0);
+    let comments_end = text.rfind("-->").unwrap_or(0);
+    while let Some(at) = rest.find('<') {
+        plain.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let position = text.len() - rest.len();
+        let end = if rest.starts_with("<!--") { comments_end } else { tags_end };
+        match if position < end { tag_length(rest) } else { None } {
+            Some(length) => rest = &rest[length..],
+            None => {
+                plain.push('<');
+                rest = &rest[1..];
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+fn tag_length(text: &str) -> Option<usize> {
+    if let Some(comment) = text.strip_prefix("<!--") {
+        return comment.find("-->").map(|end| 4 + end + 3);
+    }
+    let name = text[1..].strip_prefix('/').unwrap_or(&text[1..]);
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return None;
+    }
+    let after = name.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+    if after.starts_with('_') {
+        return None;
+    }
+    after.find('>').map(|end| text.len() - after.len() + end + 1)
+}
+
+fn single_spaced(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut in_space = false;
+    for character in text.chars() {
+        let space = is_js_whitespace(character);
+        if !space {
+            result.push(character);
+        } else if !in_space {
+            result.push(' ');
+        }
+        in_space = space;
+    }
+    result
+}
+
+/// Keeps line breaks, at most two in a row, and joins runs of spaces.
+fn tidy_lines(text: &str) -> String {
+    let mut lines = Vec::new();
+    for line in text.split('\n') {
+        let mut spaced = String::with_capacity(line.len());
+        for character in line.trim_matches(' ').chars() {
+            if !(character == ' ' && spaced.ends_with(' ')) {
+                spaced.push(character);
+            }
+        }
+        lines.push(spaced);
+    }
+    let mut result = lines.join("\n").replace("\r\n", "\n");
+    while result.contains("\n\n\n") {
+        result = result.replace("\n\n\n", "\n\n");
+    }
+    result
+}
+
+pub(super) fn urlencode(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let input = argument(values, 0);
+    let pairs: Vec<(Value, Value)> = match input {
+        Value::String(text) => return encode(interp, text).map(Value::string),
+        Value::Record(record) => {
+            record.iter().map(|(key, value)| (Value::string(key.clone()), value.clone())).collect()
+        }
+        Value::Array(array) => {
+            let mut pairs = Vec::new();
+            for item in interp.items(array).iter() {
+                let (key, value) = (Value::Number(0.0), Value::Number(1.0));
+                pairs.push((interp.get(item, &key)?, interp.get(item, &value)?));
+            }
+            pairs
+        }
+        _ => Vec::new(),
+    };
+    let mut query = String::new();
+    for (key, value) in pairs {
+        interp.charge(1)?;
+        let (key, value) = (interp.text(&key)?, interp.text(&value)?);
+        if !query.is_empty() {
+            query.push('&');
+        }
+        query.push_str(&encode(interp, &key)?);
+        query.push('=');
+        query.push_str(&encode(interp, &value)?);
+    }
+    Ok(Value::string(query))
+}
+
+/// JavaScript's `encodeURIComponent`.
+fn encode(interp: &mut Interp<'_>, text: &Str) -> Res<String> {
+    interp.charge_bytes(text.byte_len().saturating_mul(3))?;
+    let text = text.as_str().ok_or_else(|| Fault::evaluation("URI malformed"))?;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    Ok(encoded)
+}
+
+pub(super) fn urlize(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    let text = strict_text(argument(values, 0))?;
+    interp.charge_bytes(text.byte_len().saturating_mul(4))?;
+    let length = match argument(values, 1) {
+        Value::Undefined => f64::NAN,
+        length => interp.number(length)?,
+    };
+    let length = if length.is_nan() { usize::MAX } else { length.max(0.0) as usize };
+    let attributes = if matches!(argument(values, 2), Value::Bool(true)) { " rel=\"nofollow\"" } else { "" };
+    let text = text.to_lossy();
+    let mut result = String::with_capacity(text.len());
+    let mut rest = &*text;
+    while let Some(first) = rest.chars().next() {
+        let space = is_js_whitespace(first);
+        let end = rest.find(|c| is_js_whitespace(c) != space).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        result.push_str(&if space { word.to_owned() } else { link(word, length, attributes) });
+        rest = after;
+    }
+    Ok(Value::string(result))
+}
+
+fn link(word: &str, length: usize, attributes: &str) -> String {
+    let url = ["(", "<", "&lt;"].into_iter().find_map(|prefix| word.strip_prefix(prefix)).unwrap_or(word);
+    let url = [".", ",", ")", "&gt;"].into_iter().find_map(|suffix| url.strip_suffix(suffix)).unwrap_or(url);
+    let short = Str::from(url).slice(0, length);
+    if url.starts_with("http://") || url.starts_with("https://") {
+        format!("<a href=\"{url}\"{attributes}>{short}</a>")
+    } else if url.starts_with("www.") {
+        format!("<a href=\"http://{url}\"{attributes}>{short}</a>")
+    } else if is_email(url) {
+        format!("<a href=\"mailto:{url}\">{url}</a>")
+    } else if has_known_domain(url) {
+        format!("<a href=\"http://{url}\"{attributes}>{short}</a>")
+    } else {
+        word.to_owned()
+    }
+}
+
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.split_once('@') else { return false };
+    let local_part = |c: char| c.is_ascii_alphanumeric() || "_.!#$%&'*+-/=?^`{|}~".contains(c);
+    let label = |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    !local.is_empty() && local.chars().all(local_part) && domain.contains('.') && domain.split('.').all(label)
+}
+
+fn has_known_domain(text: &str) -> bool {
+    [".org", ".net", ".com"].into_iter().any(|domain| {
+        text.match_indices(domain).any(|(at, _)| {
+            let after = &text[at + domain.len()..];
+            after.is_empty() || after.starts_with(':') || after.starts_with('/')
+        })
+    })
+}

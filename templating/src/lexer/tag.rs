@@ -1,0 +1,272 @@
+//! Splits a source into literal text and tags, with all whitespace control done.
+
+use std::ops::Range;
+
+use crate::engine::Syntax;
+use crate::error::{Fault, Res};
+use crate::string::is_js_whitespace;
+
+/// A stretch of the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// Where it starts, delimiters included.
+    pub(crate) offset: usize,
+    pub(crate) kind: PieceKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PieceKind {
+    Text(Range<usize>),
+    /// The code between the delimiters of an interpolation.
+    Variable(Range<usize>),
+    /// The code between the delimiters of a block tag.
+    Block(Range<usize>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tag {
+    Variable,
+    Block,
+    Comment,
+    StrayCommentEnd,
+}
+
+const BLOCK_START: &str = "{%";
+const BLOCK_END: &str = "%}";
+const COMMENT_START: &str = "{#";
+const COMMENT_END: &str = "#}";
+
+/// Splits `source`. Comments are gone from the result, and no text is empty.
+pub(crate) fn split(source: &str, syntax: &Syntax) -> Res<Vec<Piece>> {
+    Splitter { source, syntax, pieces: Vec::new(), position: 0, trim_next: Trim::Nothing, slashes_left: true }.run()
+}
+
+/// What to drop from the start of the text after a tag.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trim {
+    Nothing,
+    /// After `-%}`: all whitespace.
+    Whitespace,
+    /// After a block tag with `trim_blocks`: one line break.
+    LineBreak,
+}
+
+struct Splitter<'s> {
+    source: &'s str,
+    syntax: &'s Syntax,
+    pieces: Vec<Piece>,
+    position: usize,
+    trim_next: Trim,
+    /// Whether a search for the end of a regular expression can still succeed. Each failed one has read to the end of
+    /// the source, so there must not be a second.
+    slashes_left: bool,
+}
+
+impl Splitter<'_> {
+    fn run(mut self) -> Res<Vec<Piece>> {
+        while let Some((start, tag)) = self.find_tag() {
+            let opening = match tag {
+                Tag::Variable => self.syntax.variable_start.len(),
+                _ => 2,
+            };
+            if tag == Tag::StrayCommentEnd {
+                return Err(Fault::syntax(start as u32, "Unexpected end of comment"));
+            }
+            let mut code_start = start + opening;
+            let trims_before = self.source[code_start..].starts_with('-');
+            if trims_before {
+                code_start += 1;
+            }
+            let strips = tag == Tag::Block && self.syntax.lstrip_blocks;
+            self.push_text(self.position..start, trims_before, strips);
+            match tag {
+                Tag::Comment => self.comment(start, code_start)?,
+                Tag::Variable => {
+                    let (code, end) = self.find_end(start, code_start, &self.syntax.variable_end, "variable")?;
+                    self.pieces.push(Piece { offset: start, kind: PieceKind::Variable(code) });
+                    self.position = end;
+                }
+                Tag::Block | Tag::StrayCommentEnd => self.block(start, code_start)?,
+            }
+        }
+        self.push_text(self.position..self.source.len(), false, false);
+        Ok(self.pieces)
+    }
+
+    /// The next tag at or after the current position.
+    fn find_tag(&self) -> Option<(usize, Tag)> {
+        let variable_start = self.syntax.variable_start.as_bytes();
+        let variable_first = *variable_start.first()?;
+        let bytes = self.source.as_bytes();
+        let mut at = self.position;
+        loop {
+            at += bytes[at..].iter().position(|byte| matches!(byte, b'{' | b'#') || *byte == variable_first)?;
+            let rest = &bytes[at..];
+            let tag = if rest.starts_with(variable_start) {
+                Tag::Variable
+            } else if rest.starts_with(BLOCK_START.as_bytes()) {
+                Tag::Block
+            } else if rest.starts_with(COMMENT_START.as_bytes()) {
+                Tag::Comment
+            } else if rest.starts_with(COMMENT_END.as_bytes()) {
+                Tag::StrayCommentEnd
+            } else {
+                at += 1;
+                continue;
+            };
+            return Some((at, tag));
+        }
+    }
+
+    fn comment(&mut self, start: usize, code_start: usize) -> Res<()> {
+        let length = self.source[code_start..]
+            .find(COMMENT_END)
+            .ok_or_else(|| Fault::syntax(start as u32, "Unterminated comment tag"))?;
+        let code_end = code_start + length;
+        let trims = length > 0 && self.source[..code_end].ends_with('-');
+        self.trim_next = if trims { Trim::Whitespace } else { Trim::Nothing };
+        self.position = code_end + COMMENT_END.len();
+        Ok(())
+    }
+
+    fn block(&mut self, start: usize, code_start: usize) -> Res<()> {
+        let (code, end) = self.find_end(start, code_start, BLOCK_END, "block")?;
+        self.position = end;
+        if self.trim_next == Trim::Nothing && self.syntax.trim_blocks {
+            self.trim_next = Trim::LineBreak;
+        }
+        let name = self.source[code.clone()].trim_matches(is_code_whitespace);
+        let keyword = name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+        if matches!(keyword, "raw" | "verbatim") {
+            if name != keyword {
+                let message = format!("{keyword} tag does not accept trailing content");
+                return Err(Fault::syntax(start as u32, message));
+            }
+            return self.raw(start, keyword);
+        }
+        self.pieces.push(Piece { offset: start, kind: PieceKind::Block(code) });
+        Ok(())
+    }
+
+    /// The body of a `raw` or `verbatim` tag, up to the closer that matches it.
+    fn raw(&mut self, start: usize, keyword: &str) -> Res<()> {
+        let body_start = self.position;
+        let closer = format!("end{keyword}");
+        let mut depth = 1;
+        let mut from = body_start;
+        while let Some(at) = self.source[from..].find(BLOCK_START).map(|at| at + from) {
+            from = at + BLOCK_START.len();
+            let rest = &self.source[from..];
+            let inner = rest.trim_start_matches(is_js_whitespace);
+            let Some((name, after)) = [closer.as_str(), keyword]
+                .into_iter()
+                .find_map(|name| inner.strip_prefix(name).map(|after| (name, after)))
+            else {
+                continue;
+            };
+            let Some(tail) = after.trim_start_matches(is_js_whitespace).strip_prefix(BLOCK_END) else { continue };
+            let end = self.source.len() - tail.len();
+            from = end;
+            if name == keyword {
+                depth += 1;
+                continue;
+            }
+            depth -= 1;
+            if depth > 0 {
+                continue;
+            }
+            if self.source[at..end].contains(['\n', '\r']) {
+                let message = format!("{keyword} closing tag cannot contain a line break");
+                return Err(Fault::syntax(at as u32, message));
+            }
+            self.push_text(body_start..at, false, self.syntax.lstrip_blocks);
+            self.trim_next = if self.syntax.trim_blocks { Trim::LineBreak } else { Trim::Nothing };
+            self.position = end;
+            return Ok(());
+        }
+        Err(Fault::syntax(start as u32, format!("Missing \"{closer}\" tag")))
+    }
+
+    /// The end of a tag's code and of the tag. Delimiters inside strings and regular expressions don't count.
+    fn find_end(&mut self, start: usize, code_start: usize, end: &str, what: &str) -> Res<(Range<usize>, usize)> {
+        let bytes = self.source.as_bytes();
+        let mut at = code_start;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            if rest.starts_with(end.as_bytes()) {
+                self.trim_next = Trim::Nothing;
+                return Ok((code_start..at, at + end.len()));
+            }
+            if rest[0] == b'-' && rest[1..].starts_with(end.as_bytes()) {
+                self.trim_next = Trim::Whitespace;
+                return Ok((code_start..at, at + 1 + end.len()));
+            }
+            at = match rest[0] {
+                b'"' | b'\'' => match skip_quoted(bytes, at + 1, rest[0]) {
+                    Some(end) => end,
+                    None => break,
+                },
+                b'r' if self.slashes_left && rest.get(1) == Some(&b'/') && !is_name_byte(bytes, at) => {
+                    match skip_quoted(bytes, at + 2, b'/') {
+                        Some(end) => end,
+                        None => {
+                            self.slashes_left = false;
+                            at + 2
+                        }
+                    }
+                }
+                _ => at + 1,
+            };
+        }
+        Err(Fault::syntax(start as u32, format!("Unterminated {what} tag")))
+    }
+
+    fn push_text(&mut self, range: Range<usize>, trims_end: bool, strips_indentation: bool) {
+        let Range { mut start, mut end } = range;
+        let text = &self.source[start..end];
+        match self.trim_next {
+            Trim::Nothing => {}
+            Trim::Whitespace => start = end - text.trim_start_matches(is_js_whitespace).len(),
+            Trim::LineBreak => {
+                let rest = text.strip_prefix("\r\n").or_else(|| text.strip_prefix('\n')).unwrap_or(text);
+                start = end - rest.len();
+            }
+        }
+        self.trim_next = Trim::Nothing;
+        let text = &self.source[start..end];
+        if trims_end {
+            end = start + text.trim_end_matches(is_js_whitespace).len();
+        } else if strips_indentation {
+            let line = text.rfind('\n').map_or(0, |newline| newline + 1);
+            // Text that does not reach back to the start of its line is preceded by a tag on it.
+            let from_line_start = line > 0 || start == 0 || self.source[..start].ends_with('\n');
+            if from_line_start && text[line..].chars().all(is_js_whitespace) {
+                end = start + line;
+            }
+        }
+        if start < end {
+            self.pieces.push(Piece { offset: start, kind: PieceKind::Text(start..end) });
+        }
+    }
+}
+
+pub(crate) fn is_code_whitespace(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\n' | '\r' | '\u{a0}')
+}
+
+fn is_name_byte(bytes: &[u8], at: usize) -> bool {
+    at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_')
+}
+
+/// The offset after the closing `quote`, or `None` when there is none.
+fn skip_quoted(bytes: &[u8], from: usize, quote: u8) -> Option<usize> {
+    let mut at = from;
+    while let Some(byte) = bytes.get(at) {
+        at += match byte {
+            b'\\' => 2,
+            byte if *byte == quote => return Some(at + 1),
+            _ => 1,
+        };
+    }
+    None
+}

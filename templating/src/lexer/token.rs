@@ -1,0 +1,174 @@
+//! The tokens of the code inside a tag.
+
+use std::ops::Range;
+
+use super::tag::is_code_whitespace;
+use crate::error::{Fault, Res};
+use crate::regex::Regex;
+use crate::string::Str;
+
+/// A token and the byte offset it starts at.
+#[derive(Clone)]
+pub(crate) struct Token<'s> {
+    pub(crate) offset: u32,
+    pub(crate) kind: TokenKind<'s>,
+}
+
+#[derive(Clone)]
+pub(crate) enum TokenKind<'s> {
+    Name(&'s str),
+    Number {
+        value: f64,
+        text: &'s str,
+    },
+    String(Str),
+    Regex(std::sync::Arc<Regex>),
+    /// An operator or a bracket.
+    Symbol(&'static str),
+    End,
+}
+
+/// The symbols, longer ones before their prefixes.
+const SYMBOLS: [&str; 27] = [
+    "===", "!==", "==", "!=", "<=", ">=", "//", "**", "(", ")", "[", "]", "{", "}", "%", "*", "-", "+", "~", "/", ",",
+    ":", "|", ".", "<", ">", "=",
+];
+
+/// Tokenizes the code of one tag. The last token is always [`TokenKind::End`].
+pub(crate) fn tokenize(source: &str, code: Range<usize>) -> Res<Vec<Token<'_>>> {
+    let mut lexer = Lexer { source, end: code.end, position: code.start, tokens: Vec::new() };
+    while let Some(token) = lexer.next()? {
+        lexer.tokens.push(token);
+    }
+    lexer.tokens.push(Token { offset: code.end as u32, kind: TokenKind::End });
+    Ok(lexer.tokens)
+}
+
+struct Lexer<'s> {
+    source: &'s str,
+    end: usize,
+    position: usize,
+    tokens: Vec<Token<'s>>,
+}
+
+impl<'s> Lexer<'s> {
+    fn next(&mut self) -> Res<Option<Token<'s>>> {
+        let rest = self.rest();
+        let blank = rest.len() - rest.trim_start_matches(is_code_whitespace).len();
+        self.position += blank;
+        let rest = self.rest();
+        let Some(first) = rest.chars().next() else { return Ok(None) };
+        let offset = self.position as u32;
+        let kind = match first {
+            '"' | '\'' => self.string(first),
+            'r' if rest[1..].starts_with('/') => self.regex()?,
+            '0'..='9' => self.number()?,
+            'a'..='z' | 'A'..='Z' | '_' => TokenKind::Name(self.take_while(is_name_character)),
+            '.' if rest[1..].starts_with(|c: char| c.is_ascii_digit()) && !self.follows_operand() => {
+                return Err(Fault::syntax(offset, "Invalid numeric literal"));
+            }
+            _ => {
+                let Some(symbol) = SYMBOLS.into_iter().find(|symbol| rest.starts_with(symbol)) else {
+                    return Err(Fault::syntax(offset, format!("Unexpected character \"{first}\"")));
+                };
+                self.position += symbol.len();
+                TokenKind::Symbol(symbol)
+            }
+        };
+        Ok(Some(Token { offset, kind }))
+    }
+
+    fn rest(&self) -> &'s str {
+        &self.source[self.position..self.end]
+    }
+
+    fn take_while(&mut self, accept: impl Fn(char) -> bool) -> &'s str {
+        let rest = self.rest();
+        let length = rest.find(|c| !accept(c)).unwrap_or(rest.len());
+        self.position += length;
+        &rest[..length]
+    }
+
+    /// Whether what came last can have a member.
+    fn follows_operand(&self) -> bool {
+        matches!(
+            self.tokens.last().map(|token| &token.kind),
+            Some(
+                TokenKind::Name(_)
+                    | TokenKind::Number { .. }
+                    | TokenKind::String(_)
+                    | TokenKind::Regex(_)
+                    | TokenKind::Symbol(")" | "]" | "}")
+            )
+        )
+    }
+
+    fn number(&mut self) -> Res<TokenKind<'s>> {
+        let start = self.position;
+        let is_member = matches!(self.tokens.last().map(|token| &token.kind), Some(TokenKind::Symbol(".")));
+        let word = self.take_while(is_name_character);
+        let only_digits = word.bytes().all(|byte| byte.is_ascii_digit());
+        if is_member && !only_digits {
+            return Ok(TokenKind::Name(word));
+        }
+        if only_digits && !is_member && self.rest().starts_with('.') {
+            self.position += 1;
+            self.take_while(|c| c.is_ascii_digit());
+        }
+        let text = &self.source[start..self.position];
+        if !only_digits || self.rest().starts_with(is_name_character) {
+            return Err(Fault::syntax(start as u32, "Invalid numeric literal"));
+        }
+        Ok(TokenKind::Number { value: text.parse().unwrap_or(f64::NAN), text })
+    }
+
+    fn string(&mut self, quote: char) -> TokenKind<'s> {
+        // The splitter has made sure that every string is closed before the end of its tag.
+        let mut text = String::new();
+        let mut characters = self.rest().char_indices().skip(1);
+        let mut length = self.rest().len();
+        while let Some((at, character)) = characters.next() {
+            if character == quote {
+                length = at + 1;
+                break;
+            }
+            if character != '\\' {
+                text.push(character);
+                continue;
+            }
+            match characters.next() {
+                Some((_, 'n')) => text.push('\n'),
+                Some((_, 't')) => text.push('\t'),
+                Some((_, 'r')) => text.push('\r'),
+                Some((_, other)) => text.push(other),
+                None => {}
+            }
+        }
+        self.position += length;
+        TokenKind::String(text.into())
+    }
+
+    fn regex(&mut self) -> Res<TokenKind<'s>> {
+        let start = self.position as u32;
+        let body = &self.rest()[2..];
+        let mut escaped = false;
+        let length = body
+            .find(|character| {
+                let closes = character == '/' && !escaped;
+                escaped = character == '\\' && !escaped;
+                closes
+            })
+            .ok_or_else(|| Fault::syntax(start, "Unterminated regular-expression literal"))?;
+        self.position += 2 + length + 1;
+        let flags = self.take_while(|c| matches!(c, 'g' | 'i' | 'm' | 'y'));
+        if self.rest().starts_with(is_name_character) {
+            return Err(Fault::syntax(start, "Unsupported regular-expression flag"));
+        }
+        let regex = Regex::new(&body[..length], flags).map_err(|fault| fault.at(start))?;
+        Ok(TokenKind::Regex(regex.into()))
+    }
+}
+
+fn is_name_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '_'
+}

@@ -1,0 +1,15 @@
+//! Methods of regular expressions.
+
+use super::{Definition, argument, method};
+use crate::error::Res;
+use crate::eval::Interp;
+use crate::value::Value;
+
+pub(super) static METHODS: [Definition; 1] = [method("test", 1, 1, test)];
+
+fn test(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+    let text = interp.text(argument(values, 0))?;
+    interp.charge_bytes(text.byte_len())?;
+    let Value::Regex(regex) = target else { return Ok(Value::Bool(false)) };
+    Ok(Value::Bool(regex.find_at(&text.units(), 0).is_some()))
+}

@@ -1,0 +1,476 @@
+//! Expressions.
+//!
+//! The grammar is Nunjucks', whose compiler writes JavaScript without parentheses. Where that changes the meaning of the
+//! parsed tree, this parser builds the tree JavaScript would see: `2 * 7 % 4` is `(2 * 7) % 4` although `%` binds
+//! tighter, and `not a == b` is `(not a) == b`.
+
+use std::sync::Arc;
+
+use super::suggest::did_you_mean;
+use super::{MAX_EXPRESSION_CALLS, Parser, Tokens, token_text};
+use crate::ast::{Arguments, BinaryOp, ExprId, ExprKind, Slice, UnaryOp};
+use crate::error::{Fault, Phase, Res};
+use crate::filters::{self, FilterRef};
+use crate::lexer::TokenKind;
+use crate::limits::LimitKind;
+use crate::tests;
+use crate::value::{Value, is_reserved};
+
+/// How tightly an operator binds; a larger number binds tighter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Or,
+    And,
+    Not,
+    In,
+    Is,
+    Equality,
+    Relation,
+    Additive,
+    Multiplicative,
+    Floor,
+    Remainder,
+    Power,
+    Operand,
+}
+
+impl Level {
+    fn tighter(self) -> Self {
+        match self {
+            Self::Or => Self::And,
+            Self::And => Self::Not,
+            Self::Not => Self::In,
+            Self::In => Self::Is,
+            Self::Is => Self::Equality,
+            Self::Equality => Self::Relation,
+            Self::Relation => Self::Additive,
+            Self::Additive => Self::Multiplicative,
+            Self::Multiplicative => Self::Floor,
+            Self::Floor => Self::Remainder,
+            Self::Remainder => Self::Power,
+            Self::Power | Self::Operand => Self::Operand,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Infix {
+    Or,
+    And,
+    In { negated: bool },
+    Is,
+    Floor,
+    Binary(BinaryOp),
+}
+
+impl<'s> Parser<'s> {
+    /// `a if b else c` and everything tighter.
+    pub(super) fn expression(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprId> {
+        let offset = tokens.offset();
+        self.enter(offset)?;
+        let then = self.infix(tokens, Level::Or)?;
+        let result = if tokens.take_name("if") {
+            let condition = self.infix(tokens, Level::Or)?;
+            let otherwise = match tokens.take_name("else") {
+                true => Some(self.infix(tokens, Level::Or)?),
+                false => None,
+            };
+            self.push(offset, ExprKind::InlineIf { condition, then, otherwise })?
+        } else {
+            then
+        };
+        self.leave();
+        Ok(result)
+    }
+
+    /// An operand with the operators after it that bind at least as tightly as `level`.
+    fn infix(&mut self, tokens: &mut Tokens<'s>, level: Level) -> Res<ExprId> {
+        let offset = tokens.offset();
+        self.stack += 1;
+        if self.stack > MAX_EXPRESSION_CALLS {
+            let limit = self.limits.nesting_depth;
+            return Err(Fault::limit(Phase::Parsing, LimitKind::NestingDepth, limit, limit + 1).at(offset));
+        }
+        let mut left = if level <= Level::Not && tokens.take_name("not") {
+            self.enter(offset)?;
+            let operand = self.infix(tokens, Level::Not)?;
+            self.leave();
+            self.negate_leftmost(offset, operand)?
+        } else {
+            self.unary(tokens, true)?
+        };
+        let mut had_test = false;
+        while let Some((infix, binds)) = peek_infix(tokens) {
+            if binds < level || (had_test && binds >= Level::Is) {
+                break;
+            }
+            tokens.next += if matches!(infix, Infix::In { negated: true }) { 2 } else { 1 };
+            if matches!(infix, Infix::Is) {
+                left = self.test(tokens, left, offset)?;
+                had_test = true;
+                continue;
+            }
+            let right = self.infix(tokens, binds.tighter())?;
+            left = self.combine(offset, infix, left, right)?;
+        }
+        self.stack -= 1;
+        Ok(left)
+    }
+
+    fn combine(&mut self, offset: u32, infix: Infix, left: ExprId, right: ExprId) -> Res<ExprId> {
+        let kind = match infix {
+            Infix::Or => ExprKind::Or(left, right),
+            Infix::And => ExprKind::And(left, right),
+            Infix::In { negated } => ExprKind::In { negated, needle: left, container: right },
+            Infix::Floor => {
+                let quotient = self.graft(offset, BinaryOp::Divide, left, right)?;
+                ExprKind::Unary { op: UnaryOp::Floor, operand: quotient }
+            }
+            Infix::Binary(op @ (BinaryOp::Multiply | BinaryOp::Divide)) => return self.graft(offset, op, left, right),
+            // `is` ends the chain of its operand, so nothing is left of it.
+            Infix::Is => return Ok(left),
+            Infix::Binary(op) => ExprKind::Binary { op, left, right },
+        };
+        self.push(offset, kind)
+    }
+
+    /// `left op right`, where `right` may be a chain of remainders: then the operator applies to the first of them.
+    fn graft(&mut self, offset: u32, op: BinaryOp, left: ExprId, right: ExprId) -> Res<ExprId> {
+        let mut leaf = right;
+        let mut parent = None;
+        while let ExprKind::Binary { op: BinaryOp::Remainder, left: inner, .. } = self.exprs[leaf.0 as usize].kind {
+            self.exprs[leaf.0 as usize].offset = offset;
+            parent = Some(leaf);
+            leaf = inner;
+        }
+        let joined = self.push(offset, ExprKind::Binary { op, left, right: leaf })?;
+        match parent {
+            None => Ok(joined),
+            Some(parent) => {
+                self.replace_left(parent, joined);
+                Ok(right)
+            }
+        }
+    }
+
+    /// Applies `not` to the leftmost operand of the arithmetic and comparisons in `operand`.
+    fn negate_leftmost(&mut self, offset: u32, operand: ExprId) -> Res<ExprId> {
+        let mut leaf = operand;
+        let mut parent = None;
+        while let ExprKind::Binary { op, left, .. } = self.exprs[leaf.0 as usize].kind {
+            if op == BinaryOp::Power {
+                break;
+            }
+            parent = Some(leaf);
+            leaf = left;
+        }
+        let negated = self.push(offset, ExprKind::Unary { op: UnaryOp::Not, operand: leaf })?;
+        match parent {
+            None => Ok(negated),
+            Some(parent) => {
+                self.replace_left(parent, negated);
+                Ok(operand)
+            }
+        }
+    }
+
+    fn replace_left(&mut self, parent: ExprId, replacement: ExprId) {
+        if let ExprKind::Binary { left, .. } = &mut self.exprs[parent.0 as usize].kind {
+            *left = replacement;
+        }
+    }
+
+    /// What follows `is`.
+    fn test(&mut self, tokens: &mut Tokens<'s>, input: ExprId, offset: u32) -> Res<ExprId> {
+        let negated = tokens.take_name("not");
+        let name_offset = tokens.offset();
+        let name = match tokens.peek() {
+            TokenKind::End => {
+                return Err(Fault::syntax(name_offset, "Unexpected expression token at end of input"));
+            }
+            TokenKind::Symbol(symbol) => {
+                return Err(Fault::syntax(name_offset, format!("Unexpected expression token \"{symbol}\"")));
+            }
+            kind => token_text(kind),
+        };
+        tokens.next += 1;
+        let arguments = if tokens.at_symbol("(") { self.arguments(tokens)? } else { Arguments::default() };
+        let Some(test) = tests::find(&name) else {
+            let message = format!("Unknown template test \"{name}\"");
+            return Err(Fault::syntax(name_offset, did_you_mean(message, &name, tests::names())));
+        };
+        let _ = offset;
+        self.push(name_offset, ExprKind::Test { test, negated, input, arguments })
+    }
+
+    /// A sign, or an operand with its filters.
+    fn unary(&mut self, tokens: &mut Tokens<'s>, filters_follow: bool) -> Res<ExprId> {
+        let offset = tokens.offset();
+        let op = match tokens.peek() {
+            TokenKind::Symbol("-") => Some(UnaryOp::Negate),
+            TokenKind::Symbol("+") => Some(UnaryOp::Plus),
+            _ => None,
+        };
+        let mut operand = match op {
+            Some(op) => {
+                let sign = if op == UnaryOp::Negate { "-" } else { "+" };
+                tokens.next += 1;
+                self.enter(tokens.offset())?;
+                let second = tokens.at_symbol(sign);
+                let operand = self.unary(tokens, false)?;
+                self.leave();
+                if second {
+                    let message = format!("Repeated unparenthesized unary {sign} is not supported");
+                    return Err(Fault::syntax(offset, message));
+                }
+                self.push(offset, ExprKind::Unary { op, operand })?
+            }
+            None => self.primary(tokens)?,
+        };
+        while filters_follow && tokens.take_symbol("|") {
+            operand = self.filter(tokens, operand)?;
+        }
+        Ok(operand)
+    }
+
+    fn filter(&mut self, tokens: &mut Tokens<'s>, input: ExprId) -> Res<ExprId> {
+        let (filter, offset, arguments) = self.filter_reference(tokens)?;
+        self.push(offset, ExprKind::Filter { filter, input, arguments })
+    }
+
+    /// A filter's name, which may have dots, with its arguments.
+    pub(super) fn filter_reference(&mut self, tokens: &mut Tokens<'s>) -> Res<(FilterRef, u32, Arguments)> {
+        let (first, offset) = tokens.expect_name()?;
+        let mut name = first.to_owned();
+        while tokens.take_symbol(".") {
+            let (segment, _) = tokens.expect_name()?;
+            name.push('.');
+            name.push_str(segment);
+        }
+        let arguments = if tokens.at_symbol("(") { self.arguments(tokens)? } else { Arguments::default() };
+        let settings = self.settings;
+        if let Some((name, function)) = settings.filters.get_key_value(name.as_str()) {
+            return Ok((FilterRef::Host { name: name.clone(), function: function.clone() }, offset, arguments));
+        }
+        if let Some(builtin) = filters::find(&name, settings.syntax.cookiecutter) {
+            return Ok((FilterRef::Builtin(builtin), offset, arguments));
+        }
+        let known: Vec<&str> = settings.filters.keys().map(|name| &**name).collect();
+        let known = filters::names(settings.syntax.cookiecutter).map(|name: &str| name).chain(known);
+        let message = did_you_mean(format!("Unknown template filter \"{name}\""), &name, known);
+        Err(Fault::syntax(offset, message))
+    }
+
+    /// A literal, a name, or something in brackets; with the look-ups and calls after it.
+    fn primary(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprId> {
+        let offset = tokens.offset();
+        let kind = match tokens.peek() {
+            TokenKind::Number { value, .. } => ExprKind::Literal(Value::Number(*value)),
+            TokenKind::String(text) => ExprKind::Literal(Value::String(text.clone())),
+            TokenKind::Regex(regex) => ExprKind::Literal(Value::Regex(regex.clone())),
+            TokenKind::Name(name) => match self.constant(name) {
+                Some(value) => ExprKind::Literal(value),
+                None => ExprKind::Name(self.variable(name, offset)?),
+            },
+            TokenKind::Symbol("(" | "[" | "{") => return self.bracketed(tokens),
+            TokenKind::End => return Err(Fault::syntax(offset, "Unexpected expression token at end of input")),
+            kind => {
+                let message = format!("Unexpected expression token \"{}\"", token_text(kind));
+                return Err(Fault::syntax(offset, message));
+            }
+        };
+        tokens.next += 1;
+        let operand = self.push(offset, kind)?;
+        self.postfix(tokens, operand)
+    }
+
+    fn bracketed(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprId> {
+        let offset = tokens.offset();
+        let kind = match tokens.advance().kind {
+            TokenKind::Symbol("(") => self.group(tokens)?,
+            TokenKind::Symbol("[") => self.elements(tokens, "]").map(ExprKind::Array)?,
+            _ => self.dict(tokens)?,
+        };
+        let operand = self.push(offset, kind)?;
+        self.postfix(tokens, operand)
+    }
+
+    fn constant(&self, name: &str) -> Option<Value> {
+        Some(match name {
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            "none" | "null" => Value::Null,
+            "True" if self.settings.syntax.cookiecutter => Value::Bool(true),
+            "False" if self.settings.syntax.cookiecutter => Value::Bool(false),
+            "None" if self.settings.syntax.cookiecutter => Value::Null,
+            _ => return None,
+        })
+    }
+
+    fn variable(&mut self, name: &str, offset: u32) -> Res<Arc<str>> {
+        self.loop_uses += usize::from(name == "loop");
+        self.name(name, offset)
+    }
+
+    /// A name that is not one of the reserved ones.
+    pub(super) fn name(&self, name: &str, offset: u32) -> Res<Arc<str>> {
+        if is_reserved(name) {
+            return Err(Fault::syntax(offset, format!("Template name \"{name}\" is reserved")));
+        }
+        Ok(name.into())
+    }
+
+    fn group(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprKind> {
+        if tokens.at_symbol(")") {
+            let offset = tokens.token(0).offset;
+            let offset = offset.saturating_sub(1);
+            return Err(Fault::syntax(offset, "Parenthesized expression cannot be empty"));
+        }
+        self.elements(tokens, ")").map(ExprKind::Group)
+    }
+
+    /// Expressions with commas between them, up to `close`.
+    fn elements(&mut self, tokens: &mut Tokens<'s>, close: &str) -> Res<Vec<ExprId>> {
+        let mut elements = Vec::new();
+        if tokens.take_symbol(close) {
+            return Ok(elements);
+        }
+        loop {
+            elements.push(self.expression(tokens)?);
+            if !tokens.take_symbol(",") {
+                break;
+            }
+        }
+        tokens.expect_symbol(close)?;
+        Ok(elements)
+    }
+
+    fn dict(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprKind> {
+        let mut entries = Vec::new();
+        if tokens.take_symbol("}") {
+            return Ok(ExprKind::Dict(entries));
+        }
+        loop {
+            let key = tokens.advance();
+            let text: Arc<str> = match key.kind {
+                TokenKind::Name(name) if self.constant(name).is_none() => name.into(),
+                TokenKind::String(text) => text.to_key(),
+                _ => return Err(Fault::syntax(key.offset, "Dictionary keys must be strings or names")),
+            };
+            let name = self.name(&text, key.offset)?;
+            tokens.expect_symbol(":")?;
+            entries.push((name, self.expression(tokens)?));
+            if !tokens.take_symbol(",") {
+                break;
+            }
+        }
+        tokens.expect_symbol("}")?;
+        Ok(ExprKind::Dict(entries))
+    }
+
+    fn postfix(&mut self, tokens: &mut Tokens<'s>, mut operand: ExprId) -> Res<ExprId> {
+        loop {
+            if tokens.take_symbol(".") {
+                let (name, offset) = tokens.expect_name()?;
+                let name = self.name(name, offset)?;
+                operand = self.push(offset, ExprKind::Member { target: operand, name })?;
+            } else if tokens.take_symbol("[") {
+                operand = self.subscript(tokens, operand)?;
+            } else if tokens.at_symbol("(") {
+                let offset = self.exprs[operand.0 as usize].offset;
+                let arguments = self.arguments(tokens)?;
+                operand = self.push(offset, ExprKind::Call { callee: operand, arguments })?;
+            } else {
+                return Ok(operand);
+            }
+        }
+    }
+
+    /// `[key]` or `[start:stop:step]`, after the bracket.
+    fn subscript(&mut self, tokens: &mut Tokens<'s>, target: ExprId) -> Res<ExprId> {
+        let offset = tokens.offset();
+        if tokens.at_symbol("]") {
+            return Err(Fault::syntax(offset.saturating_sub(1), "Expected subscript expression"));
+        }
+        let start = self.bound(tokens)?;
+        if let Some(key) = start
+            && !tokens.at_symbol(":")
+        {
+            tokens.expect_symbol("]")?;
+            if let ExprKind::Literal(Value::String(text)) = &self.exprs[key.0 as usize].kind {
+                self.name(&text.to_lossy(), offset)?;
+            }
+            return self.push(offset, ExprKind::Index { target, key });
+        }
+        tokens.expect_symbol(":")?;
+        let stop = self.bound(tokens)?;
+        let step = if tokens.take_symbol(":") { self.bound(tokens)? } else { None };
+        tokens.expect_symbol("]")?;
+        self.push(offset, ExprKind::Slice(Box::new(Slice { target, start, stop, step })))
+    }
+
+    fn bound(&mut self, tokens: &mut Tokens<'s>) -> Res<Option<ExprId>> {
+        if tokens.at_symbol(":") || tokens.at_symbol("]") {
+            return Ok(None);
+        }
+        self.expression(tokens).map(Some)
+    }
+
+    /// `(a, b, key=c)`.
+    pub(super) fn arguments(&mut self, tokens: &mut Tokens<'s>) -> Res<Arguments> {
+        tokens.expect_symbol("(")?;
+        let mut arguments = Arguments::default();
+        if tokens.take_symbol(")") {
+            return Ok(arguments);
+        }
+        loop {
+            match (tokens.peek(), tokens.peek_second()) {
+                (TokenKind::Name(name), TokenKind::Symbol("=")) => {
+                    let name = self.name(name, tokens.offset())?;
+                    tokens.next += 2;
+                    let value = self.expression(tokens)?;
+                    arguments.keyword.push((name, value));
+                }
+                _ => arguments.positional.push(self.expression(tokens)?),
+            }
+            if !tokens.take_symbol(",") {
+                break;
+            }
+        }
+        tokens.expect_symbol(")")?;
+        Ok(arguments)
+    }
+}
+
+fn peek_infix(tokens: &Tokens<'_>) -> Option<(Infix, Level)> {
+    let binary = |op, level| Some((Infix::Binary(op), level));
+    match tokens.peek() {
+        TokenKind::Name("or") => Some((Infix::Or, Level::Or)),
+        TokenKind::Name("and") => Some((Infix::And, Level::And)),
+        TokenKind::Name("in") => Some((Infix::In { negated: false }, Level::In)),
+        TokenKind::Name("not") if matches!(tokens.peek_second(), TokenKind::Name("in")) => {
+            Some((Infix::In { negated: true }, Level::In))
+        }
+        TokenKind::Name("is") => Some((Infix::Is, Level::Is)),
+        TokenKind::Symbol(symbol) => match *symbol {
+            "==" => binary(BinaryOp::Equal, Level::Equality),
+            "!=" => binary(BinaryOp::NotEqual, Level::Equality),
+            "===" => binary(BinaryOp::StrictEqual, Level::Equality),
+            "!==" => binary(BinaryOp::StrictNotEqual, Level::Equality),
+            "<" => binary(BinaryOp::Less, Level::Relation),
+            "<=" => binary(BinaryOp::LessOrEqual, Level::Relation),
+            ">" => binary(BinaryOp::Greater, Level::Relation),
+            ">=" => binary(BinaryOp::GreaterOrEqual, Level::Relation),
+            "+" => binary(BinaryOp::Add, Level::Additive),
+            "-" => binary(BinaryOp::Subtract, Level::Additive),
+            "~" => binary(BinaryOp::Concat, Level::Additive),
+            "*" => binary(BinaryOp::Multiply, Level::Multiplicative),
+            "/" => binary(BinaryOp::Divide, Level::Multiplicative),
+            "//" => Some((Infix::Floor, Level::Floor)),
+            "%" => binary(BinaryOp::Remainder, Level::Remainder),
+            "**" => binary(BinaryOp::Power, Level::Power),
+            _ => None,
+        },
+        _ => None,
+    }
+}

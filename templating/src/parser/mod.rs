@@ -1,0 +1,199 @@
+//! From tags to the syntax tree.
+//!
+//! The statements are a recursive descent over the tags, the expressions over the tokens of one tag. Both count how deep
+//! they are, so that no source can exhaust the stack.
+
+mod expression;
+mod statement;
+mod suggest;
+
+use std::sync::Arc;
+
+use crate::ast::{Ast, Expr, ExprId, ExprKind};
+use crate::engine::Settings;
+use crate::error::{Fault, Phase, Res};
+use crate::lexer::{self, Piece, Token, TokenKind};
+use crate::limits::{LimitKind, Limits};
+
+/// Parses a source.
+pub(crate) fn parse(source: &str, settings: &Settings) -> Res<Ast> {
+    let units = source.encode_utf16().count() as u64;
+    let limits = settings.limits;
+    // Offsets are kept as u32; a source that long is beyond any sensible limit anyway.
+    let source_limit = limits.source_code_units.min(u64::from(u32::MAX / 4));
+    if units > source_limit {
+        let fault = Fault::limit(Phase::Parsing, LimitKind::SourceCodeUnits, source_limit, units);
+        return Err(fault.at(0));
+    }
+    let pieces = lexer::split(source, &settings.syntax)?;
+    let mut parser = Parser {
+        source,
+        settings,
+        limits,
+        pieces,
+        next_piece: 0,
+        exprs: Vec::new(),
+        nodes: 0,
+        depth: 0,
+        stack: 0,
+        blocks: Vec::new(),
+        loop_uses: 0,
+    };
+    let body = parser.template()?;
+    Ok(Ast { exprs: parser.exprs, body })
+}
+
+/// How many calls of the expression parser may be under way at once. An operator with a tighter one in its right
+/// operand needs a call that [`Limits::nesting_depth`] doesn't count.
+const MAX_EXPRESSION_CALLS: u32 = 1200;
+
+struct Parser<'s> {
+    source: &'s str,
+    settings: &'s Settings,
+    limits: Limits,
+    pieces: Vec<Piece>,
+    next_piece: usize,
+    exprs: Vec<Expr>,
+    nodes: u64,
+    depth: u64,
+    stack: u32,
+    /// The blocks declared so far, with their offsets.
+    blocks: Vec<(Arc<str>, u32)>,
+    /// How often `loop` has been read as a name.
+    loop_uses: usize,
+}
+
+impl<'s> Parser<'s> {
+    fn push(&mut self, offset: u32, kind: ExprKind) -> Res<ExprId> {
+        self.count_node(offset)?;
+        let id = ExprId(self.exprs.len() as u32);
+        self.exprs.push(Expr { offset, kind });
+        Ok(id)
+    }
+
+    fn count_node(&mut self, offset: u32) -> Res<()> {
+        self.nodes += 1;
+        if self.nodes > self.limits.ast_nodes {
+            let fault = Fault::limit(Phase::Parsing, LimitKind::AstNodes, self.limits.ast_nodes, self.nodes);
+            return Err(fault.at(offset));
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, offset: u32) -> Res<()> {
+        self.depth += 1;
+        if self.depth > self.limits.nesting_depth {
+            let fault = Fault::limit(Phase::Parsing, LimitKind::NestingDepth, self.limits.nesting_depth, self.depth);
+            return Err(fault.at(offset));
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.depth -= 1;
+    }
+}
+
+/// The tokens of one tag, with a place to read at.
+struct Tokens<'s> {
+    tokens: Vec<Token<'s>>,
+    next: usize,
+}
+
+impl<'s> Tokens<'s> {
+    fn new(source: &'s str, code: std::ops::Range<usize>) -> Res<Self> {
+        Ok(Self { tokens: lexer::tokenize(source, code)?, next: 0 })
+    }
+
+    fn peek(&self) -> &TokenKind<'s> {
+        &self.token(0).kind
+    }
+
+    fn peek_second(&self) -> &TokenKind<'s> {
+        &self.token(1).kind
+    }
+
+    fn token(&self, ahead: usize) -> &Token<'s> {
+        // The list ends with an `End`, and nothing reads past that.
+        let last = self.tokens.len() - 1;
+        &self.tokens[(self.next + ahead).min(last)]
+    }
+
+    fn offset(&self) -> u32 {
+        self.token(0).offset
+    }
+
+    fn advance(&mut self) -> Token<'s> {
+        let token = self.token(0).clone();
+        self.next += 1;
+        token
+    }
+
+    fn at_symbol(&self, symbol: &str) -> bool {
+        matches!(self.peek(), TokenKind::Symbol(found) if *found == symbol)
+    }
+
+    fn at_name(&self, name: &str) -> bool {
+        matches!(self.peek(), TokenKind::Name(found) if *found == name)
+    }
+
+    fn at_end(&self) -> bool {
+        matches!(self.peek(), TokenKind::End)
+    }
+
+    fn take_symbol(&mut self, symbol: &str) -> bool {
+        let found = self.at_symbol(symbol);
+        self.next += usize::from(found);
+        found
+    }
+
+    fn take_name(&mut self, name: &str) -> bool {
+        let found = self.at_name(name);
+        self.next += usize::from(found);
+        found
+    }
+
+    fn expect_symbol(&mut self, symbol: &str) -> Res<()> {
+        if self.take_symbol(symbol) {
+            return Ok(());
+        }
+        Err(Fault::syntax(self.offset(), format!("Expected {symbol}")))
+    }
+
+    fn expect_name(&mut self) -> Res<(&'s str, u32)> {
+        let token = self.token(0);
+        match token.kind {
+            TokenKind::Name(name) => {
+                let offset = token.offset;
+                self.next += 1;
+                Ok((name, offset))
+            }
+            _ => Err(Fault::syntax(token.offset, format!("Expected name, received {}", self.received()))),
+        }
+    }
+
+    fn expect_end(&self) -> Res<()> {
+        if self.at_end() {
+            return Ok(());
+        }
+        Err(Fault::syntax(self.offset(), format!("Expected eof, received {}", self.received())))
+    }
+
+    /// The current token as error messages quote it.
+    fn received(&self) -> String {
+        match self.peek() {
+            TokenKind::End => "end of input".to_owned(),
+            kind => format!("\"{}\"", token_text(kind)),
+        }
+    }
+}
+
+fn token_text(kind: &TokenKind<'_>) -> String {
+    match kind {
+        TokenKind::Name(text) | TokenKind::Number { text, .. } => (*text).to_owned(),
+        TokenKind::String(text) => text.to_string(),
+        TokenKind::Regex(regex) => regex.to_string(),
+        TokenKind::Symbol(symbol) => (*symbol).to_owned(),
+        TokenKind::End => String::new(),
+    }
+}
