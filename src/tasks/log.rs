@@ -111,7 +111,7 @@ fn label(level: LogLevel) -> (&'static str, u8) {
 /// The level named by an environment's `LOG_LEVEL`; `info` when absent or unknown.
 pub fn log_level(name: Option<&str>) -> LogLevel {
     match name {
-        Some("debug" | "verbose" | "silly") => LogLevel::Debug,
+        Some("debug" | "silly") => LogLevel::Debug,
         Some("warn") => LogLevel::Warn,
         Some("error") => LogLevel::Error,
         _ => LogLevel::Info,
