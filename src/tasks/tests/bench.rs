@@ -79,7 +79,7 @@ impl DynAction for TestAction {
     }
     fn input_schema(&self) -> Option<Value> {
         (self.id == "debug:log").then(
-            || json!({"type": "object", "additionalProperties": false, "properties": {"message": {"type": "string"}}}),
+            || json!({"type": "object", "properties": {"message": {"type": "string"}}, "additionalProperties": false}),
         )
     }
     fn output_schema(&self) -> Option<Value> {
