@@ -1,4 +1,6 @@
 //! Input types that several actions share.
+//!
+//! Variants of plain enums have no doc comments: schemars would publish each as a schema of its own.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,51 +8,51 @@ use serde::{Deserialize, Serialize};
 /// Who may do something on GitHub, by login and slug.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Allowances {
+pub(crate) struct Allowances {
     /// Slugs of GitHub Apps.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub apps: Option<Vec<String>>,
+    pub(crate) apps: Option<Vec<String>>,
     /// Logins of users.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub users: Option<Vec<String>>,
+    pub(crate) users: Option<Vec<String>>,
     /// Slugs of teams.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub teams: Option<Vec<String>>,
+    pub(crate) teams: Option<Vec<String>>,
 }
 
 /// Who alone may push to a branch.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Restrictions {
+pub(crate) struct Restrictions {
     /// Slugs of GitHub Apps.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub apps: Option<Vec<String>>,
+    pub(crate) apps: Option<Vec<String>>,
     /// Logins of users.
-    pub users: Vec<String>,
+    pub(crate) users: Vec<String>,
     /// Slugs of teams.
-    pub teams: Vec<String>,
+    pub(crate) teams: Vec<String>,
 }
 
 /// Who sees a repository.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Visibility {
-    /// Those with access.
+pub(crate) enum Visibility {
+    // Those with access.
     #[default]
     Private,
-    /// Everybody.
+    // Everybody.
     Public,
-    /// The enterprise's members.
+    // The enterprise's members.
     Internal,
 }
 
 /// What the title of a squashed commit is made of.
 #[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum SquashTitle {
-    /// The pull request's title.
+pub(crate) enum SquashTitle {
+    // The pull request's title.
     PrTitle,
-    /// The commit's title where there is one commit, else the pull request's.
+    // The commit's title where there is one commit, else the pull request's.
     #[default]
     CommitOrPrTitle,
 }
@@ -58,20 +60,20 @@ pub enum SquashTitle {
 /// What the message of a squashed commit is made of.
 #[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum SquashMessage {
-    /// The pull request's description.
+pub(crate) enum SquashMessage {
+    // The pull request's description.
     PrBody,
-    /// The commits' messages.
+    // The commits' messages.
     #[default]
     CommitMessages,
-    /// Nothing.
+    // Nothing.
     Blank,
 }
 
 /// Somebody who gets access to a repository.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Collaborator {
+pub(crate) enum Collaborator {
     /// A user.
     User(UserCollaborator),
     /// A team of the organization.
@@ -81,38 +83,38 @@ pub enum Collaborator {
 /// A user who gets access.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct UserCollaborator {
+pub(crate) struct UserCollaborator {
     /// `pull`, `triage`, `push`, `maintain`, `admin` or a role of the organization.
-    pub access: String,
+    pub(crate) access: String,
     /// Login, or an entity reference whose name is the login.
-    pub user: String,
+    pub(crate) user: String,
 }
 
 /// A team that gets access.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct TeamCollaborator {
+pub(crate) struct TeamCollaborator {
     /// `pull`, `triage`, `push`, `maintain`, `admin` or a role of the organization.
-    pub access: String,
+    pub(crate) access: String,
     /// Slug, or an entity reference whose name is the slug.
-    pub team: String,
+    pub(crate) team: String,
 }
 
 /// What the subject claim of a workflow's OIDC token is made of.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct OidcCustomization {
+pub(crate) struct OidcCustomization {
     /// Use the organization's or GitHub's default; the claim keys are ignored then.
     #[schemars(extend("default" = true))]
-    pub use_default: Option<bool>,
+    pub(crate) use_default: Option<bool>,
     /// Claims to include, in order.
-    pub include_claim_keys: Option<Vec<String>>,
+    pub(crate) include_claim_keys: Option<Vec<String>>,
 }
 
 /// The value of a custom property.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
-pub enum CustomProperty {
+pub(crate) enum CustomProperty {
     /// A single value.
     One(String),
     /// Several values.

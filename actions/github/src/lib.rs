@@ -23,7 +23,7 @@ use std::sync::Arc;
 use understudy_scm::Scm;
 use understudy_sdk::Registry;
 
-pub use publish::{PublishGithub, PublishGithubInput, PublishGithubOutput};
+use publish::PublishGithub;
 
 /// What the GitHub actions need from the service.
 #[derive(Debug, Clone)]

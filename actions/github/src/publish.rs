@@ -29,113 +29,113 @@ const DEFAULT_BRANCH: &str = "main";
 /// Where the schema shows another default than the one that applies (`defaultBranch`), it is upstream's.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PublishGithubInput {
+pub(crate) struct PublishGithubInput {
     /// The repository to make, as the repository picker gives it: `github.com?owner=acme&repo=shop`.
-    pub repo_url: String,
+    pub(crate) repo_url: String,
     /// Hosts that `repoUrl` may name; anything else is refused. Leave out to allow every configured GitHub host.
-    pub allowed_hosts: Option<Vec<String>>,
+    pub(crate) allowed_hosts: Option<Vec<String>>,
     /// One line about the repository.
-    pub description: Option<String>,
+    pub(crate) description: Option<String>,
     /// A web address shown beside the description.
-    pub homepage: Option<String>,
+    pub(crate) homepage: Option<String>,
     /// Who becomes administrator: a login, or `organization/team`.
-    pub access: Option<String>,
+    pub(crate) access: Option<String>,
     /// Who may merge without the required pull request.
-    pub bypass_pull_request_allowances: Option<Allowances>,
+    pub(crate) bypass_pull_request_allowances: Option<Allowances>,
     /// How many approvals a pull request into the default branch needs; 1 when left out.
-    pub required_approving_review_count: Option<Number>,
+    pub(crate) required_approving_review_count: Option<Number>,
     /// Who alone may push to the default branch.
-    pub restrictions: Option<Restrictions>,
+    pub(crate) restrictions: Option<Restrictions>,
     /// Whether code owners must approve.
-    pub require_code_owner_reviews: Option<bool>,
+    pub(crate) require_code_owner_reviews: Option<bool>,
     /// Whether new commits dismiss approvals.
-    pub dismiss_stale_reviews: Option<bool>,
+    pub(crate) dismiss_stale_reviews: Option<bool>,
     /// Status checks that must pass before merging.
-    pub required_status_check_contexts: Option<Vec<String>>,
+    pub(crate) required_status_check_contexts: Option<Vec<String>>,
     /// Whether a branch must be up to date before merging.
     #[serde(default = "yes")]
-    pub require_branches_to_be_up_to_date: bool,
+    pub(crate) require_branches_to_be_up_to_date: bool,
     /// Whether all conversations must be resolved before merging.
-    pub required_conversation_resolution: Option<bool>,
+    pub(crate) required_conversation_resolution: Option<bool>,
     /// Whether somebody other than the last pusher must approve.
     #[serde(default)]
-    pub require_last_push_approval: bool,
+    pub(crate) require_last_push_approval: bool,
     /// Who sees the repository; `private` when left out.
-    pub repo_visibility: Option<Visibility>,
+    pub(crate) repo_visibility: Option<Visibility>,
     /// The branch to push to; `main` when left out.
     #[schemars(extend("default" = "master"))]
-    pub default_branch: Option<String>,
+    pub(crate) default_branch: Option<String>,
     /// Whether to protect the default branch after the push.
     #[serde(default = "yes")]
-    pub protect_default_branch: bool,
+    pub(crate) protect_default_branch: bool,
     /// Whether the protection binds administrators too.
     #[serde(default = "yes")]
-    pub protect_enforce_admins: bool,
+    pub(crate) protect_enforce_admins: bool,
     /// Whether branches are deleted after merging.
     #[serde(default)]
-    pub delete_branch_on_merge: bool,
+    pub(crate) delete_branch_on_merge: bool,
     /// The commit's message.
     #[schemars(extend("default" = "initial commit"))]
-    pub git_commit_message: Option<String>,
+    pub(crate) git_commit_message: Option<String>,
     /// The commit's author.
     #[schemars(extend("default" = "Scaffolder"))]
-    pub git_author_name: Option<String>,
+    pub(crate) git_author_name: Option<String>,
     /// The commit author's e-mail address.
-    pub git_author_email: Option<String>,
+    pub(crate) git_author_email: Option<String>,
     /// Whether pull requests may be merged with a merge commit.
     #[serde(default = "yes")]
-    pub allow_merge_commit: bool,
+    pub(crate) allow_merge_commit: bool,
     /// Whether pull requests may be squashed.
     #[serde(default = "yes")]
-    pub allow_squash_merge: bool,
+    pub(crate) allow_squash_merge: bool,
     /// What the title of a squashed commit is made of.
     #[serde(default)]
-    pub squash_merge_commit_title: SquashTitle,
+    pub(crate) squash_merge_commit_title: SquashTitle,
     /// What the message of a squashed commit is made of.
     #[serde(default)]
-    pub squash_merge_commit_message: SquashMessage,
+    pub(crate) squash_merge_commit_message: SquashMessage,
     /// Whether pull requests may be rebased.
     #[serde(default = "yes")]
-    pub allow_rebase_merge: bool,
+    pub(crate) allow_rebase_merge: bool,
     /// Whether pull requests may be merged as soon as their checks pass.
     #[serde(default)]
-    pub allow_auto_merge: bool,
+    pub(crate) allow_auto_merge: bool,
     /// Whether GitHub offers to update a pull request's branch.
     #[serde(default)]
-    pub allow_update_branch: bool,
+    pub(crate) allow_update_branch: bool,
     /// The directory of the workspace to publish; all of it when left out.
-    pub source_path: Option<String>,
+    pub(crate) source_path: Option<String>,
     /// Who gets access, in this order.
-    pub collaborators: Option<Vec<Collaborator>>,
+    pub(crate) collaborators: Option<Vec<Collaborator>>,
     /// Whether the repository has projects.
-    pub has_projects: Option<bool>,
+    pub(crate) has_projects: Option<bool>,
     /// Whether the repository has a wiki.
     #[schemars(extend("default" = true))]
-    pub has_wiki: Option<bool>,
+    pub(crate) has_wiki: Option<bool>,
     /// Whether the repository has issues.
     #[schemars(extend("default" = true))]
-    pub has_issues: Option<bool>,
+    pub(crate) has_issues: Option<bool>,
     /// A token to use instead of the integration's.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
     /// Topics, put in lower case.
-    pub topics: Option<Vec<String>>,
+    pub(crate) topics: Option<Vec<String>>,
     /// Variables for workflows.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
-    pub repo_variables: Option<IndexMap<String, String>>,
+    pub(crate) repo_variables: Option<IndexMap<String, String>>,
     /// Secrets for workflows.
     #[schemars(with = "Option<BTreeMap<String, Secret>>")]
-    pub secrets: Option<IndexMap<String, Secret>>,
+    pub(crate) secrets: Option<IndexMap<String, Secret>>,
     /// What the subject claim of workflows' OIDC tokens is made of.
-    pub oidc_customization: Option<OidcCustomization>,
+    pub(crate) oidc_customization: Option<OidcCustomization>,
     /// Whether commits on the default branch must be signed.
-    pub required_commit_signing: Option<bool>,
+    pub(crate) required_commit_signing: Option<bool>,
     /// Whether merge commits are refused on the default branch.
-    pub required_linear_history: Option<bool>,
+    pub(crate) required_linear_history: Option<bool>,
     /// Values of the organization's custom properties.
     #[schemars(with = "Option<BTreeMap<String, CustomProperty>>")]
-    pub custom_properties: Option<IndexMap<String, CustomProperty>>,
+    pub(crate) custom_properties: Option<IndexMap<String, CustomProperty>>,
     /// Whether the token's user watches the repository.
-    pub subscribe: Option<bool>,
+    pub(crate) subscribe: Option<bool>,
 }
 
 fn yes() -> bool {
@@ -212,18 +212,18 @@ fn whole(number: Option<Number>) -> Option<Number> {
 /// The output of `publish:github`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PublishGithubOutput {
+pub(crate) struct PublishGithubOutput {
     /// Where to clone from.
-    pub remote_url: String,
+    pub(crate) remote_url: String,
     /// The repository's files in the browser.
-    pub repo_contents_url: String,
+    pub(crate) repo_contents_url: String,
     /// The pushed commit.
-    pub commit_hash: String,
+    pub(crate) commit_hash: String,
 }
 
 /// Makes a repository on GitHub and pushes the workspace to it.
 #[derive(Debug)]
-pub struct PublishGithub {
+pub(crate) struct PublishGithub {
     deps: Arc<GithubDeps>,
 }
 
@@ -287,5 +287,97 @@ impl Action for PublishGithub {
             remote_url: repository.clone_url,
             commit_hash,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+    use understudy_sdk::schema::Validator;
+
+    use super::*;
+
+    fn without_descriptions(schema: &mut Value) {
+        match schema {
+            Value::Object(map) => {
+                map.retain(|key, value| !(key == "description" && value.is_string()));
+                map.values_mut().for_each(without_descriptions);
+            }
+            Value::Array(items) => items.iter_mut().for_each(without_descriptions),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_schema_is_upstreams_with_allowed_hosts() {
+        let recorded: Value = serde_json::from_str(include_str!("../testdata/publish-github.schema.json")).unwrap();
+        let mut input = schema::of::<PublishGithubInput>();
+        without_descriptions(&mut input);
+        let properties = input["properties"].as_object_mut().unwrap();
+        assert_eq!(
+            properties.shift_remove("allowedHosts"),
+            Some(json!({"type": "array", "items": {"type": "string"}}))
+        );
+        let order: Vec<_> = properties.keys().collect();
+        let recorded_order: Vec<_> = recorded["input"]["properties"].as_object().unwrap().keys().collect();
+        assert_eq!(order, recorded_order);
+        let mut output = schema::of::<PublishGithubOutput>();
+        without_descriptions(&mut output);
+        for (ours, recorded) in [(&mut input, &recorded["input"]), (&mut output, &recorded["output"])] {
+            ours.as_object_mut().unwrap().shift_remove("$schema");
+            assert_eq!(ours, recorded);
+        }
+    }
+
+    #[test]
+    fn examples_are_valid() {
+        #[derive(Deserialize)]
+        struct Example {
+            steps: Vec<Step>,
+        }
+        #[derive(Deserialize)]
+        struct Step {
+            action: String,
+            input: Value,
+        }
+        let scm = understudy_scm::Scm::from_config(&json!({})).unwrap();
+        let author = ("Scaffolder".into(), "scaffolder@backstage.io".into());
+        let action =
+            PublishGithub::new(Arc::new(GithubDeps { scm, default_author: author, default_commit_message: None }));
+        let validator = Validator::new(&action.input_schema()).unwrap();
+        let examples = action.examples();
+        assert!(!examples.is_empty());
+        for example in examples {
+            let parsed: Example = serde_saphyr::from_str(&example.example).unwrap();
+            for step in parsed.steps {
+                assert_eq!(step.action, action.id());
+                assert_eq!(validator.validate(&step.input), [], "{}", example.description);
+                serde_json::from_value::<PublishGithubInput>(step.input).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn effective_defaults() {
+        let mut input: PublishGithubInput =
+            serde_json::from_value(json!({"repoUrl": "github.com?owner=o&repo=r"})).unwrap();
+        assert_eq!(input.branch(), "main");
+        assert!(input.protect_default_branch);
+        let repository = input.repository();
+        assert_eq!(repository.visibility, Visibility::Private);
+        assert!(repository.allow_merge_commit && repository.allow_squash_merge && repository.allow_rebase_merge);
+        assert_eq!((repository.has_wiki, repository.has_issues, repository.has_projects), (None, None, None));
+        let rules = input.protection();
+        assert_eq!(rules.approving_review_count, Number::from(1));
+        assert!(rules.up_to_date && rules.enforce_admins && !rules.commit_signing);
+    }
+
+    #[test]
+    fn whole_numbers_have_no_fraction() {
+        let number = |text: &str| serde_json::from_str::<Number>(text).unwrap();
+        for (given, sent) in [("2", "2"), ("2.0", "2"), ("0", "0"), ("1.5", "1.5")] {
+            assert_eq!(whole(Some(number(given))).unwrap().to_string(), sent);
+        }
     }
 }
