@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use understudy_testbed::github::{DEFAULT_TOKEN, GithubDouble, Options};
+use understudy_testbed::github::{DEFAULT_TOKEN, GithubDouble, GithubOptions};
 
 use crate::driver::{Job, Outcome};
 
@@ -19,9 +19,9 @@ pub(crate) struct Case {
 impl Case {
     /// `input` is completed with the `repoUrl` of `owner/shop`.
     pub(crate) async fn new(owner: &str, input: Value) -> Self {
-        Self::with(Options::default(), owner, input).await
+        Self::with(GithubOptions::default(), owner, input).await
     }
-    pub(crate) async fn with(options: Options, owner: &str, mut input: Value) -> Self {
+    pub(crate) async fn with(options: GithubOptions, owner: &str, mut input: Value) -> Self {
         let github = GithubDouble::start(options).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let workspace = dir.path().join("workspace");
@@ -56,7 +56,7 @@ impl Case {
     }
     /// Runs the step in a process of its own. No token may show anywhere, no request may break GitHub's description.
     pub(crate) async fn run(&self) -> Outcome {
-        let outcome = self.job.run(self.github.ca_path()).await;
+        let outcome = self.job.run(self.github.ca_file()).await;
         let texts = format!("{outcome:?} {:?} {:?}", self.job.log(), self.job.checkpoints());
         assert!(!texts.contains(DEFAULT_TOKEN), "{texts}");
         if !self.violations_expected {

@@ -57,6 +57,7 @@ impl Job {
             .args(["--exact", "driver::driver", "--ignored", "--nocapture"])
             .env(JOB, job)
             .env("NODE_EXTRA_CA_CERTS", ca)
+            .env("NO_PROXY", "localhost")
             .stdout(Stdio::null())
             .spawn()
             .unwrap()
@@ -141,7 +142,10 @@ impl FileCheckpoints {
         fs::read(&self.0).map(|bytes| serde_json::from_slice(&bytes).unwrap()).unwrap_or_default()
     }
     fn write(&self, state: &BTreeMap<String, Value>) {
-        fs::write(&self.0, serde_json::to_vec(state).unwrap()).unwrap();
+        // The process may be killed at any moment.
+        let new = self.0.with_extension("new");
+        fs::write(&new, serde_json::to_vec(state).unwrap()).unwrap();
+        fs::rename(new, &self.0).unwrap();
     }
 }
 

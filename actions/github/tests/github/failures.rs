@@ -192,7 +192,7 @@ async fn a_cancelled_task_asks_for_nothing_more() {
 async fn a_host_that_is_not_trusted_is_named() {
     let case = Case::new("acme", json!({})).await;
     let other = Case::new("acme", json!({})).await;
-    let outcome = case.job.run(other.github.ca_path()).await;
+    let outcome = case.job.run(other.github.ca_file()).await;
     let error = outcome.result.unwrap_err();
     assert!(error.starts_with("Error: GitHub could not be reached: GET /users/acme at https://localhost:"), "{error}");
     assert!(error.contains("certificate"), "{error}");

@@ -1,7 +1,7 @@
 //! What is asked of GitHub, and what becomes of it.
 
 use serde_json::{Value, json};
-use understudy_testbed::github::{Access, Options};
+use understudy_testbed::github::{Access, DEFAULT_TOKEN, GithubOptions, Token};
 
 use crate::double::{Case, is_git};
 
@@ -16,9 +16,10 @@ async fn requests_are_upstreams() {
     for recorded in recorded() {
         let name = &recorded["name"];
         let owner = recorded["owner"].as_str().unwrap();
-        let options = Options::default().user("u1").team("acme", "t2", &["octocat"]);
+        let options = GithubOptions::default().user("octocat").user("u1").team("acme", "t2", &["octocat"]);
         let case = Case::with(options, owner, recorded["input"].clone()).await;
         case.succeed().await;
+        assert_eq!(case.warnings(), Vec::<String>::new(), "{name}");
         let mut expected = recorded["requests"].as_array().unwrap().iter();
         let requests = case.github.requests();
         let mut pushed = false;
@@ -92,7 +93,7 @@ async fn settings_arrive() {
         "requiredCommitSigning": true,
         "requiredLinearHistory": true,
     });
-    let case = Case::with(Options::default().user("u1"), "acme", input).await;
+    let case = Case::with(GithubOptions::default().user("octocat").user("u1"), "acme", input).await;
     let output = case.succeed().await;
     assert_eq!(case.warnings(), Vec::<String>::new());
     assert!(output["repoContentsUrl"].as_str().unwrap().ends_with("/acme/shop/blob/trunk/main"));
@@ -119,8 +120,9 @@ async fn settings_arrive() {
 
 #[tokio::test]
 async fn a_token_of_the_step_is_used() {
-    let token = understudy_testbed::github::Token::new("ghp_of_the_step", "jane");
-    let case = Case::with(Options::default().token(token), "jane", json!({"token": "ghp_of_the_step"})).await;
+    let of_the_step = Token::new("ghp_of_the_step", "jane");
+    let options = GithubOptions::default().token(Token::new(DEFAULT_TOKEN, "octocat")).token(of_the_step);
+    let case = Case::with(options, "jane", json!({"token": "ghp_of_the_step"})).await;
     case.succeed().await;
     let requests = case.github.requests();
     assert!(

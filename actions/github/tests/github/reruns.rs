@@ -45,7 +45,7 @@ async fn every_place_to_be_killed_at() {
         // The request is carried out, its answer comes too late.
         case.github.inject(Fault::disconnect_after(method, path).times(1));
         case.github.inject(Fault::delay(method, path, Duration::from_secs(30)));
-        let mut child = case.job.spawn(case.github.ca_path());
+        let mut child = case.job.spawn(case.github.ca_file());
         let done = || case.github.requests().iter().any(|request| request.status == 0);
         let began = Instant::now();
         while !done() {
