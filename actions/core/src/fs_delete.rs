@@ -110,7 +110,7 @@ fn matching(workspace: &Workspace, pattern: &str) -> Result<Vec<Utf8PathBuf>, Ac
     };
     Ok(entries
         .iter()
-        .filter(|entry| globs.matches(entry.path.as_str()) && is_file(&entry.path, entry.kind))
+        .filter(|entry| globs.matches(entry.path.as_str(), false) && is_file(&entry.path, entry.kind))
         .map(|entry| entry.path.clone())
         .collect())
 }

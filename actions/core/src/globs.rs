@@ -1,5 +1,6 @@
 //! Glob patterns as globby 11 reads them: names that start with a dot match, `*` stays within a directory, a pattern
-//! that names a directory means what lies in it, `!` takes matches away again.
+//! that names a directory means what lies in it, one that ends in `/` matches directories only, and `!` takes matches
+//! away again.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use understudy_sdk::ActionError;
@@ -7,40 +8,87 @@ use understudy_sdk::ActionError;
 /// A list of patterns.
 #[derive(Debug)]
 pub(crate) struct Globs {
-    positive: GlobSet,
-    negative: GlobSet,
+    positive: Sets,
+    negative: Sets,
+}
+
+/// Patterns for entries of any kind, and those for directories.
+#[derive(Debug)]
+struct Sets {
+    any: GlobSet,
+    dirs: GlobSet,
+}
+
+struct Builders {
+    any: GlobSetBuilder,
+    dirs: GlobSetBuilder,
 }
 
 impl Globs {
-    /// Compiles patterns that are relative to one directory. `is_dir` tells whether a path is a directory there.
+    /// Compiles patterns that are relative to one directory. `is_dir` tells whether a path is a directory there, links
+    /// followed.
     ///
     /// # Errors
-    /// `InputError` for patterns too large to compile.
+    /// `InputError` for patterns that can't be told in a regular language (`!(…)`, `+(…)`, `*(…)`) or are too large.
     pub(crate) fn new(patterns: &[String], is_dir: impl Fn(&str) -> bool) -> Result<Self, ActionError> {
-        let (mut positive, mut negative) = (GlobSetBuilder::new(), GlobSetBuilder::new());
+        let (mut positive, mut negative) = (Builders::new(), Builders::new());
         for pattern in patterns {
-            let (set, pattern) = match pattern.strip_prefix('!') {
-                Some(rest) => (&mut negative, rest),
-                None => (&mut positive, pattern.as_str()),
-            };
-            let pattern = pattern.trim_start_matches("./");
-            let plain = pattern.trim_end_matches('/');
-            if plain.is_empty() || plain == "." || is_dir(plain) {
-                let below = if plain.is_empty() || plain == "." { "**".to_string() } else { format!("{plain}/**") };
-                set.add(compile(&below)?);
-            } else {
-                set.add(compile(pattern)?);
+            match pattern.strip_prefix('!') {
+                Some(rest) => {
+                    negative.add(rest, &is_dir)?;
+                    // What lies in a directory that is taken away goes with it.
+                    let plain = rest.trim_end_matches('/');
+                    let plain = plain.strip_suffix("/**").unwrap_or(plain);
+                    negative.any.add(compile(plain)?);
+                    negative.any.add(compile(&format!("{plain}/**"))?);
+                }
+                None => positive.add(pattern, &is_dir)?,
             }
         }
-        let build = |set: GlobSetBuilder| {
-            set.build().map_err(|error| ActionError::input(format!("the patterns can't be used together: {error}")))
-        };
-        Ok(Self { positive: build(positive)?, negative: build(negative)? })
+        Ok(Self { positive: positive.build()?, negative: negative.build()? })
     }
 
     /// Whether a path relative to the directory matches.
-    pub(crate) fn matches(&self, path: &str) -> bool {
-        self.positive.is_match(path) && !self.negative.is_match(path)
+    pub(crate) fn matches(&self, path: &str, is_dir: bool) -> bool {
+        self.positive.matches(path, is_dir) && !self.negative.matches(path, is_dir)
+    }
+}
+
+impl Sets {
+    fn matches(&self, path: &str, is_dir: bool) -> bool {
+        self.any.is_match(path) || (is_dir && self.dirs.is_match(path))
+    }
+}
+
+impl Builders {
+    fn new() -> Self {
+        Self { any: GlobSetBuilder::new(), dirs: GlobSetBuilder::new() }
+    }
+
+    fn add(&mut self, pattern: &str, is_dir: impl Fn(&str) -> bool) -> Result<(), ActionError> {
+        let pattern = pattern.trim_start_matches("./");
+        let plain = pattern.trim_end_matches('/');
+        if plain.is_empty() || plain == "." {
+            self.any.add(compile("**")?);
+        } else if is_dir(plain) {
+            self.any.add(compile(&format!("{}/**", globset::escape(plain)))?);
+        } else if pattern.ends_with('/') {
+            self.dirs.add(compile(plain)?);
+        } else {
+            self.any.add(compile(pattern)?);
+            // `**/x/**` matches each `x` itself, while `x/**` is only what lies in it.
+            if let Some(base) = pattern.strip_suffix("/**").filter(|base| base.contains(['*', '?', '[', '{'])) {
+                self.dirs.add(compile(base)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn build(self) -> Result<Sets, ActionError> {
+        let build = |set: GlobSetBuilder| {
+            set.build().map_err(|error| ActionError::input(format!("the patterns can't be used together: {error}")))
+        };
+        Ok(Sets { any: build(self.any)?, dirs: build(self.dirs)? })
     }
 }
 
@@ -49,9 +97,42 @@ fn compile(pattern: &str) -> Result<globset::Glob, ActionError> {
     let build = |pattern: &str| {
         GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).empty_alternates(true).build()
     };
-    build(pattern)
+    build(&without_groups(pattern)?)
         .or_else(|_| build(&globset::escape(pattern)))
         .map_err(|error| ActionError::input(format!("'{pattern}' is not a glob pattern: {}", error.kind())))
+}
+
+/// Writes `@(a|b)` as `{a,b}` and `?(a|b)` as `{a,b,}`.
+fn without_groups(pattern: &str) -> Result<String, ActionError> {
+    let mut out = String::new();
+    let mut open: Vec<&str> = Vec::new();
+    let mut characters = pattern.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => {
+                out.push(character);
+                out.extend(characters.next());
+            }
+            '@' | '?' | '!' | '+' | '*' if characters.peek() == Some(&'(') => {
+                characters.next();
+                out.push('{');
+                match character {
+                    '@' => open.push("}"),
+                    '?' => open.push(",}"),
+                    _ => {
+                        return Err(ActionError::input(format!(
+                            "the pattern '{pattern}' has a group {character}(…), which is not supported; list what shall \
+                             match, or exclude with a pattern of its own that starts with '!'"
+                        )));
+                    }
+                }
+            }
+            '|' if !open.is_empty() => out.push(','),
+            ')' if !open.is_empty() => out.push_str(open.pop().unwrap_or_default()),
+            other => out.push(other),
+        }
+    }
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -59,31 +140,45 @@ fn compile(pattern: &str) -> Result<globset::Glob, ActionError> {
 mod tests {
     use super::*;
 
+    const TREE: [&str; 16] = [
+        ".h/",
+        "a/",
+        "broken",
+        "dir/",
+        "link",
+        "top.txt",
+        "we[ird",
+        ".h/x/",
+        "a/b/",
+        "a/g.md",
+        "dir/.dot",
+        "dir/1",
+        "dir/sub/",
+        ".h/x/y",
+        "a/b/f.txt",
+        "dir/sub/2",
+    ];
+
+    /// Recorded from npm `globby` 11 over [`TREE`].
     #[test]
     fn patterns_match_as_in_globby() {
-        let files = ["a.txt", ".b.txt", "d/c.txt", "d/e/f.md", "d/e/.g", "x{y"];
-        let matching = |patterns: &[&str]| {
-            let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
-            let globs = Globs::new(&patterns, |path| matches!(path, "d" | "d/e")).unwrap();
-            files.iter().copied().filter(|file| globs.matches(file)).collect::<Vec<_>>()
-        };
-        let cases: [(&[&str], &[&str]); 13] = [
-            (&["*.txt"], &["a.txt", ".b.txt"]),
-            (&["**/*.txt"], &["a.txt", ".b.txt", "d/c.txt"]),
-            (&["**"], &files),
-            (&["d"], &["d/c.txt", "d/e/f.md", "d/e/.g"]),
-            (&["./d/"], &["d/c.txt", "d/e/f.md", "d/e/.g"]),
-            (&["d/*"], &["d/c.txt"]),
-            (&["d/**", "!d/e"], &["d/c.txt"]),
-            (&["**", "!**/*.txt"], &["d/e/f.md", "d/e/.g", "x{y"]),
-            (&["{a,d/c}.txt"], &["a.txt", "d/c.txt"]),
-            (&["?.txt"], &["a.txt"]),
-            (&["[ab].txt"], &["a.txt"]),
-            (&["nothing", "!a.txt"], &[]),
-            (&["x{y"], &["x{y"]),
-        ];
-        for (patterns, expected) in cases {
-            assert_eq!(matching(patterns), expected, "{patterns:?}");
+        let cases: Vec<(Vec<String>, Vec<String>)> =
+            serde_json::from_str(include_str!("../tests/data/globs.json")).unwrap();
+        assert!(cases.len() > 30);
+        for (patterns, mut expected) in cases {
+            expected.sort_by_key(|entry| TREE.iter().position(|known| known == entry));
+            let globs = Globs::new(&patterns, |path| TREE.contains(&format!("{path}/").as_str())).unwrap();
+            let matching: Vec<&str> = TREE
+                .into_iter()
+                .filter(|entry| globs.matches(entry.trim_end_matches('/'), entry.ends_with('/')))
+                .collect();
+            assert_eq!(matching, expected, "{patterns:?}");
         }
+    }
+
+    #[test]
+    fn groups_that_no_glob_can_tell_are_refused() {
+        let error = Globs::new(&["src/!(*.txt)".to_string()], |_| false).unwrap_err();
+        assert!(error.message().contains("!(…)"), "{error}");
     }
 }

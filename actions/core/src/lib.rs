@@ -3,16 +3,25 @@
 //! One file an action; what they share lies beside them: [`files`] collects a workspace's files, [`filters`] are the
 //! template filters of the scaffolder. Behaviour follows `@backstage/plugin-scaffolder-backend` 4.2.0.
 
+mod binary;
 mod catalog_fetch;
 mod catalog_register;
 mod catalog_write;
 mod debug_log;
 mod debug_wait;
+mod fetch;
+mod fetch_plain;
+mod fetch_plain_file;
+mod fetch_template;
+mod fetch_template_file;
 mod fields;
+pub mod files;
+pub mod filters;
 mod fs_delete;
 mod fs_readdir;
 mod fs_rename;
 mod globs;
+mod skeleton;
 mod support;
 #[cfg(test)]
 mod testing;
@@ -26,6 +35,10 @@ use catalog_register::CatalogRegister;
 use catalog_write::CatalogWrite;
 use debug_log::DebugLog;
 use debug_wait::DebugWait;
+use fetch_plain::FetchPlain;
+use fetch_plain_file::FetchPlainFile;
+use fetch_template::FetchTemplate;
+use fetch_template_file::FetchTemplateFile;
 use fs_delete::FsDelete;
 use fs_readdir::FsReaddir;
 use fs_rename::FsRename;
@@ -46,6 +59,10 @@ pub fn register(registry: &mut Registry, deps: CoreDeps) {
         .register(CatalogWrite)
         .register(DebugLog)
         .register(DebugWait)
+        .register(FetchPlain::new(scm.clone()))
+        .register(FetchPlainFile::new(scm.clone()))
+        .register(FetchTemplate::new(scm.clone()))
+        .register(FetchTemplateFile::new(scm))
         .register(FsDelete)
         .register(FsReaddir)
         .register(FsRename);

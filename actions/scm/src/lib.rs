@@ -9,7 +9,7 @@ use understudy_sdk::{ActionError, Secret, Workspace};
 use url::Url;
 
 pub mod git;
-mod http;
+pub mod http;
 pub mod integrations;
 mod reading;
 mod repo_url;

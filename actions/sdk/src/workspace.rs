@@ -249,7 +249,14 @@ impl Workspace {
         if relative.as_str().is_empty() {
             return Ok(());
         }
-        self.dir.create_dir_all(&relative).map_err(self.fail("mkdir", &relative))
+        self.dir.create_dir_all(&relative).map_err(|error| {
+            // A link is in the way: where it leads says more than that it exists.
+            let error = match error.kind() {
+                io::ErrorKind::AlreadyExists => self.dir.metadata(&relative).err().unwrap_or(error),
+                _ => error,
+            };
+            self.fail("mkdir", &relative)(error)
+        })
     }
     fn ensure_parent(&self, relative: &Utf8Path) -> Result<()> {
         match relative.parent() {

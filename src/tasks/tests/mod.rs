@@ -4,7 +4,6 @@
 mod bench;
 mod dry_run;
 mod events;
-mod failures;
 mod recovery;
 mod steps;
 mod worker;

@@ -67,26 +67,20 @@ impl<'s> Parser<'s> {
     /// `a if b else c` and everything tighter.
     pub(super) fn expression(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprId> {
         let offset = tokens.offset();
+        self.enter(offset)?;
         let then = self.infix(tokens, Level::Or)?;
-        if !tokens.take_name("if") {
-            return Ok(then);
-        }
-        self.enter(tokens.offset())?;
-        let condition = self.infix(tokens, Level::Or)?;
-        let otherwise = match tokens.take_name("else") {
-            true => Some(self.infix(tokens, Level::Or)?),
-            false => None,
+        let result = if tokens.take_name("if") {
+            let condition = self.infix(tokens, Level::Or)?;
+            let otherwise = match tokens.take_name("else") {
+                true => Some(self.infix(tokens, Level::Or)?),
+                false => None,
+            };
+            self.push(offset, ExprKind::InlineIf { condition, then, otherwise })?
+        } else {
+            then
         };
         self.leave();
-        self.push(offset, ExprKind::InlineIf { condition, then, otherwise })
-    }
-
-    /// An expression inside of brackets.
-    fn inner_expression(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprId> {
-        self.enter(tokens.offset())?;
-        let expr = self.expression(tokens)?;
-        self.leave();
-        Ok(expr)
+        Ok(result)
     }
 
     /// An operand with the operators after it that bind at least as tightly as `level`.
@@ -98,7 +92,7 @@ impl<'s> Parser<'s> {
             return Err(Fault::limit(Phase::Parsing, LimitKind::NestingDepth, limit, limit + 1).at(offset));
         }
         let mut left = if level <= Level::Not && tokens.take_name("not") {
-            self.enter(tokens.offset())?;
+            self.enter(offset)?;
             let operand = self.infix(tokens, Level::Not)?;
             self.leave();
             self.negate_leftmost(offset, operand)?
@@ -112,7 +106,7 @@ impl<'s> Parser<'s> {
             }
             tokens.next += if matches!(infix, Infix::In { negated: true }) { 2 } else { 1 };
             if matches!(infix, Infix::Is) {
-                left = self.test(tokens, left)?;
+                left = self.test(tokens, left, offset)?;
                 had_test = true;
                 continue;
             }
@@ -187,7 +181,7 @@ impl<'s> Parser<'s> {
     }
 
     /// What follows `is`.
-    fn test(&mut self, tokens: &mut Tokens<'s>, input: ExprId) -> Res<ExprId> {
+    fn test(&mut self, tokens: &mut Tokens<'s>, input: ExprId, offset: u32) -> Res<ExprId> {
         let negated = tokens.take_name("not");
         let name_offset = tokens.offset();
         let name = match tokens.peek() {
@@ -205,6 +199,7 @@ impl<'s> Parser<'s> {
             let message = format!("Unknown template test \"{name}\"");
             return Err(Fault::syntax(name_offset, did_you_mean(message, &name, tests::names())));
         };
+        let _ = offset;
         self.push(name_offset, ExprKind::Test { test, negated, input, arguments })
     }
 
@@ -220,14 +215,13 @@ impl<'s> Parser<'s> {
             Some(op) => {
                 let sign = if op == UnaryOp::Negate { "-" } else { "+" };
                 tokens.next += 1;
-                let operand_offset = tokens.offset();
-                self.enter(operand_offset)?;
-                let repeated = tokens.at_symbol(sign);
+                self.enter(tokens.offset())?;
+                let second = tokens.at_symbol(sign);
                 let operand = self.unary(tokens, false)?;
                 self.leave();
-                if repeated {
+                if second {
                     let message = format!("Repeated unparenthesized unary {sign} is not supported");
-                    return Err(Fault::syntax(operand_offset, message));
+                    return Err(Fault::syntax(offset, message));
                 }
                 self.push(offset, ExprKind::Unary { op, operand })?
             }
@@ -342,7 +336,7 @@ impl<'s> Parser<'s> {
             return Ok(elements);
         }
         loop {
-            elements.push(self.inner_expression(tokens)?);
+            elements.push(self.expression(tokens)?);
             if !tokens.take_symbol(",") {
                 break;
             }
@@ -365,7 +359,7 @@ impl<'s> Parser<'s> {
             };
             let name = self.name(&text, key.offset)?;
             tokens.expect_symbol(":")?;
-            entries.push((name, self.inner_expression(tokens)?));
+            entries.push((name, self.expression(tokens)?));
             if !tokens.take_symbol(",") {
                 break;
             }
@@ -396,7 +390,7 @@ impl<'s> Parser<'s> {
     fn subscript(&mut self, tokens: &mut Tokens<'s>, target: ExprId) -> Res<ExprId> {
         let offset = tokens.offset();
         if tokens.at_symbol("]") {
-            return Err(Fault::syntax(offset, "Expected subscript expression"));
+            return Err(Fault::syntax(offset.saturating_sub(1), "Expected subscript expression"));
         }
         let start = self.bound(tokens)?;
         if let Some(key) = start
@@ -419,7 +413,7 @@ impl<'s> Parser<'s> {
         if tokens.at_symbol(":") || tokens.at_symbol("]") {
             return Ok(None);
         }
-        self.inner_expression(tokens).map(Some)
+        self.expression(tokens).map(Some)
     }
 
     /// `(a, b, key=c)`.
@@ -434,10 +428,10 @@ impl<'s> Parser<'s> {
                 (TokenKind::Name(name), TokenKind::Symbol("=")) => {
                     let name = self.name(name, tokens.offset())?;
                     tokens.next += 2;
-                    let value = self.inner_expression(tokens)?;
+                    let value = self.expression(tokens)?;
                     arguments.keyword.push((name, value));
                 }
-                _ => arguments.positional.push(self.inner_expression(tokens)?),
+                _ => arguments.positional.push(self.expression(tokens)?),
             }
             if !tokens.take_symbol(",") {
                 break;

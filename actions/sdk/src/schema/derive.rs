@@ -75,6 +75,7 @@ fn tidy(schema: Value) -> Value {
     if let Some(alternatives) = map.remove("oneOf") {
         map.insert("anyOf".into(), alternatives);
     }
+    join_primitives(&mut map);
     if map.get("items") == Some(&json!({})) {
         map.remove("items");
     }
@@ -138,6 +139,20 @@ fn sole_alternative(map: &mut Map<String, Value>) -> Option<Value> {
         inner.insert("description".into(), description);
     }
     Some(only)
+}
+
+/// A union of plain primitive types is published as a list of types.
+fn join_primitives(map: &mut Map<String, Value>) {
+    let plain = |alternative: &Value| {
+        let kind = alternative.as_object().filter(|alternative| alternative.len() == 1)?.get("type")?;
+        ["string", "number", "integer", "boolean"].contains(&kind.as_str()?).then(|| kind.clone())
+    };
+    let joined =
+        map.get("anyOf").and_then(Value::as_array).and_then(|all| all.iter().map(plain).collect::<Option<Value>>());
+    if let Some(kinds) = joined {
+        map.shift_remove("anyOf");
+        map.insert("type".into(), kinds);
+    }
 }
 
 fn ordered(mut map: Map<String, Value>) -> Value {
@@ -224,7 +239,7 @@ mod tests {
                 "map": {"type": "object", "additionalProperties": {}},
                 "typedMap": {"type": "object", "additionalProperties": {"type": "string"}},
                 "kind": {"type": "string", "enum": ["big-one", "small"]},
-                "either": {"anyOf": [{"type": "string"}, {"type": "boolean"}]},
+                "either": {"type": ["string", "boolean"]},
                 "flag": {"type": "boolean", "default": false},
                 "bounded": {"type": "number", "minimum": 1, "maximum": 10},
             },
