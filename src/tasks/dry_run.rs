@@ -1,8 +1,9 @@
 //! Dry runs: a template is run without a store and without effects outside its workspace.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 use understudy_sdk::{ActionError, Workspace, WorkspaceError, workspace::EntryKind};
 
@@ -13,17 +14,24 @@ use super::{
     runner::{Job, Runner},
     spec::build_task_spec,
     state::TaskState,
+    step::panic_text,
     worker::secrets,
 };
 use crate::model::TemplateInfoSpec;
 
-/// Removes a directory when the run ends, however it ends.
-struct Cleanup(RunDirectory);
+/// The directories of a dry run.
+#[derive(Clone)]
+struct Directories {
+    workspace: RunDirectory,
+    contents: RunDirectory,
+}
 
-impl Drop for Cleanup {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.remove() {
-            tracing::warn!(path = %self.0.path(), %error, "a dry run's directory could not be removed");
+impl Directories {
+    fn remove(&self) {
+        for directory in [&self.workspace, &self.contents] {
+            if let Err(error) = directory.remove() {
+                tracing::warn!(path = %directory.path(), %error, "a dry run's directory could not be removed");
+            }
         }
     }
 }
@@ -35,19 +43,36 @@ pub(super) async fn run(
 ) -> Result<DryRunResult, ActionError> {
     let id = uuid::Uuid::new_v4().to_string();
     let directory = |prefix: &str| RunDirectory::new(&settings.working_directory, &format!("{prefix}{id}"));
-    let (workspace, contents) = (Cleanup(directory("dry-run-")), Cleanup(directory("dry-run-content-")));
-    let uploaded = contents.0.open()?;
+    let directories = Directories { workspace: directory("dry-run-"), contents: directory("dry-run-content-") };
+    let result = AssertUnwindSafe(run_in(&directories, id, &runner, request)).catch_unwind().await;
+    blocking(move || {
+        directories.remove();
+        Ok(())
+    })
+    .await?;
+    result.unwrap_or_else(|panic| {
+        tracing::error!(reason = panic_text(&*panic), "a dry run panicked");
+        Err(ActionError::failed("the dry run stopped by a panic, which is a mistake in the service; its log says more"))
+    })
+}
+
+async fn run_in(
+    directories: &Directories,
+    id: String,
+    runner: &Runner,
+    request: DryRunRequest,
+) -> Result<DryRunResult, ActionError> {
+    let uploaded = directories.contents.open()?;
     let files = request.directory_contents;
     blocking(move || {
         files.iter().try_for_each(|(path, content)| uploaded.write(path, content, 0o666)).map_err(ActionError::from)
     })
     .await?;
-
     let mut spec = build_task_spec(&request.template, request.values, request.user)
         .map_err(|error| ActionError::input(error.to_string()).with_source(error))?;
     spec.template_info = Some(TemplateInfoSpec {
         entity_ref: "template:default/dry-run".into(),
-        base_url: Some(file_url(&contents.0.path().join("template.yaml"))),
+        base_url: Some(file_url(&directories.contents.path().join("template.yaml"))),
         entity: Some(json!({ "metadata": request.template.get("metadata").cloned().unwrap_or_default() })),
     });
     let sink = Arc::new(Collected::default());
@@ -55,7 +80,7 @@ pub(super) async fn run(
         task_id: id.into(),
         spec,
         secrets: secrets(&request.secrets),
-        directory: workspace.0.clone(),
+        directory: directories.workspace.clone(),
         restored: serde_json::Map::new(),
         notice: None,
         dry_run: true,
@@ -68,7 +93,7 @@ pub(super) async fn run(
         stop: Arc::default(),
     };
     let output = outcome(runner.run(&job).await, &job.stop)?;
-    let result = workspace.0.open()?;
+    let result = directories.workspace.open()?;
     let directory_contents = blocking(move || collect(&result).map_err(ActionError::from)).await?;
     Ok(DryRunResult {
         log: sink.take().iter().map(|event| json!({ "body": event.to_dry_run_body() })).collect(),

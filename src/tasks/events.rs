@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How many batches a listener may lag behind before it reads from the store again.
-const CHANNEL_BATCHES: usize = 64;
+const CHANNEL_BATCHES: usize = 32;
 
 struct Channel {
     order: tokio::sync::Mutex<()>,

@@ -140,6 +140,10 @@ impl StepLogger {
     }
     /// Redacts these values too from now on.
     pub(super) fn redact_also<'a>(&self, values: impl IntoIterator<Item = &'a str>) {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_none() {
+            return;
+        }
         self.redactor.write().unwrap_or_else(PoisonError::into_inner).extend(values);
     }
     /// The text without secrets.

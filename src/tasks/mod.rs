@@ -255,11 +255,12 @@ impl TaskService {
         // On the engine's runtime: the caller's may have a single thread, which rendering would keep busy.
         let run = dry_run::run(Arc::clone(&self.runner), Arc::clone(&self.settings), request);
         self.runtime.spawn(run).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a dry run panicked");
-            Err(understudy_sdk::ActionError::failed(
-                "the dry run stopped by a panic, which is a mistake in the service; its log says more",
-            ))
+            Err(understudy_sdk::ActionError::failed(format!("the dry run did not come to its end: {error}")))
         })
+    }
+    /// Whether no stored task is running in this process at the moment, waiting ones included.
+    pub fn is_idle(&self) -> bool {
+        self.worker.is_idle()
     }
     /// Stops claiming, asks running steps to stop, hands their tasks back to the queue; gives up waiting after `grace`.
     pub async fn shutdown(&self, grace: Duration) {

@@ -18,8 +18,14 @@ use super::{
     log::{EventSink, LogEvent, StorageFailed},
 };
 
-/// From here on whoever pushes has to wait.
+/// From here on whoever pushes has to wait: so many events,
 const CAPACITY: usize = 2048;
+/// or so many bytes of text.
+const CAPACITY_BYTES: usize = 8 << 20;
+/// At most so many events are stored and published together,
+const BATCH: usize = 512;
+/// of about so many bytes: a slow listener keeps a number of batches in memory.
+const BATCH_BYTES: usize = 1 << 20;
 /// Pauses between attempts to store a batch.
 const RETRIES: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
@@ -27,9 +33,35 @@ const RETRIES: [Duration; 4] =
 #[derive(Default)]
 struct Pending {
     events: VecDeque<LogEvent>,
+    bytes: usize,
     pushed: u64,
     left_out: u64,
     closed: bool,
+}
+
+impl Pending {
+    fn is_full(&self) -> bool {
+        self.events.len() >= CAPACITY || self.bytes >= CAPACITY_BYTES
+    }
+    fn push(&mut self, event: LogEvent) {
+        self.pushed += 1;
+        self.bytes += event.message.len();
+        self.events.push_back(event);
+    }
+    /// The oldest events, as many as are stored together.
+    fn take_batch(&mut self) -> Vec<LogEvent> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < BATCH
+            && bytes < BATCH_BYTES
+            && let Some(event) = self.events.pop_front()
+        {
+            bytes += event.message.len();
+            batch.push(event);
+        }
+        self.bytes -= bytes;
+        batch
+    }
 }
 
 #[derive(Clone, Default)]
@@ -73,7 +105,7 @@ impl Drop for EventQueue {
 impl EventSink for EventQueue {
     fn push(&self, event: LogEvent) {
         let mut pending = lock(&self.0.pending);
-        if pending.events.len() >= CAPACITY && event.status.is_none() {
+        if pending.is_full() && event.status.is_none() {
             drop(pending);
             let has_room = self.0.wait_for_room();
             pending = lock(&self.0.pending);
@@ -84,12 +116,10 @@ impl EventSink for EventQueue {
         }
         if pending.left_out > 0 {
             let count = std::mem::take(&mut pending.left_out);
-            pending.pushed += 1;
             let note = format!("{count} lines were left out here: they came faster than they could be stored");
-            pending.events.push_back(LogEvent { message: note, step_id: event.step_id.clone(), status: None });
+            pending.push(LogEvent { message: note, step_id: event.step_id.clone(), status: None });
         }
-        pending.pushed += 1;
-        pending.events.push_back(event);
+        pending.push(event);
         drop(pending);
         self.0.work.notify_one();
     }
@@ -110,8 +140,8 @@ impl Shared {
     fn wait_for_room(&self) -> bool {
         let wait = || {
             let pending = lock(&self.pending);
-            let full = |pending: &mut Pending| pending.events.len() >= CAPACITY;
-            drop(self.room.wait_while(pending, full).unwrap_or_else(PoisonError::into_inner));
+            let waited = self.room.wait_while(pending, |pending| pending.is_full());
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
             true
         };
         match Handle::try_current().map(|handle| handle.runtime_flavor()) {
@@ -124,7 +154,7 @@ impl Shared {
         loop {
             let (batch, closed) = {
                 let mut pending = lock(&self.pending);
-                (std::mem::take(&mut pending.events), pending.closed)
+                (pending.take_batch(), pending.closed)
             };
             self.room.notify_all();
             if batch.is_empty() {

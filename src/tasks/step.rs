@@ -179,7 +179,9 @@ impl StepRun<'_> {
         action: &dyn DynAction,
     ) -> Result<Vec<Iteration>, ActionError> {
         let scope = progress.data.private();
-        let without_secrets = progress.data.has_secrets().then(|| progress.data.without_secrets());
+        let may_hold_secrets = progress.data.has_secrets()
+            && [self.step.each, self.step.input].into_iter().flatten().any(redact::speaks_of_secrets);
+        let without_secrets = may_hold_secrets.then(|| progress.data.without_secrets());
         let each = self.each(progress, logger, action, &scope, without_secrets.as_ref())?;
         let validator = self.runner.validator(action)?;
         let mut iterations = Vec::with_capacity(each.len());

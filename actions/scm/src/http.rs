@@ -19,7 +19,7 @@ pub(crate) const USER_AGENT: &str = concat!("understudy/", env!("CARGO_PKG_VERSI
 ///
 /// # Errors
 /// A text naming the environment variable and the reason.
-pub fn client() -> Result<&'static Client, String> {
+pub(crate) fn client() -> Result<&'static Client, String> {
     static CLIENT: OnceLock<Result<Client, String>> = OnceLock::new();
     CLIENT.get_or_init(build).as_ref().map_err(Clone::clone)
 }
@@ -92,7 +92,45 @@ pub(crate) fn causes(error: &dyn Error) -> String {
 
 /// As [`causes`] for a request's failure, without the URL, which may carry credentials and is named by the caller.
 pub(crate) fn request_failure(error: reqwest::Error) -> String {
-    causes(&error.without_url())
+    let error = error.without_url();
+    let mut text = causes(&error);
+    if let Some(reason) = certificate_refused(&error) {
+        text.push_str(match reason {
+            // Node accepts these, so people who come from there meet this here for the first time.
+            Untrusted::IsAuthority => {
+                " (the server presents a certificate authority's own certificate; give it a server certificate, with \
+                 CA:FALSE, issued by that authority)"
+            }
+            Untrusted::Other => {
+                " (the server's certificate is not trusted; where its authority is a private one, name the authority's \
+                 PEM file in NODE_EXTRA_CA_CERTS)"
+            }
+        });
+    }
+    text
+}
+
+/// Why a server's certificate was refused, as far as the remedies differ.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Untrusted {
+    /// The certificate is one that signs others.
+    IsAuthority,
+    /// Unknown authority, wrong name, expired.
+    Other,
+}
+
+/// Whether the server's certificate was the reason of a failure. Trying again is of no use then.
+pub(crate) fn certificate_refused(error: &(dyn Error + 'static)) -> Option<Untrusted> {
+    // An I/O error is not the source of itself: its inner error is reached by another way.
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let tls = error.downcast_ref::<rustls::Error>().or_else(|| inner?.downcast_ref());
+    match tls {
+        Some(rustls::Error::InvalidCertificate(reason)) => {
+            let is_authority = format!("{reason:?}").contains("CaUsedAsEndEntity");
+            Some(if is_authority { Untrusted::IsAuthority } else { Untrusted::Other })
+        }
+        _ => certificate_refused(error.source()?),
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +142,18 @@ mod tests {
     fn certificate_files_are_checked() {
         assert_eq!(pem_certificates(b"hello").unwrap_err(), "it holds no PEM certificate");
         assert!(pem_certificates(b"-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n").is_err());
+    }
+
+    #[test]
+    fn refused_certificates_are_told_apart() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("connect")]
+        struct Connect(#[source] std::io::Error);
+        let failed = |error: rustls::Error| Connect(std::io::Error::other(error));
+        let unknown = failed(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer));
+        assert_eq!(certificate_refused(&unknown), Some(Untrusted::Other));
+        assert_eq!(certificate_refused(&failed(rustls::Error::HandshakeNotComplete)), None);
+        assert_eq!(certificate_refused(&Connect(std::io::ErrorKind::ConnectionRefused.into())), None);
     }
 
     #[test]

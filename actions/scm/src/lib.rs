@@ -9,7 +9,7 @@ use understudy_sdk::{ActionError, Secret, Workspace};
 use url::Url;
 
 pub mod git;
-pub mod http;
+mod http;
 pub mod integrations;
 mod reading;
 mod repo_url;

@@ -30,7 +30,7 @@ pub enum LogLevel {
 
 /// Where an action's log lines go. The engine redacts secrets and keeps the order.
 pub trait LogSink: Send + Sync {
-    /// Takes one line; never blocks.
+    /// Takes one line. Returns at once, unless lines come faster than they can be stored: then it waits for room.
     fn log(&self, level: LogLevel, message: &str);
 }
 

@@ -20,6 +20,7 @@ use understudy_sdk::{
     Registry, Secrets,
 };
 
+use super::failures::{FailingStore, Refusals};
 use crate::{
     config::DatabaseConfig,
     model::{EventType, SerializedTask, TaskEvent, TaskId, TaskStatus, UserSpec},
@@ -217,13 +218,13 @@ pub(super) fn settings(root: &tempfile::TempDir) -> EngineSettings {
 }
 
 fn service(
-    store: &Arc<SqliteStore>,
+    store: Arc<dyn TaskStore>,
     stage: &Arc<Stage>,
     settings: &EngineSettings,
     policy: Arc<dyn crate::tasks::policy::ActionPolicy>,
 ) -> TaskService {
     TaskService::new(EngineDeps {
-        store: Arc::clone(store) as _,
+        store,
         registry: registry(stage),
         scm: Scm::from_config(&json!({})).unwrap(),
         catalog: Arc::new(|_: &Secrets| Arc::new(NoCatalog) as _),
@@ -257,14 +258,23 @@ impl Bench {
         change(&mut settings);
         let store = Arc::new(SqliteStore::open(&DatabaseConfig::SqliteMemory).await.unwrap());
         let stage = Arc::new(Stage::default());
-        Self { service: service(&store, &stage, &settings, policy), store, stage, root: Arc::new(root), settings }
+        let service = service(Arc::clone(&store) as _, &stage, &settings, policy);
+        Self { service, store, stage, root: Arc::new(root), settings }
+    }
+    /// An engine over a store that refuses calls when told to; its workers don't run yet.
+    pub(super) async fn failing() -> (Self, Arc<Refusals>) {
+        let mut bench = Self::idle(|_| {}).await;
+        let refusals = Arc::new(Refusals::default());
+        let store = FailingStore { store: Arc::clone(&bench.store), refusals: Arc::clone(&refusals) };
+        bench.service = service(Arc::new(store), &bench.stage, &bench.settings, Arc::new(AllowAll));
+        (bench, refusals)
     }
     /// Another engine over the same store and working directory, as a new process would start it.
     pub(super) fn restarted(&self, change: impl FnOnce(&mut EngineSettings)) -> Self {
         let mut settings = self.settings.clone();
         change(&mut settings);
         let stage = Arc::new(Stage::default());
-        let service = service(&self.store, &stage, &settings, Arc::new(AllowAll));
+        let service = service(Arc::clone(&self.store) as _, &stage, &settings, Arc::new(AllowAll));
         service.start_workers();
         Self { service, store: Arc::clone(&self.store), stage, root: Arc::clone(&self.root), settings }
     }

@@ -4,6 +4,7 @@
 mod bench;
 mod dry_run;
 mod events;
+mod failures;
 mod recovery;
 mod steps;
 mod worker;

@@ -176,14 +176,12 @@ impl<'t> Interp<'t> {
         // Positional arguments first fill the parameters without a default, then those with one.
         let required = definition.parameters.iter().filter(|parameter| parameter.default.is_none());
         let optional = definition.parameters.iter().filter(|parameter| parameter.default.is_some());
-        let required_count = required.clone().count();
         let mut positional = positional.into_iter();
         for parameter in required {
             let given = positional.next();
             let value = given.or_else(|| keyword.get(&parameter.name).cloned()).unwrap_or_default();
             scope.declare(&parameter.name, value);
         }
-        let _ = required_count;
         for (parameter, value) in optional.clone().zip(positional) {
             keyword.insert(parameter.name.clone(), value);
         }

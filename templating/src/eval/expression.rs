@@ -23,8 +23,14 @@ pub(super) enum Found {
 impl<'t> Interp<'t> {
     pub(super) fn eval(&mut self, id: ExprId) -> Res<Value> {
         let expr = self.ast.expr(id);
-        let result = self.enter().and_then(|()| self.charge(1)).and_then(|()| self.eval_kind(expr));
-        self.leave();
+        let levels = match expr.kind {
+            ExprKind::Binary { .. } => return self.eval_chain(id),
+            ExprKind::Filter { .. } | ExprKind::Call { .. } => 3,
+            ExprKind::Test { .. } => 2,
+            _ => 1,
+        };
+        let result = self.enter(levels).and_then(|()| self.charge(1)).and_then(|()| self.eval_kind(expr));
+        self.leave(levels);
         result.map_err(|fault| fault.at(expr.offset))
     }
 
@@ -51,7 +57,12 @@ impl<'t> Interp<'t> {
                 self.apply_test(test, input, arguments).map(|holds| Value::Bool(holds != *negated))
             }
             ExprKind::Unary { op, operand } => self.eval_unary(*op, *operand),
-            ExprKind::Binary { op, left, right } => self.eval_binary(*op, *left, *right),
+            // `eval` does these itself.
+            ExprKind::Binary { op, left, right } => {
+                let left = self.eval(*left)?;
+                let right = self.eval(*right)?;
+                self.binary(*op, &left, &right)
+            }
             ExprKind::In { negated, needle, container } => self.eval_in(*negated, *needle, *container),
             ExprKind::And(left, right) => {
                 let left = self.eval(*left)?;
@@ -193,10 +204,36 @@ impl<'t> Interp<'t> {
         })
     }
 
-    fn eval_binary(&mut self, op: BinaryOp, left: ExprId, right: ExprId) -> Res<Value> {
-        let left = self.eval(left)?;
-        let right = self.eval(right)?;
-        self.binary(op, &left, &right)
+    /// A binary operation whose left operands may be binary operations too, evaluated without recursion.
+    fn eval_chain(&mut self, id: ExprId) -> Res<Value> {
+        let mut chain = Vec::new();
+        let mut leftmost = id;
+        let mut levels = 0;
+        while let ExprKind::Binary { op, left, right } = &self.ast.expr(leftmost).kind {
+            // Comparisons in a row are one level, however many they are.
+            let weight = if is_comparison(*op) && self.is_comparison(*left) { 0 } else { 2 };
+            chain.push((*op, *right, self.ast.expr(leftmost).offset, weight));
+            levels += weight;
+            leftmost = *left;
+        }
+        let offset = self.ast.expr(id).offset;
+        let result = self.enter(levels).map_err(|fault| fault.at(offset)).and_then(|()| self.eval(leftmost));
+        let result = result.and_then(|mut left| {
+            for (op, right, offset, weight) in chain.into_iter().rev() {
+                self.charge(1).map_err(|fault| fault.at(offset))?;
+                let right = self.eval(right)?;
+                left = self.binary(op, &left, &right).map_err(|fault| fault.at(offset))?;
+                self.leave(weight);
+                levels -= weight;
+            }
+            Ok(left)
+        });
+        self.leave(levels);
+        result
+    }
+
+    fn is_comparison(&self, id: ExprId) -> bool {
+        matches!(self.ast.expr(id).kind, ExprKind::Binary { op, .. } if is_comparison(op))
     }
 
     fn binary(&mut self, op: BinaryOp, left: &Value, right: &Value) -> Res<Value> {
@@ -304,6 +341,20 @@ pub(super) fn into_value(target: Value, found: Found) -> Value {
         Found::Value(value) => value,
         Found::Method(method) => Value::Function(Callable(Kind::Method(Arc::new((target, method))))),
     }
+}
+
+fn is_comparison(op: BinaryOp) -> bool {
+    matches!(
+        op,
+        BinaryOp::Equal
+            | BinaryOp::NotEqual
+            | BinaryOp::StrictEqual
+            | BinaryOp::StrictNotEqual
+            | BinaryOp::Less
+            | BinaryOp::LessOrEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterOrEqual
+    )
 }
 
 fn arithmetic(op: BinaryOp, left: f64, right: f64) -> f64 {

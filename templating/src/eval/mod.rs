@@ -71,6 +71,8 @@ pub(crate) fn render(ast: &Ast, settings: &Settings, context: &Context) -> Res<S
 /// The value of the template's only interpolation.
 pub(crate) fn evaluate(ast: &Ast, expr: ExprId, offset: u32, settings: &Settings, context: &Context) -> Res<Value> {
     let mut interp = Interp::new(ast, settings, context);
+    // The interpolation is a level, as it would be in `render`.
+    interp.enter(1).map_err(|fault| fault.at(offset))?;
     let value = interp.eval(expr)?;
     let value = interp.export(&value).map_err(|fault| fault.at(offset))?;
     Ok(match value {
@@ -94,7 +96,8 @@ impl<'t> Interp<'t> {
             cyclers: Vec::new(),
             joiners: Vec::new(),
             output: vec![StrBuilder::default()],
-            depth: 0,
+            // The template itself is a level.
+            depth: 1,
             work: 0,
             written: 0,
             capability_calls: 0,
@@ -127,17 +130,18 @@ impl<'t> Interp<'t> {
         Err(Fault::limit(Phase::Evaluation, LimitKind::ScratchBytes, limit, bytes as u64))
     }
 
-    fn enter(&mut self) -> Res<()> {
-        self.depth += 1;
+    /// Goes so many levels deeper. A construct counts for as many levels as it does in `nunjitsu` 0.7.0.
+    fn enter(&mut self, levels: u64) -> Res<()> {
+        self.depth += levels;
         let limit = self.settings.limits.nesting_depth;
         if self.depth <= limit {
             return Ok(());
         }
-        Err(Fault::limit(Phase::Evaluation, LimitKind::NestingDepth, limit, self.depth))
+        Err(Fault::limit(Phase::Evaluation, LimitKind::NestingDepth, limit, limit + 1))
     }
 
-    fn leave(&mut self) {
-        self.depth -= 1;
+    fn leave(&mut self, levels: u64) {
+        self.depth -= levels;
     }
 
     fn count_capability_call(&mut self) -> Res<()> {

@@ -19,8 +19,15 @@ impl<'t> Interp<'t> {
     }
 
     fn statement(&mut self, stmt: &'t Stmt) -> Res<()> {
-        let result = self.enter().and_then(|()| self.charge(1)).and_then(|()| self.statement_kind(&stmt.kind));
-        self.leave();
+        let levels = match stmt.kind {
+            StmtKind::If { .. } | StmtKind::Switch(_) => 2,
+            StmtKind::For(_) | StmtKind::Block { .. } | StmtKind::Call { .. } => 3,
+            StmtKind::SetBlock { .. } => 4,
+            StmtKind::Filter { .. } => 7,
+            _ => 1,
+        };
+        let result = self.enter(levels).and_then(|()| self.charge(1)).and_then(|()| self.statement_kind(&stmt.kind));
+        self.leave(levels);
         result.map_err(|fault| fault.at(stmt.offset))
     }
 
@@ -89,12 +96,20 @@ impl<'t> Interp<'t> {
     }
 
     fn branch(&mut self, branches: &'t [(ExprId, Vec<Stmt>)], otherwise: &'t [Stmt]) -> Res<()> {
+        let mut levels = 0;
+        let mut chosen = otherwise;
         for (condition, body) in branches {
             if self.eval(*condition)?.is_truthy() {
-                return self.body(body);
+                chosen = body;
+                break;
             }
+            // An `elif` is an `if` inside of the one before.
+            self.enter(1)?;
+            levels += 1;
         }
-        self.body(otherwise)
+        let result = self.body(chosen);
+        self.leave(levels);
+        result
     }
 
     fn switch(&mut self, switch: &'t Switch) -> Res<()> {
@@ -205,7 +220,10 @@ impl<'t> Interp<'t> {
     }
 
     pub(super) fn run_macro_body(&mut self, scope: Rc<Scope>, body: &'t [Stmt]) -> Res<Str> {
-        self.within(scope, |interp| interp.capture(|interp| interp.body(body)))
+        self.enter(2)?;
+        let text = self.within(scope, |interp| interp.capture(|interp| interp.body(body)));
+        self.leave(2);
+        text
     }
 
     /// Evaluates call arguments.

@@ -123,7 +123,7 @@ impl Splitter<'_> {
             .find(COMMENT_END)
             .ok_or_else(|| Fault::syntax(start as u32, "Unterminated comment tag"))?;
         let code_end = code_start + length;
-        let trims = length > 0 && self.source[..code_end].ends_with('-');
+        let trims = self.source[start..code_end].ends_with('-');
         self.trim_next = if trims { Trim::Whitespace } else { Trim::Nothing };
         self.position = code_end + COMMENT_END.len();
         Ok(())

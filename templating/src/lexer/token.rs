@@ -69,7 +69,7 @@ impl<'s> Lexer<'s> {
             }
             _ => {
                 let Some(symbol) = SYMBOLS.into_iter().find(|symbol| rest.starts_with(symbol)) else {
-                    return Err(Fault::syntax(offset, format!("Unexpected character \"{first}\"")));
+                    return Err(Fault::syntax(offset, format!("Unexpected character {}", quoted(first))));
                 };
                 self.position += symbol.len();
                 TokenKind::Symbol(symbol)
@@ -171,4 +171,8 @@ impl<'s> Lexer<'s> {
 
 fn is_name_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || character == '_'
+}
+
+fn quoted(character: char) -> String {
+    if character == '\\' { "\"\\\\\"".to_owned() } else { format!("\"{character}\"") }
 }

@@ -67,20 +67,26 @@ impl<'s> Parser<'s> {
     /// `a if b else c` and everything tighter.
     pub(super) fn expression(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprId> {
         let offset = tokens.offset();
-        self.enter(offset)?;
         let then = self.infix(tokens, Level::Or)?;
-        let result = if tokens.take_name("if") {
-            let condition = self.infix(tokens, Level::Or)?;
-            let otherwise = match tokens.take_name("else") {
-                true => Some(self.infix(tokens, Level::Or)?),
-                false => None,
-            };
-            self.push(offset, ExprKind::InlineIf { condition, then, otherwise })?
-        } else {
-            then
+        if !tokens.take_name("if") {
+            return Ok(then);
+        }
+        self.enter(tokens.offset())?;
+        let condition = self.infix(tokens, Level::Or)?;
+        let otherwise = match tokens.take_name("else") {
+            true => Some(self.infix(tokens, Level::Or)?),
+            false => None,
         };
         self.leave();
-        Ok(result)
+        self.push(offset, ExprKind::InlineIf { condition, then, otherwise })
+    }
+
+    /// An expression inside of brackets.
+    fn inner_expression(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprId> {
+        self.enter(tokens.offset())?;
+        let expr = self.expression(tokens)?;
+        self.leave();
+        Ok(expr)
     }
 
     /// An operand with the operators after it that bind at least as tightly as `level`.
@@ -92,7 +98,7 @@ impl<'s> Parser<'s> {
             return Err(Fault::limit(Phase::Parsing, LimitKind::NestingDepth, limit, limit + 1).at(offset));
         }
         let mut left = if level <= Level::Not && tokens.take_name("not") {
-            self.enter(offset)?;
+            self.enter(tokens.offset())?;
             let operand = self.infix(tokens, Level::Not)?;
             self.leave();
             self.negate_leftmost(offset, operand)?
@@ -106,7 +112,7 @@ impl<'s> Parser<'s> {
             }
             tokens.next += if matches!(infix, Infix::In { negated: true }) { 2 } else { 1 };
             if matches!(infix, Infix::Is) {
-                left = self.test(tokens, left, offset)?;
+                left = self.test(tokens, left)?;
                 had_test = true;
                 continue;
             }
@@ -181,7 +187,7 @@ impl<'s> Parser<'s> {
     }
 
     /// What follows `is`.
-    fn test(&mut self, tokens: &mut Tokens<'s>, input: ExprId, offset: u32) -> Res<ExprId> {
+    fn test(&mut self, tokens: &mut Tokens<'s>, input: ExprId) -> Res<ExprId> {
         let negated = tokens.take_name("not");
         let name_offset = tokens.offset();
         let name = match tokens.peek() {
@@ -199,7 +205,6 @@ impl<'s> Parser<'s> {
             let message = format!("Unknown template test \"{name}\"");
             return Err(Fault::syntax(name_offset, did_you_mean(message, &name, tests::names())));
         };
-        let _ = offset;
         self.push(name_offset, ExprKind::Test { test, negated, input, arguments })
     }
 
@@ -215,13 +220,14 @@ impl<'s> Parser<'s> {
             Some(op) => {
                 let sign = if op == UnaryOp::Negate { "-" } else { "+" };
                 tokens.next += 1;
-                self.enter(tokens.offset())?;
-                let second = tokens.at_symbol(sign);
+                let operand_offset = tokens.offset();
+                self.enter(operand_offset)?;
+                let repeated = tokens.at_symbol(sign);
                 let operand = self.unary(tokens, false)?;
                 self.leave();
-                if second {
+                if repeated {
                     let message = format!("Repeated unparenthesized unary {sign} is not supported");
-                    return Err(Fault::syntax(offset, message));
+                    return Err(Fault::syntax(operand_offset, message));
                 }
                 self.push(offset, ExprKind::Unary { op, operand })?
             }
@@ -336,7 +342,7 @@ impl<'s> Parser<'s> {
             return Ok(elements);
         }
         loop {
-            elements.push(self.expression(tokens)?);
+            elements.push(self.inner_expression(tokens)?);
             if !tokens.take_symbol(",") {
                 break;
             }
@@ -359,7 +365,7 @@ impl<'s> Parser<'s> {
             };
             let name = self.name(&text, key.offset)?;
             tokens.expect_symbol(":")?;
-            entries.push((name, self.expression(tokens)?));
+            entries.push((name, self.inner_expression(tokens)?));
             if !tokens.take_symbol(",") {
                 break;
             }
@@ -390,7 +396,7 @@ impl<'s> Parser<'s> {
     fn subscript(&mut self, tokens: &mut Tokens<'s>, target: ExprId) -> Res<ExprId> {
         let offset = tokens.offset();
         if tokens.at_symbol("]") {
-            return Err(Fault::syntax(offset.saturating_sub(1), "Expected subscript expression"));
+            return Err(Fault::syntax(offset, "Expected subscript expression"));
         }
         let start = self.bound(tokens)?;
         if let Some(key) = start
@@ -413,7 +419,7 @@ impl<'s> Parser<'s> {
         if tokens.at_symbol(":") || tokens.at_symbol("]") {
             return Ok(None);
         }
-        self.expression(tokens).map(Some)
+        self.inner_expression(tokens).map(Some)
     }
 
     /// `(a, b, key=c)`.
@@ -428,10 +434,10 @@ impl<'s> Parser<'s> {
                 (TokenKind::Name(name), TokenKind::Symbol("=")) => {
                     let name = self.name(name, tokens.offset())?;
                     tokens.next += 2;
-                    let value = self.expression(tokens)?;
+                    let value = self.inner_expression(tokens)?;
                     arguments.keyword.push((name, value));
                 }
-                _ => arguments.positional.push(self.expression(tokens)?),
+                _ => arguments.positional.push(self.inner_expression(tokens)?),
             }
             if !tokens.take_symbol(",") {
                 break;

@@ -89,6 +89,14 @@ impl<'s> Parser<'s> {
         Ok(())
     }
 
+    /// A statement is a level deeper than its depth, for it lies in the template.
+    fn enter_statement(&mut self, offset: u32) -> Res<()> {
+        self.enter(offset)?;
+        self.enter(offset)?;
+        self.leave();
+        Ok(())
+    }
+
     fn leave(&mut self) {
         self.depth -= 1;
     }

@@ -84,7 +84,7 @@ impl<'s> Parser<'s> {
                     }
                     self.check_known(keyword, offset)?;
                     self.count_node(offset)?;
-                    self.enter(offset)?;
+                    self.enter_statement(offset)?;
                     let tokens = Tokens::new(self.source, code_start..code.end)?;
                     let kind = self.statement(keyword, offset, tokens)?;
                     self.leave();

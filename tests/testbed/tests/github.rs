@@ -519,13 +519,26 @@ async fn faults() {
     let statuses: Vec<_> = github.requests().iter().map(|request| request.status).collect();
     assert_eq!(statuses, [502, 403, 0, 200, 0, 200]);
 
-    github.inject(Fault::disconnect("POST", "/*/*/git-receive-pack"));
     let dir = tempfile::tempdir().unwrap();
     work_tree(&github, dir.path(), &[("f", "x")]).await;
     let target = url(&github, "octocat/r");
-    git(&github, DEFAULT_TOKEN, dir.path(), &["push", &target, "main"]).await.unwrap_err();
+    let push = async || git(&github, DEFAULT_TOKEN, dir.path(), &["push", "--quiet", &target, "main"]).await;
+    github.inject(Fault::disconnect("POST", "/*/*/git-receive-pack"));
+    push().await.unwrap_err();
+    assert!(github.branches("octocat", "r").await.unwrap().is_empty());
     github.clear_faults();
-    git(&github, DEFAULT_TOKEN, dir.path(), &["push", "--quiet", &target, "main"]).await.unwrap();
+    github.inject(Fault::disconnect_after("POST", "/*/*/git-receive-pack"));
+    push().await.unwrap_err();
+    assert_eq!(github.branches("octocat", "r").await.unwrap().len(), 1, "the push was taken and its answer lost");
+    github.clear_faults();
+    push().await.unwrap();
+
+    github.seed_repo("acme", "t", &[("f", "x")]).await.unwrap();
+    github.inject(Fault::truncate("GET", "/codeload/**", 10).times(1));
+    let place = client.get("/repos/acme/t/tarball/main").await.unwrap().header("location").unwrap().to_owned();
+    let plain = Client::with_ca("", github.ca_pem()).unwrap();
+    assert!(matches!(plain.get(&place).await, Err(Error::Http { .. })));
+    assert_eq!(plain.get(&place).await.unwrap().status, 200);
     assert_clean(&github);
 }
 

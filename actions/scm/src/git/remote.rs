@@ -282,10 +282,14 @@ impl<'a> Remote<'a> {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> PushError {
-        let closed = is_closed(&error);
+        let (closed, untrusted) = (is_closed(&error), http::certificate_refused(&error).is_some());
         let text = http::request_failure(error);
         let text = format!("pushing to {} failed: {}", self.url, self.clean(&text));
-        if closed { PushError::Unreachable(text) } else { PushError::Transient(text) }
+        match (closed, untrusted) {
+            (true, _) => PushError::Unreachable(text),
+            (_, true) => PushError::Refused(text),
+            _ => PushError::Transient(text),
+        }
     }
 
     fn malformed(&self, reason: &dyn std::error::Error) -> PushError {

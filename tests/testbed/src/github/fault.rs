@@ -28,6 +28,8 @@ pub(crate) enum Effect {
     Disconnect,
     /// Do the work, then close the connection without an answer.
     DisconnectAfter,
+    /// Answer as usual, and close the connection after so many bytes of the body.
+    Truncate(usize),
 }
 
 impl Fault {
@@ -64,6 +66,12 @@ impl Fault {
     #[must_use]
     pub fn disconnect_after(method: &str, path: &str) -> Self {
         Self::new(method, path, Effect::DisconnectAfter)
+    }
+
+    /// Answers as usual, but closes the connection after `bytes` of the body.
+    #[must_use]
+    pub fn truncate(method: &str, path: &str, bytes: usize) -> Self {
+        Self::new(method, path, Effect::Truncate(bytes))
     }
 
     /// The primary rate limit is used up (403) until `reset_epoch`, in seconds since 1970.

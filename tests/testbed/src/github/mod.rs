@@ -273,14 +273,16 @@ impl GithubDouble {
     /// [`Error::Unexpected`] when there is no such owner, [`Error::Io`] when a file cannot be read, [`Error::Program`] when
     /// `git` fails.
     pub async fn seed_repo(&self, owner: &str, repo: &str, seed: impl Into<Seed>) -> Result<String> {
-        let seed = seed.into();
+        let seed = match seed.into() {
+            Seed::Directory(dir) => {
+                Seed::Directory(fs::canonicalize(&dir).map_err(Error::io(format!("reading {}", dir.display())))?)
+            }
+            files => files,
+        };
         let branch = self.ensure_repo(owner, repo).await?;
         let store = &self.shared.store;
         let sha = match seed {
-            Seed::Directory(dir) => {
-                let dir = fs::canonicalize(&dir).map_err(Error::io(format!("reading {}", dir.display())))?;
-                store.commit_dir((owner, repo), &branch, &dir, "Seed", SEEDER).await?
-            }
+            Seed::Directory(dir) => store.commit_dir((owner, repo), &branch, &dir, "Seed", SEEDER).await?,
             Seed::Files(files) => store.commit((owner, repo), &branch, &files, "Seed", SEEDER).await?,
         };
         self.shared.pushed(owner, repo).await?;

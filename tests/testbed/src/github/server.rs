@@ -1,13 +1,21 @@
 //! The listener: one port for the API, for Git and for archives.
 
 use std::{
+    io,
     net::{Shutdown, TcpStream},
     os::fd::AsFd,
     time::Duration,
 };
 
 use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::{HttpRequest, HttpResponse, dev::Extensions, http::StatusCode, http::header, rt, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{self, BodyStream, BoxBody},
+    dev::Extensions,
+    http::StatusCode,
+    http::header,
+    rt, web,
+};
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -87,12 +95,26 @@ pub(super) async fn serve(request: HttpRequest, payload: web::Payload, shared: w
         (_, None) => git(&request, payload, &shared, &credentials, &path).await,
     };
     if matches!(effect, Some(Effect::DisconnectAfter)) {
+        // The work of a streamed answer is done when its last byte is there.
+        let _unsent = body::to_bytes(response.into_body()).await;
         shared.record(log);
         return cut(&request);
     }
     log.status = response.status().as_u16();
     shared.record(log);
-    response
+    match effect {
+        Some(Effect::Truncate(bytes)) => truncated(response, bytes).await,
+        _ => response,
+    }
+}
+
+/// The answer up to so many bytes of its body; what fails there makes the listener close the connection.
+async fn truncated(response: HttpResponse, bytes: usize) -> HttpResponse {
+    let (head, body) = response.into_parts();
+    let whole = body::to_bytes(body).await.unwrap_or_default();
+    let kept = whole.slice(..bytes.min(whole.len()));
+    let pieces = [Ok(kept), Err(io::Error::other("cut by a fault"))];
+    head.set_body(BoxBody::new(BodyStream::new(futures_util::stream::iter(pieces))))
 }
 
 /// Keys of archives are secrets, too.

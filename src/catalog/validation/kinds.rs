@@ -1,0 +1,126 @@
+//! What the kinds demand of `spec`.
+
+use serde_json::Value;
+
+use super::{Fields, Problems};
+
+const CORE: [&str; 2] = ["backstage.io/v1alpha1", "backstage.io/v1beta1"];
+const TEMPLATE: &str = "scaffolder.backstage.io/v1beta3";
+/// Templates that Backstage has dropped; they are kept as they are.
+const OLD_TEMPLATES: [&str; 3] = ["backstage.io/v1alpha1", "backstage.io/v1beta1", "backstage.io/v1beta2"];
+
+pub(super) fn validate(problems: &mut Problems, root: &Fields<'_>) {
+    let (Some(api_version), Some(kind)) = (text(root, "apiVersion"), text(root, "kind")) else { return };
+    match kind {
+        "Template" if api_version == TEMPLATE => template(problems, root),
+        "Template" if OLD_TEMPLATES.contains(&api_version) => {
+            root.required_object(problems, "spec");
+        }
+        "Template" => problems.invalid("apiVersion", api_version, &format!("{TEMPLATE} for a template")),
+        _ if CORE.contains(&api_version) => core(problems, root, kind),
+        _ => {}
+    }
+}
+
+fn text<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a str> {
+    fields.get(name).and_then(Value::as_str)
+}
+
+fn core(problems: &mut Problems, root: &Fields<'_>, kind: &str) {
+    // Texts that must be there, texts that may be, lists of texts that may be.
+    let (required, optional, lists): (&[&str], &[&str], &[&str]) = match kind {
+        "Component" => (
+            &["type", "lifecycle", "owner"],
+            &["system", "subcomponentOf"],
+            &["providesApis", "consumesApis", "dependsOn", "dependencyOf"],
+        ),
+        "API" => (&["type", "lifecycle", "owner", "definition"], &["system"], &[]),
+        "Resource" => (&["type", "owner"], &["system"], &["dependsOn", "dependencyOf"]),
+        "System" => (&["owner"], &["domain", "type"], &[]),
+        "Domain" => (&["owner"], &["subdomainOf", "type"], &[]),
+        "Group" => (&["type"], &["parent"], &["children", "members"]),
+        "User" => (&[], &[], &["memberOf"]),
+        "Location" => (&[], &["target"], &["targets"]),
+        _ => return,
+    };
+    let Some(spec) = root.required_object(problems, "spec") else { return };
+    for name in required {
+        spec.required_text(problems, name, None);
+    }
+    for name in optional {
+        spec.text(problems, name, None);
+    }
+    for name in lists {
+        spec.texts(problems, name);
+    }
+    match kind {
+        "Group" if spec.get("children").is_none() => {
+            problems.add("spec.children", "is missing; expected a list, which may be empty");
+        }
+        "Location" => location(problems, &spec),
+        _ => {}
+    }
+}
+
+fn location(problems: &mut Problems, spec: &Fields<'_>) {
+    if let Some(kind) = spec.text(problems, "type", None)
+        && !["url", "file"].contains(&kind)
+    {
+        problems.invalid("spec.type", kind, "url or file; other types are not read by this version");
+    }
+    if let Some(presence) = spec.text(problems, "presence", None)
+        && !["required", "optional"].contains(&presence)
+    {
+        problems.invalid("spec.presence", presence, "required or optional");
+    }
+}
+
+fn template(problems: &mut Problems, root: &Fields<'_>) {
+    let Some(spec) = root.required_object(problems, "spec") else { return };
+    spec.required_text(problems, "type", None);
+    spec.text(problems, "owner", None);
+    match spec.get("parameters") {
+        None | Some(Value::Object(_)) => {}
+        Some(Value::Array(_)) => {
+            for page in spec.items(problems, "parameters") {
+                page.as_object(problems);
+            }
+        }
+        Some(other) => problems.wrong_type("spec.parameters", "an object or a list of objects", other),
+    }
+    spec.object(problems, "presentation");
+    if let Some(recovery) = spec.object(problems, "EXPERIMENTAL_recovery")
+        && let Some(strategy) = recovery.text(problems, "EXPERIMENTAL_strategy", None)
+        && !["none", "startOver"].contains(&strategy)
+    {
+        problems.invalid("spec.EXPERIMENTAL_recovery.EXPERIMENTAL_strategy", strategy, "none or startOver");
+    }
+    match spec.get("steps") {
+        None => problems.add("spec.steps", "is missing; expected a list of steps, each with an action"),
+        Some(_) => steps(problems, &spec),
+    }
+    if let Some(output) = spec.object(problems, "output") {
+        for name in ["links", "text"] {
+            for item in output.items(problems, name) {
+                let Some(item) = item.as_object(problems) else { continue };
+                for name in ["url", "entityRef", "title", "icon", "content"] {
+                    item.any_text(problems, name);
+                }
+            }
+        }
+    }
+}
+
+fn steps(problems: &mut Problems, spec: &Fields<'_>) {
+    // Two steps with the same id are no error: upstream runs them, and the later one's output wins.
+    for step in spec.items(problems, "steps") {
+        let Some(step) = step.as_object(problems) else { continue };
+        step.required_text(problems, "action", None);
+        step.any_text(problems, "name");
+        step.any_text(problems, "id");
+        step.object(problems, "input");
+        if let Some(other) = step.get("if").filter(|value| !value.is_string() && !value.is_boolean()) {
+            problems.wrong_type(&step.path("if"), "a text or a boolean", other);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A store that fails for a while.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+
+use super::bench::{Bench, bodies, messages};
+use crate::{
+    model::{NewEvent, SerializedTask, TaskEvent, TaskId, TaskStatus},
+    store::{ClaimedTask, NewTask, SqliteStore, StoreError, TaskFilter, TaskPage, TaskStore},
+};
+
+/// Refuses as many calls as its counters say.
+#[derive(Default)]
+pub(super) struct Refusals {
+    claims: AtomicUsize,
+    appends: AtomicUsize,
+    states: AtomicUsize,
+    completions: AtomicUsize,
+}
+
+fn refuse(counter: &AtomicUsize) -> Result<(), StoreError> {
+    match counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+        Ok(_) => Err(StoreError::Database(sqlx::Error::PoolTimedOut)),
+        Err(_) => Ok(()),
+    }
+}
+
+pub(super) struct FailingStore {
+    pub(super) store: Arc<SqliteStore>,
+    pub(super) refusals: Arc<Refusals>,
+}
+
+#[async_trait]
+impl TaskStore for FailingStore {
+    async fn create_task(&self, task: NewTask) -> Result<TaskId, StoreError> {
+        self.store.create_task(task).await
+    }
+    async fn get_task(&self, id: &str) -> Result<SerializedTask, StoreError> {
+        self.store.get_task(id).await
+    }
+    async fn list_tasks(&self, filter: &TaskFilter) -> Result<TaskPage, StoreError> {
+        self.store.list_tasks(filter).await
+    }
+    async fn claim_task(&self, keep_secrets: bool) -> Result<Option<ClaimedTask>, StoreError> {
+        refuse(&self.refusals.claims)?;
+        self.store.claim_task(keep_secrets).await
+    }
+    async fn heartbeat(&self, id: &str) -> Result<(), StoreError> {
+        self.store.heartbeat(id).await
+    }
+    async fn append_events(&self, id: &str, events: Vec<NewEvent>) -> Result<Vec<TaskEvent>, StoreError> {
+        refuse(&self.refusals.appends)?;
+        self.store.append_events(id, events).await
+    }
+    async fn list_events(&self, id: &str, after: Option<i64>) -> Result<Vec<TaskEvent>, StoreError> {
+        self.store.list_events(id, after).await
+    }
+    async fn complete_task(&self, id: &str, status: TaskStatus, body: Value) -> Result<Option<TaskEvent>, StoreError> {
+        refuse(&self.refusals.completions)?;
+        self.store.complete_task(id, status, body).await
+    }
+    async fn cancel_task(&self, id: &str, body: Value) -> Result<TaskEvent, StoreError> {
+        self.store.cancel_task(id, body).await
+    }
+    async fn retry_task(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError> {
+        self.store.retry_task(id, secrets).await
+    }
+    async fn release_task(&self, id: &str) -> Result<TaskEvent, StoreError> {
+        self.store.release_task(id).await
+    }
+    async fn recover_stale(&self, older_than: Duration) -> Result<Vec<TaskEvent>, StoreError> {
+        self.store.recover_stale(older_than).await
+    }
+    async fn list_stale(&self, older_than: Duration) -> Result<Vec<TaskId>, StoreError> {
+        self.store.list_stale(older_than).await
+    }
+    async fn load_state(&self, id: &str) -> Result<Map<String, Value>, StoreError> {
+        self.store.load_state(id).await
+    }
+    async fn save_state(&self, id: &str, state: &Map<String, Value>) -> Result<(), StoreError> {
+        refuse(&self.refusals.states)?;
+        self.store.save_state(id, state).await
+    }
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.store.ping().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_for_a_while_loses_nothing() {
+    let (bench, refusals) = Bench::failing().await;
+    refusals.claims.store(1, Ordering::SeqCst);
+    refusals.appends.store(2, Ordering::SeqCst);
+    refusals.completions.store(2, Ordering::SeqCst);
+    bench.service.start_workers();
+    let found = bench.run(json!([{"id": "o", "action": "test:output"}])).await;
+    assert_eq!(
+        messages(&found),
+        [
+            "Starting up task with 1 steps",
+            "Beginning step test:output",
+            "Finished step test:output",
+            "Run completed with status: completed",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_whose_state_can_not_be_stored_is_left_for_recovery() {
+    let (bench, refusals) = Bench::failing().await;
+    refusals.states.store(1, Ordering::SeqCst);
+    bench.service.start_workers();
+    let id = bench.create(json!([{"id": "e", "action": "test:effect"}, {"id": "o", "action": "test:output"}])).await;
+    let ended = async {
+        while !bench.service.is_idle() || bench.stage.effects.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+    // Not failed, because nothing is wrong with the task; without heartbeats it goes back to the queue.
+    assert_eq!(bench.status(&id).await, TaskStatus::Processing);
+    let found = bodies(&bench.store.list_events(&id, None).await.unwrap());
+    assert!(!found.iter().any(|body| body["status"] == "failed"), "{found:#?}");
+    let next = bench.restarted(|_| {});
+    next.finish(&id).await;
+    assert_eq!(next.status(&id).await, TaskStatus::Completed);
+}
