@@ -121,15 +121,15 @@ pub(crate) enum Untrusted {
 
 /// Whether the server's certificate was the reason of a failure. Trying again is of no use then.
 pub(crate) fn certificate_refused(error: &(dyn Error + 'static)) -> Option<Untrusted> {
-    // An I/O error is not the source of itself: its inner error is reached by another way.
+    if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() {
+        let is_authority = format!("{reason:?}").contains("CaUsedAsEndEntity");
+        return Some(if is_authority { Untrusted::IsAuthority } else { Untrusted::Other });
+    }
+    // An I/O error gives the cause of its inner error as its own, so the inner one must be asked for.
     let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    let tls = error.downcast_ref::<rustls::Error>().or_else(|| inner?.downcast_ref());
-    match tls {
-        Some(rustls::Error::InvalidCertificate(reason)) => {
-            let is_authority = format!("{reason:?}").contains("CaUsedAsEndEntity");
-            Some(if is_authority { Untrusted::IsAuthority } else { Untrusted::Other })
-        }
-        _ => certificate_refused(error.source()?),
+    match inner {
+        Some(inner) => certificate_refused(inner),
+        None => certificate_refused(error.source()?),
     }
 }
 
@@ -152,6 +152,15 @@ mod tests {
         let failed = |error: rustls::Error| Connect(std::io::Error::other(error));
         let unknown = failed(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer));
         assert_eq!(certificate_refused(&unknown), Some(Untrusted::Other));
+        let nested = Connect(std::io::Error::other(std::io::Error::other(unknown)));
+        assert_eq!(certificate_refused(&nested), Some(Untrusted::Other));
+        // The platform's verifier passes webpki's errors on like this.
+        #[derive(Debug, thiserror::Error)]
+        #[error("CA")]
+        struct CaUsedAsEndEntity;
+        let reason = rustls::OtherError(std::sync::Arc::new(CaUsedAsEndEntity));
+        let authority = failed(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(reason)));
+        assert_eq!(certificate_refused(&authority), Some(Untrusted::IsAuthority));
         assert_eq!(certificate_refused(&failed(rustls::Error::HandshakeNotComplete)), None);
         assert_eq!(certificate_refused(&Connect(std::io::ErrorKind::ConnectionRefused.into())), None);
     }

@@ -123,10 +123,9 @@ pub(super) fn build(
     }
 
     let mut last = Spool::create(dir)?;
-    let mut seen = HashSet::new();
     let files: Vec<(&str, Mode, Oid)> =
         scan.files.iter().zip(&oids).map(|(file, oid)| (file.path.as_str(), file.mode, *oid)).collect();
-    let tree = write_tree(&files, 0, &mut seen, &mut last)?;
+    let tree = write_trees(&files, &mut last)?;
     let content = object::commit(tree, info.author, info.seconds, info.message);
     let commit = Kind::Commit.hash(&content);
     last.add(Kind::Commit, content.len() as u64, &mut &content[..])?;
@@ -161,36 +160,36 @@ fn finish(spools: Vec<Spool>, commit: Oid, tree: Oid) -> Result<Pack, PushError>
     Ok(Pack { commit, tree, objects, header, parts, trailer: hasher.finalize().into() })
 }
 
-/// Writes the tree of `files`, whose paths share their first `prefix` bytes, and those below it.
-fn write_tree(
-    mut files: &[(&str, Mode, Oid)],
-    prefix: usize,
-    seen: &mut HashSet<Oid>,
-    spool: &mut Spool,
-) -> Result<Oid, PushError> {
-    let mut content = Vec::new();
-    while let Some((path, mode, oid)) = files.first() {
-        let rest = &path[prefix..];
-        match rest.find('/') {
-            None => {
-                object::add_tree_entry(&mut content, *mode, rest, *oid);
-                files = &files[1..];
-            }
-            Some(slash) => {
-                // The files below one directory stand together, since they are sorted by bytes.
-                let below = &path[..=prefix + slash];
-                let count = files.iter().take_while(|(path, ..)| path.starts_with(below)).count();
-                let tree = write_tree(&files[..count], below.len(), seen, spool)?;
-                object::add_tree_entry(&mut content, Mode::Tree, &rest[..slash], tree);
-                files = &files[count..];
-            }
+/// Writes the trees of the files, which are sorted by the bytes of their paths; gives the topmost.
+fn write_trees(files: &[(&str, Mode, Oid)], spool: &mut Spool) -> Result<Oid, PushError> {
+    let mut seen = HashSet::new();
+    let mut write = |content: &[u8]| {
+        let oid = Kind::Tree.hash(content);
+        if seen.insert(oid) {
+            spool.add(Kind::Tree, content.len() as u64, &mut &content[..])?;
+        }
+        Ok::<_, PushError>(oid)
+    };
+    let mut top = Vec::new();
+    // The directories being filled, outermost first. What lies in one of them stands together, thanks to the order.
+    let mut open: Vec<(&str, Vec<u8>)> = Vec::new();
+    let end = ("", Mode::File, Oid::ZERO);
+    for (path, mode, oid) in files.iter().chain([&end]) {
+        let (dirs, name) = path.rsplit_once('/').map_or((None, *path), |(dirs, name)| (Some(dirs), name));
+        let dirs = || dirs.into_iter().flat_map(|dirs| dirs.split('/'));
+        let shared = open.iter().zip(dirs()).take_while(|((known, _), dir)| known == dir).count();
+        while open.len() > shared
+            && let Some((dir, content)) = open.pop()
+        {
+            let tree = write(&content)?;
+            object::add_tree_entry(open.last_mut().map_or(&mut top, |(_, above)| above), Mode::Tree, dir, tree);
+        }
+        open.extend(dirs().skip(shared).map(|dir| (dir, Vec::new())));
+        if !name.is_empty() {
+            object::add_tree_entry(open.last_mut().map_or(&mut top, |(_, inner)| inner), *mode, name, *oid);
         }
     }
-    let oid = Kind::Tree.hash(&content);
-    if seen.insert(oid) {
-        spool.add(Kind::Tree, content.len() as u64, &mut &content[..])?;
-    }
-    Ok(oid)
+    write(&top)
 }
 
 /// What the workers share.

@@ -1,5 +1,7 @@
 //! Which files of a directory git would add.
 
+use std::rc::Rc;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use ignore::{
     Match,
@@ -10,8 +12,9 @@ use understudy_sdk::{Workspace, WorkspaceError, workspace::EntryKind};
 
 use super::error::PushError;
 
-/// Directories nested deeper than this are refused; servers refuse them too (git's `core.maxTreeDepth` is 2048).
-const MAX_DEPTH: usize = 1024;
+/// Directories nested deeper than this are refused. Git's own limit (`core.maxTreeDepth`) is 2048, but such trees can hardly
+/// be checked out anywhere.
+const MAX_DEPTH: usize = 500;
 /// A longer `.gitignore` is refused, since every line of it becomes a pattern in memory.
 const MAX_GITIGNORE: u64 = 1024 * 1024;
 
@@ -59,46 +62,50 @@ pub(super) struct Scan {
 /// precedence (the deepest file decides, its last match wins, nothing below an ignored directory comes back).
 pub(super) fn scan(dir: &Workspace, stop: &CancellationToken) -> Result<Scan, PushError> {
     let mut scan = Scan::default();
-    visit(dir, Utf8Path::new(""), &mut Vec::new(), &mut scan, stop)?;
+    let mut pending = vec![(Utf8PathBuf::new(), None)];
+    while let Some((path, rules)) = pending.pop() {
+        if stop.is_cancelled() {
+            return Err(PushError::Cancelled);
+        }
+        if path.components().count() > MAX_DEPTH {
+            return Err(PushError::Refused(format!(
+                "the directories in {} are nested deeper than {MAX_DEPTH} levels",
+                dir.root()
+            )));
+        }
+        visit(dir, path, rules, &mut pending, &mut scan)?;
+    }
     scan.files.sort_unstable_by(|a, b| a.path.as_str().as_bytes().cmp(b.path.as_str().as_bytes()));
     Ok(scan)
 }
 
-/// The rules of one directory's `.gitignore`.
+/// The rules of one directory's `.gitignore`, and those of the directories above it.
 struct Rules {
     dir: Utf8PathBuf,
     patterns: Gitignore,
+    above: Option<Rc<Rules>>,
 }
+
+/// A directory still to be listed, with the rules that hold above it.
+type Pending = (Utf8PathBuf, Option<Rc<Rules>>);
 
 fn visit(
     workspace: &Workspace,
-    dir: &Utf8Path,
-    rules: &mut Vec<Rules>,
+    dir: Utf8PathBuf,
+    mut rules: Option<Rc<Rules>>,
+    pending: &mut Vec<Pending>,
     scan: &mut Scan,
-    stop: &CancellationToken,
 ) -> Result<(), PushError> {
-    if stop.is_cancelled() {
-        return Err(PushError::Cancelled);
-    }
-    if dir.components().count() > MAX_DEPTH {
-        return Err(PushError::Refused(format!(
-            "the directories in {} are nested deeper than {MAX_DEPTH} levels; git servers refuse that",
-            workspace.root()
-        )));
-    }
     let entries = workspace.read_dir(dir.as_str())?;
     let gitignore =
         entries.iter().find(|entry| entry.kind == EntryKind::File && entry.path.file_name() == Some(".gitignore"));
-    let has_rules = match gitignore {
-        Some(entry) => {
-            if entry.size > MAX_GITIGNORE {
-                return Err(PushError::Refused(format!("{} is larger than 1 MiB", workspace.display(&entry.path))));
-            }
-            rules.push(read_rules(workspace, dir, &entry.path, &mut scan.warnings)?);
-            true
+    if let Some(entry) = gitignore {
+        if entry.size > MAX_GITIGNORE {
+            return Err(PushError::Refused(format!("{} is larger than 1 MiB", workspace.display(&entry.path))));
         }
-        None => false,
-    };
+        let patterns = read_patterns(workspace, &entry.path, &mut scan.warnings)?;
+        rules = Some(Rc::new(Rules { dir, patterns, above: rules }));
+    }
     for entry in entries {
         let is_dir = entry.kind == EntryKind::Dir;
         let name = entry.path.file_name().unwrap_or_default();
@@ -109,12 +116,12 @@ fn visit(
             }
             continue;
         }
-        if ignored(rules, &entry.path, is_dir) {
+        if ignored(rules.as_deref(), &entry.path, is_dir) {
             continue;
         }
         let mode = match entry.kind {
             EntryKind::Dir => {
-                visit(workspace, &entry.path, rules, scan, stop)?;
+                pending.push((entry.path, rules.clone()));
                 continue;
             }
             EntryKind::File if entry.mode & 0o100 != 0 => Mode::Executable,
@@ -127,18 +134,14 @@ fn visit(
         };
         scan.files.push(Found { path: entry.path, mode, size: entry.size });
     }
-    if has_rules {
-        rules.pop();
-    }
     Ok(())
 }
 
-fn read_rules(
+fn read_patterns(
     workspace: &Workspace,
-    dir: &Utf8Path,
     file: &Utf8Path,
     warnings: &mut Vec<String>,
-) -> Result<Rules, WorkspaceError> {
+) -> Result<Gitignore, WorkspaceError> {
     let content = workspace.read(file.as_str())?;
     let content = String::from_utf8_lossy(&content);
     // Matched paths are relative to the rules' directory.
@@ -148,21 +151,22 @@ fn read_rules(
             warnings.push(format!("{file}: a rule was skipped: {error}"));
         }
     }
-    let patterns = builder.build().unwrap_or_else(|error| {
+    Ok(builder.build().unwrap_or_else(|error| {
         warnings.push(format!("{file}: its rules were skipped: {error}"));
         Gitignore::empty()
-    });
-    Ok(Rules { dir: dir.to_owned(), patterns })
+    }))
 }
 
-fn ignored(rules: &[Rules], path: &Utf8Path, is_dir: bool) -> bool {
-    for rules in rules.iter().rev() {
-        let Ok(relative) = path.strip_prefix(&rules.dir) else { continue };
-        match rules.patterns.matched(relative, is_dir) {
-            Match::None => {}
-            Match::Ignore(_) => return true,
-            Match::Whitelist(_) => return false,
+fn ignored(mut rules: Option<&Rules>, path: &Utf8Path, is_dir: bool) -> bool {
+    while let Some(level) = rules {
+        if let Ok(relative) = path.strip_prefix(&level.dir) {
+            match level.patterns.matched(relative, is_dir) {
+                Match::None => {}
+                Match::Ignore(_) => return true,
+                Match::Whitelist(_) => return false,
+            }
         }
+        rules = level.above.as_deref();
     }
     false
 }

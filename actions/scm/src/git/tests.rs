@@ -240,6 +240,24 @@ fn links_that_lead_out_are_committed_as_links() {
 }
 
 #[test]
+fn deep_directories() {
+    for (depth, accepted) in [(490, true), (1100, false)] {
+        let scratch = scratch();
+        scratch.workspace.write(&format!("{}file", "d/".repeat(depth)), b"x", 0o644).unwrap();
+        match pack(&scratch.workspace) {
+            Ok((_, pack)) => {
+                assert!(accepted);
+                unpack(&scratch, &pack);
+            }
+            Err(error) => {
+                assert!(!accepted);
+                assert!(error.to_string().contains("nested deeper than 500 levels"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn stopping_ends_the_work() {
     let scratch = scratch();
     scratch.workspace.write("f", b"x", 0o644).unwrap();
