@@ -4,9 +4,12 @@
 //! `telemetry` → `model`. Actions come from the crates below `actions/`, the template language from `templating/`.
 
 pub mod api;
+pub mod app;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod model;
 pub mod store;
 pub mod tasks;
+pub mod telemetry;
 pub mod yaml;

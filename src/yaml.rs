@@ -104,7 +104,7 @@ fn read(text: &str) -> Result<Vec<Document>, YamlError> {
         .collect())
 }
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,

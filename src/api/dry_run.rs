@@ -13,7 +13,7 @@ use super::{
     ApiState,
     caller::Caller,
     error::{ApiError, ErrorBody, ViolationsBody},
-    reply,
+    form, reply,
     request::{self, Place},
     templates,
 };
@@ -134,7 +134,7 @@ pub(super) async fn run(
     let body = request::body(&http, payload, false).await?;
     request::no_query(&http)?;
     let DryRun { template, values, secrets, directory_contents } = DryRun::read(body)?;
-    if !templates::is_template(&template) {
+    if !form::is_template(&template) {
         return Err(ApiError::input("Input template is not a template"));
     }
     let template = Value::Object(template);

@@ -12,6 +12,7 @@ mod edge;
 mod error;
 mod events;
 mod extensions;
+pub(crate) mod form;
 mod health;
 mod json_syntax;
 pub mod openapi;

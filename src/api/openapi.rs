@@ -38,6 +38,14 @@ pub fn document() -> Value {
     serde_json::to_value(Document::openapi()).unwrap_or_default()
 }
 
+/// The document as YAML, as it is kept in `openapi/openapi.yaml`.
+///
+/// # Errors
+/// The document can't be written, which is a mistake in the service.
+pub fn yaml() -> Result<String, String> {
+    serde_saphyr::to_string(&document()).map_err(|error| error.to_string())
+}
+
 pub(super) async fn json() -> HttpResponse {
     reply::ok(&document())
 }

@@ -3,18 +3,16 @@
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use understudy_sdk::{Entity, EntityRef, schema::Validator, schema::Violation};
+use understudy_sdk::{Entity, EntityRef, schema::Violation};
 use utoipa::ToSchema;
 
 use super::{
     ApiState,
     caller::Caller,
     error::{ApiError, ErrorBody},
-    reply, request,
+    form, reply, request,
 };
 
-/// The one `apiVersion` of templates.
-const API_VERSION: &str = "scaffolder.backstage.io/v1beta3";
 /// The title of a page that has none (upstream 4.2.0, `parameter-schema`).
 const UNTITLED_PAGE: &str = "Please enter the following information";
 
@@ -82,17 +80,17 @@ pub(super) async fn parameter_schema(
     };
     request::no_query(&http)?;
     let template = authorized(&state, &caller, &entity_ref).await?;
-    Ok(reply::ok(&form(&template)))
+    Ok(reply::ok(&parameter_schema_of(&template)))
 }
 
-fn form(template: &Entity) -> ParameterSchema {
+fn parameter_schema_of(template: &Entity) -> ParameterSchema {
     let member = |pointer: &str| template.pointer(pointer).filter(|value| !value.is_null()).cloned();
     ParameterSchema {
         title: member("/metadata/title").or_else(|| member("/metadata/name")).unwrap_or_default(),
         presentation: member("/spec/presentation"),
         description: member("/metadata/description"),
         ui_options: member("/metadata/ui:options"),
-        steps: pages(template)
+        steps: form::pages(template)
             .into_iter()
             .map(|schema| {
                 let member = |name: &str| schema.get(name).filter(|value| !value.is_null()).cloned();
@@ -107,15 +105,6 @@ fn form(template: &Entity) -> ParameterSchema {
     }
 }
 
-/// The schemas of a template's form: none, one, or one for each page.
-pub(super) fn pages(template: &Entity) -> Vec<&Value> {
-    match template.pointer("/spec/parameters") {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(pages)) => pages.iter().collect(),
-        Some(page) => vec![page],
-    }
-}
-
 /// The template this reference names, checked: kind, existence, version. (Filtering of parameters and steps by
 /// permissions has its place here.)
 pub(super) async fn authorized(state: &ApiState, _caller: &Caller, entity_ref: &EntityRef) -> Result<Entity, ApiError> {
@@ -125,16 +114,8 @@ pub(super) async fn authorized(state: &ApiState, _caller: &Caller, entity_ref: &
     let Some(template) = state.catalog.entity_by_ref(entity_ref).await? else {
         return Err(ApiError::not_found(format!("Template {} not found", entity_ref.canonical())));
     };
-    match template.get("apiVersion").and_then(Value::as_str).unwrap_or("undefined") {
-        API_VERSION => Ok(template),
-        other => Err(ApiError::input(format!("Unsupported apiVersion field in schema entity, {other}"))),
-    }
-}
-
-/// Whether this is a template of the version we run.
-pub(super) fn is_template(entity: &Map<String, Value>) -> bool {
-    let is = |name: &str, text: &str| entity.get(name).and_then(Value::as_str) == Some(text);
-    is("apiVersion", API_VERSION) && is("kind", "Template")
+    form::check_version(&template).map_err(ApiError::input)?;
+    Ok(template)
 }
 
 /// Checks what the published schema of templates demands beyond version and kind.
@@ -178,45 +159,19 @@ pub(super) fn check_shape(template: &Entity) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Validates a form's values against the template's pages; the first page that refuses decides.
+/// Validates a form's values against the template's pages.
 pub(super) fn check_values(template: &Entity, values: &Map<String, Value>) -> Result<(), ApiError> {
-    let values = Value::Object(values.clone());
-    for page in pages(template) {
-        let violations = validator(page, "spec.parameters")?.validate(&values);
-        if !violations.is_empty() {
-            return Err(ApiError::Violations(violations));
-        }
-    }
-    Ok(())
+    refuse(form::violations(template, values))
 }
 
-/// Validates secrets against `spec.secrets.schema`. No value is repeated in the answer.
+/// Validates secrets against `spec.secrets.schema`.
 pub(super) fn check_secrets(template: &Entity, secrets: &Map<String, Value>) -> Result<(), ApiError> {
-    let Some(schema) = template.pointer("/spec/secrets/schema").filter(|schema| !schema.is_null()) else {
-        return Ok(());
-    };
-    let violations = validator(schema, "spec.secrets.schema")?.validate(&Value::Object(secrets.clone()));
-    if violations.is_empty() {
-        return Ok(());
-    }
-    Err(ApiError::Violations(violations.into_iter().map(without_value).collect()))
+    refuse(form::secret_violations(template, secrets))
 }
 
-fn without_value(violation: Violation) -> Violation {
-    let property = match violation.property.strip_prefix("instance") {
-        Some(rest) => format!("secrets{rest}"),
-        None => violation.property.clone(),
-    };
-    let message = match (&*violation.name, violation.argument.as_ref().and_then(Value::as_str)) {
-        ("required", Some(name)) => format!("secrets.{name} is required"),
-        _ => format!("{property} {}", violation.message),
-    };
-    Violation { property, message, instance: Some(Value::Object(Map::new())), ..violation }
-}
-
-fn validator(schema: &Value, place: &str) -> Result<Validator, ApiError> {
-    Validator::new(schema)
-        .map_err(|reason| ApiError::input(format!("The template's {place} is not a valid JSON Schema: {reason}")))
+fn refuse(violations: Result<Vec<Violation>, String>) -> Result<(), ApiError> {
+    let violations = violations.map_err(ApiError::input)?;
+    if violations.is_empty() { Ok(()) } else { Err(ApiError::Violations(violations)) }
 }
 
 #[cfg(test)]
@@ -232,7 +187,7 @@ mod tests {
             "spec": {"parameters": [{"title": "One", "description": "first"}, {"properties": {}}]},
         });
         assert_eq!(
-            serde_json::to_value(form(&entity)).unwrap_or_default(),
+            serde_json::to_value(parameter_schema_of(&entity)).unwrap_or_default(),
             json!({
                 "title": "t",
                 "ui:options": {"a": 1},
@@ -242,8 +197,8 @@ mod tests {
                 ],
             })
         );
-        assert!(form(&json!({"metadata": {"name": "t"}, "spec": {}})).steps.is_empty());
-        assert_eq!(form(&json!({"metadata": {"name": "t"}, "spec": {"parameters": {}}})).steps.len(), 1);
+        assert!(parameter_schema_of(&json!({"metadata": {"name": "t"}, "spec": {}})).steps.is_empty());
+        assert_eq!(parameter_schema_of(&json!({"metadata": {"name": "t"}, "spec": {"parameters": {}}})).steps.len(), 1);
     }
 
     #[test]
@@ -266,31 +221,5 @@ mod tests {
         }
         let good = json!({"metadata": {"name": "d"}, "spec": {"type": "x", "steps": []}});
         assert!(check_shape(&good).is_ok());
-    }
-
-    #[test]
-    fn violations_of_secrets_show_no_value() {
-        let violation = Violation {
-            path: vec!["apiKey".into()],
-            property: "instance.apiKey".into(),
-            message: "does not meet minimum length of 3".into(),
-            schema: json!({"type": "string", "minLength": 3}),
-            instance: Some("x".into()),
-            name: "minLength".into(),
-            argument: Some(3.into()),
-            stack: "instance.apiKey does not meet minimum length of 3".into(),
-        };
-        let shown = without_value(violation.clone());
-        assert_eq!(shown.property, "secrets.apiKey");
-        assert_eq!(shown.message, "secrets.apiKey does not meet minimum length of 3");
-        assert_eq!(shown.instance, Some(json!({})));
-        let missing = Violation {
-            property: "instance".into(),
-            message: "requires property \"apiKey\"".into(),
-            name: "required".into(),
-            argument: Some("apiKey".into()),
-            ..violation
-        };
-        assert_eq!(without_value(missing).message, "secrets.apiKey is required");
     }
 }

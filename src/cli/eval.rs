@@ -12,7 +12,6 @@ use understudy_templating::{Context, Engine, Error};
 
 /// One line of the input.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Request {
     template: String,
     #[serde(default)]

@@ -1,0 +1,280 @@
+//! The one place where the parts meet: from a configuration to a service that serves.
+//!
+//! A binary of your own adds actions to those built in:
+//!
+//! ```no_run
+//! # use understudy::{app::{App, AppError}, config::{Config, LoadOptions}};
+//! # async fn serve(my_action: impl understudy_sdk::Action) -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::load(&LoadOptions::from_process(Vec::new())?)?;
+//! App::builder(config).action(my_action).build().await?.serve().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use actix_web::{HttpServer, middleware::from_fn, web::Data};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tracing_actix_web::TracingLogger;
+use understudy_scm::Scm;
+use understudy_sdk::{Action, Catalog, DynAction, Registry, Typed};
+
+use crate::{
+    api::{self, ApiState},
+    catalog::EmbeddedCatalog,
+    config::{Config, DatabaseConfig},
+    store::{SqliteStore, StoreError, TaskStore},
+    tasks::{
+        EngineDeps, EngineSettings, TaskService, log::log_level, observe::LogObserver, policy::AllowAll, runner::Runner,
+        step_templating,
+    },
+    telemetry::RequestLog,
+};
+
+/// How long running steps get to stop before their tasks are handed over anyway. Together with the time for requests
+/// below the ten seconds that container runtimes grant.
+const STEP_GRACE: Duration = Duration::from_secs(6);
+/// How long open requests get, in seconds.
+const REQUEST_GRACE: u64 = 2;
+
+/// Why the service can't start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// A value of the configuration is wrong.
+    #[error("{0}")]
+    Config(String),
+    /// The database can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {source}; is the port in use? backend.listen sets another")]
+    Listen {
+        /// Host and port.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The server or its signals broke.
+    #[error("the server can't go on: {0}")]
+    Server(#[from] std::io::Error),
+}
+
+/// Collects what a service is made of.
+pub struct AppBuilder {
+    config: Config,
+    actions: Vec<Arc<dyn DynAction>>,
+}
+
+impl AppBuilder {
+    /// Adds an action; it takes the place of a built-in one with the same id.
+    #[must_use]
+    pub fn action<A: Action>(self, action: A) -> Self {
+        self.dyn_action(Arc::new(Typed(action)))
+    }
+    /// Adds an action whose types are erased.
+    #[must_use]
+    pub fn dyn_action(mut self, action: Arc<dyn DynAction>) -> Self {
+        self.actions.push(action);
+        self
+    }
+    /// Opens the database and makes the parts. Nothing runs or listens yet.
+    ///
+    /// # Errors
+    /// A value of the configuration is wrong, or the database can't be used.
+    pub async fn build(self) -> Result<App, AppError> {
+        let Self { config, actions } = self;
+        let parts = Parts::new(&config, actions).await?;
+        let catalog: Arc<dyn Catalog> = parts.catalog.clone();
+        let tasks = TaskService::new(EngineDeps {
+            store: parts.store.clone(),
+            registry: parts.registry.clone(),
+            scm: parts.scm.clone(),
+            catalog: Arc::new(move |_| Arc::clone(&catalog)),
+            config: EngineSettings::from_config(&config, log_level(std::env::var("LOG_LEVEL").ok().as_deref())),
+            policy: Arc::new(AllowAll),
+            observer: Arc::new(LogObserver),
+            runtime: Handle::current(),
+        });
+        let stopping = CancellationToken::new();
+        let state = ApiState::new(
+            tasks.clone(),
+            parts.registry.clone(),
+            parts.catalog.clone(),
+            parts.store.clone(),
+            config.backend.cors.as_ref(),
+            stopping.clone(),
+        )
+        .map_err(AppError::Config)?;
+        Ok(App { config, parts, tasks, state: Data::new(state), stopping })
+    }
+}
+
+/// The parts that need no engine: what `understudy run` works with too.
+pub struct Parts {
+    scm: Scm,
+    registry: Registry,
+    store: Arc<SqliteStore>,
+    catalog: Arc<EmbeddedCatalog>,
+}
+
+impl Parts {
+    /// Makes them, with these actions besides the built-in ones.
+    ///
+    /// # Errors
+    /// A value of the configuration is wrong, or the database can't be used.
+    pub async fn new(config: &Config, actions: Vec<Arc<dyn DynAction>>) -> Result<Self, AppError> {
+        install_tls_provider();
+        let scm = Scm::from_config(&config.raw).map_err(AppError::Config)?;
+        let mut registry = built_in_actions(config, &scm);
+        for action in actions {
+            registry.register_dyn(action);
+        }
+        let store = Arc::new(SqliteStore::open(&config.backend.database).await?);
+        let catalog = Arc::new(EmbeddedCatalog::new(store.clone(), scm.clone()));
+        Ok(Self { scm, registry, store, catalog })
+    }
+    /// Integrations and readers.
+    pub fn scm(&self) -> &Scm {
+        &self.scm
+    }
+    /// The actions.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+    /// Runs templates without a store.
+    pub fn runner(&self) -> Runner {
+        let catalog: Arc<dyn Catalog> = self.catalog.clone();
+        Runner::new(self.registry.clone(), step_templating(&self.scm), Arc::new(move |_| Arc::clone(&catalog)))
+    }
+}
+
+/// The actions that come with the service.
+pub fn built_in_actions(config: &Config, scm: &Scm) -> Registry {
+    let mut registry = Registry::new();
+    understudy_actions_core::register(&mut registry, understudy_actions_core::CoreDeps { scm: scm.clone() });
+    #[cfg(feature = "github")]
+    understudy_actions_github::register(
+        &mut registry,
+        understudy_actions_github::GithubDeps {
+            scm: scm.clone(),
+            default_author: config.scaffolder.default_author.clone(),
+            default_commit_message: config.scaffolder.default_commit_message.clone(),
+        },
+    );
+    #[cfg(not(feature = "github"))]
+    let _ = config;
+    registry
+}
+
+/// Makes ring the provider of TLS for all clients of this process.
+pub fn install_tls_provider() {
+    // An error means that somebody was here before, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// A service, ready to serve.
+pub struct App {
+    config: Config,
+    parts: Parts,
+    tasks: TaskService,
+    state: Data<ApiState>,
+    stopping: CancellationToken,
+}
+
+impl App {
+    /// Starts to collect what a service is made of.
+    pub fn builder(config: Config) -> AppBuilder {
+        AppBuilder { config, actions: Vec::new() }
+    }
+
+    /// Serves until SIGTERM or SIGINT, then hands running tasks back to the queue and ends.
+    ///
+    /// # Errors
+    /// The address can't be listened on, or the server breaks.
+    pub async fn serve(self) -> Result<(), AppError> {
+        let address = self.config.backend.listen;
+        // Bound before anything runs, so that a second process on the same port touches no task.
+        let listen = |source| AppError::Listen { address, source };
+        let listener = TcpListener::bind(address).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        for warning in &self.config.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.load_catalog().await?;
+        self.tasks.start_workers();
+
+        let state = self.state.clone();
+        let server = HttpServer::new(move || {
+            actix_web::App::new()
+                .app_data(state.clone())
+                .configure(api::routes)
+                .wrap(from_fn(api::edge))
+                .wrap(TracingLogger::<RequestLog>::new())
+        })
+        .disable_signals()
+        .shutdown_timeout(REQUEST_GRACE)
+        .listen(listener)
+        .map_err(listen)?
+        .run();
+        let mut signals = Signals::new()?;
+        let handle = server.handle();
+        let mut server = tokio::spawn(server);
+        self.announce(address).await;
+
+        tokio::select! {
+            ended = &mut server => return ended.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(AppError::Server),
+            signal = signals.next() => tracing::info!(signal, "shutting down"),
+        }
+        self.stopping.cancel();
+        tokio::select! {
+            () = self.tasks.shutdown(STEP_GRACE) => {}
+            signal = signals.next() => tracing::warn!(signal, "not waiting for running steps any longer"),
+        }
+        handle.stop(true).await;
+        self.parts.store.close().await;
+        tracing::info!("ended");
+        Ok(())
+    }
+
+    async fn announce(&self, address: std::net::SocketAddr) {
+        tracing::info!(%address, base_url = self.config.backend.base_url, "listening");
+        if address.ip().is_loopback() {
+            tracing::info!("only this machine can reach the service: requests are not authenticated yet; backend.listen names another address");
+        } else {
+            tracing::warn!(%address, "requests are not authenticated yet, and the service listens beyond this machine: whoever reaches it can run templates");
+        }
+        let database = match &self.config.backend.database {
+            DatabaseConfig::SqliteMemory => "in memory: tasks are lost when the service ends".to_string(),
+            DatabaseConfig::SqliteFile(path) => path.to_string(),
+        };
+        tracing::info!(
+            database,
+            working_directory = %self.config.backend.working_directory,
+            actions = self.parts.registry.list().count(),
+            "ready"
+        );
+    }
+}
+
+/// What asks the service to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, std::io::Error> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
