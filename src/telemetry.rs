@@ -85,7 +85,7 @@ impl RootSpanBuilder for RequestLog {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let started = response.request().extensions().get::<Started>().map(|started| started.0);
-                let ms = started.map_or(0.0, |started| started.elapsed().as_secs_f64() * 1000.0);
+                let ms = started.map_or(0.0, |started| (started.elapsed().as_secs_f64() * 10_000.0).round() / 10.0);
                 // Probes come every few seconds for as long as the service lives.
                 if response.request().path().starts_with("/.backstage/health/") {
                     tracing::debug!(status, ms, "answered");

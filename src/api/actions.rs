@@ -63,7 +63,7 @@ impl ActionItem {
 
 /// The actions that templates can use.
 #[utoipa::path(
-    get, path = "/api/scaffolder/v2/actions", tag = "actions",
+    get, path = "/api/scaffolder/v2/actions", operation_id = "listActions", tag = "actions",
     responses((status = 200, body = Vec<ActionItem>, description = "Sorted by id")),
 )]
 pub(super) async fn list(state: Data<ApiState>, _caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {

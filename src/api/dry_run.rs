@@ -117,9 +117,9 @@ fn decode(text: &str) -> Vec<u8> {
 
 /// Runs a template that need not be registered, with files given along. Actions that can't run dry are skipped.
 #[utoipa::path(
-    post, path = "/api/scaffolder/v2/dry-run", tag = "templates", request_body = DryRun,
+    post, path = "/api/scaffolder/v2/dry-run", operation_id = "dryRun", tag = "templates", request_body = DryRun,
     responses(
-        (status = 200, body = DryRunResult),
+        (status = 200, body = DryRunResult, description = "What the run would do"),
         (status = 400, body = ViolationsBody, description = "Values or secrets violate the template's schemas; any other mistake has the usual error body"),
         (status = 403, body = ErrorBody, description = "A file's path leads out of the directory"),
         (status = 500, body = ErrorBody, description = "A step failed"),

@@ -38,10 +38,10 @@ const LONG_POLL: Duration = Duration::from_secs(30);
 /// Frames are `event: <type>` and `data: <JSON>`; a comment is sent every 15 seconds of silence. The stream ends after
 /// the completion of a task, except for templates that start over.
 #[utoipa::path(
-    get, path = "/api/scaffolder/v2/tasks/{taskId}/eventstream", tag = "tasks",
+    get, path = "/api/scaffolder/v2/tasks/{taskId}/eventstream", operation_id = "streamTaskEvents", tag = "tasks",
     params(("taskId" = String, Path), ("after" = Option<i64>, Query, description = "Only events with a greater id, and completions")),
     responses(
-        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 200, content_type = "text/event-stream", body = String, description = "Frames of server-sent events"),
         (status = 404, body = ErrorBody, description = "No such task"),
     ),
 )]
@@ -159,11 +159,11 @@ fn javascript_number(text: &str) -> i64 {
 
 /// The task's events so far, after waiting up to 30 seconds for the first.
 #[utoipa::path(
-    get, path = "/api/scaffolder/v2/tasks/{taskId}/events", tag = "tasks",
+    get, path = "/api/scaffolder/v2/tasks/{taskId}/events", operation_id = "pollTaskEvents", tag = "tasks",
     params(("taskId" = String, Path), ("after" = Option<i64>, Query, description = "Only events with a greater id, and completions")),
     responses(
-        (status = 200, body = Vec<TaskEvent>),
-        (status = 400, body = ErrorBody),
+        (status = 200, body = Vec<TaskEvent>, description = "Those there are; empty when none came in time"),
+        (status = 400, body = ErrorBody, description = "`after` is no integer"),
         (status = 404, body = ErrorBody, description = "No such task"),
     ),
 )]

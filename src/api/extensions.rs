@@ -7,8 +7,8 @@ use super::{caller::Caller, error::ApiError, reply, request};
 
 /// Filters, functions and values that templates can use beyond the language's own.
 #[utoipa::path(
-    get, path = "/api/scaffolder/v2/templating-extensions", tag = "templates",
-    responses((status = 200, body = Object)),
+    get, path = "/api/scaffolder/v2/templating-extensions", operation_id = "listTemplatingExtensions", tag = "templates",
+    responses((status = 200, body = Object, description = "Filters, functions and values by name")),
 )]
 pub(super) async fn list(_caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
     request::no_query(&http)?;

@@ -21,8 +21,8 @@ const OK: Health = Health { message: None, status: "ok" };
 
 /// Whether requests can be served: not shutting down, and the database answers.
 #[utoipa::path(
-    get, path = "/.backstage/health/v1/readiness", tag = "health",
-    responses((status = 200, body = Health), (status = 503, body = Health)),
+    get, path = "/.backstage/health/v1/readiness", operation_id = "getReadiness", tag = "health",
+    responses((status = 200, body = Health, description = "Ready"), (status = 503, body = Health, description = "Not ready")),
 )]
 pub(super) async fn readiness(state: Data<ApiState>) -> HttpResponse {
     let unavailable =
@@ -40,7 +40,7 @@ pub(super) async fn readiness(state: Data<ApiState>) -> HttpResponse {
 }
 
 /// Whether the process lives.
-#[utoipa::path(get, path = "/.backstage/health/v1/liveness", tag = "health", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/.backstage/health/v1/liveness", operation_id = "getLiveness", tag = "health", responses((status = 200, body = Health, description = "Alive")))]
 pub(super) async fn liveness() -> HttpResponse {
     reply::ok(&OK)
 }

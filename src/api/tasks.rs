@@ -84,9 +84,9 @@ impl CreateTask {
 
 /// Creates a task from a template; it starts as soon as a worker is free.
 #[utoipa::path(
-    post, path = "/api/scaffolder/v2/tasks", tag = "tasks", request_body = CreateTask,
+    post, path = "/api/scaffolder/v2/tasks", operation_id = "createTask", tag = "tasks", request_body = CreateTask,
     responses(
-        (status = 201, body = TaskCreated),
+        (status = 201, body = TaskCreated, description = "The task is in the queue"),
         (status = 400, body = ViolationsBody, description = "Values or secrets violate the template's schemas; any other mistake has the usual error body"),
         (status = 404, body = ErrorBody, description = "No such template"),
     ),
@@ -119,7 +119,7 @@ pub(super) async fn create(
 
 /// Tasks, newest first unless asked otherwise.
 #[utoipa::path(
-    get, path = "/api/scaffolder/v2/tasks", tag = "tasks",
+    get, path = "/api/scaffolder/v2/tasks", operation_id = "listTasks", tag = "tasks",
     params(
         ("createdBy" = Option<Vec<String>>, Query, description = "Entity references of users, any of"),
         ("status" = Option<Vec<TaskStatus>>, Query, description = "Any of"),
@@ -127,7 +127,7 @@ pub(super) async fn create(
         ("limit" = Option<u64>, Query),
         ("offset" = Option<u64>, Query),
     ),
-    responses((status = 200, body = TaskList), (status = 400, body = ErrorBody)),
+    responses((status = 200, body = TaskList, description = "The page"), (status = 400, body = ErrorBody, description = "A parameter is wrong")),
 )]
 pub(super) async fn list(state: Data<ApiState>, _caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
     let query = Query::documented(&http, &["createdBy", "status", "order", "limit", "offset"])?;
@@ -167,8 +167,8 @@ fn order(text: &str) -> Result<(OrderField, Direction), ApiError> {
 
 /// One task.
 #[utoipa::path(
-    get, path = "/api/scaffolder/v2/tasks/{taskId}", tag = "tasks", params(("taskId" = String, Path)),
-    responses((status = 200, body = SerializedTask), (status = 404, body = ErrorBody)),
+    get, path = "/api/scaffolder/v2/tasks/{taskId}", operation_id = "getTask", tag = "tasks", params(("taskId" = String, Path)),
+    responses((status = 200, body = SerializedTask, description = "The task"), (status = 404, body = ErrorBody, description = "No such task")),
 )]
 pub(super) async fn get(state: Data<ApiState>, _caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
     let id = request::segment(&http, "taskId")?;
@@ -178,8 +178,8 @@ pub(super) async fn get(state: Data<ApiState>, _caller: Caller, http: HttpReques
 
 /// Asks a task to stop. Ended tasks are left as they are.
 #[utoipa::path(
-    post, path = "/api/scaffolder/v2/tasks/{taskId}/cancel", tag = "tasks", params(("taskId" = String, Path)),
-    responses((status = 200, body = TaskCancelled), (status = 404, body = ErrorBody)),
+    post, path = "/api/scaffolder/v2/tasks/{taskId}/cancel", operation_id = "cancelTask", tag = "tasks", params(("taskId" = String, Path)),
+    responses((status = 200, body = TaskCancelled, description = "The task was asked to stop"), (status = 404, body = ErrorBody, description = "No such task")),
 )]
 pub(super) async fn cancel(
     state: Data<ApiState>,
@@ -194,10 +194,10 @@ pub(super) async fn cancel(
 
 /// Puts an ended task back into the queue; steps that succeeded keep their checkpoints.
 #[utoipa::path(
-    post, path = "/api/scaffolder/v2/tasks/{taskId}/retry", tag = "tasks", params(("taskId" = String, Path)),
+    post, path = "/api/scaffolder/v2/tasks/{taskId}/retry", operation_id = "retryTask", tag = "tasks", params(("taskId" = String, Path)),
     request_body = Option<RetryTask>,
     responses(
-        (status = 201, body = TaskCreated),
+        (status = 201, body = TaskCreated, description = "The task is in the queue"),
         (status = 400, body = ViolationsBody, description = "The secrets violate the template's schema"),
         (status = 404, body = ErrorBody, description = "No such task, or its template is gone"),
         (status = 409, body = ErrorBody, description = "The task has not ended"),

@@ -60,10 +60,10 @@ pub(super) struct ParameterPage {
 
 /// The form of a template.
 #[utoipa::path(
-    get, path = "/api/scaffolder/v2/templates/{namespace}/{kind}/{name}/parameter-schema", tag = "templates",
+    get, path = "/api/scaffolder/v2/templates/{namespace}/{kind}/{name}/parameter-schema", operation_id = "getParameterSchema", tag = "templates",
     params(("namespace" = String, Path), ("kind" = String, Path, description = "`template`"), ("name" = String, Path)),
     responses(
-        (status = 200, body = ParameterSchema),
+        (status = 200, body = ParameterSchema, description = "The form"),
         (status = 400, body = ErrorBody, description = "Not a template of a known version"),
         (status = 404, body = ErrorBody, description = "No such template"),
     ),

@@ -71,24 +71,26 @@ pub(super) fn escape(name: &str) -> String {
 }
 
 /// The place in a file of something inside a string value, given the value's own place and the position within the
-/// string (line and column from 1). Exact for plain, quoted and literal scalars; for others the value's place.
+/// string (line and column from 1). Exact for literal blocks and for scalars on one line; else the value's place.
 pub(super) fn within(text: &str, value: Place, line: u32, column: u32) -> Place {
-    let (line, column) = (u64::from(line.max(1)), u64::from(column.max(1)));
-    let source = |number: u64| text.lines().nth(usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX));
+    let (line, column) = (u64::from(line.max(1)) - 1, u64::from(column.max(1)) - 1);
+    let source = |number: u64| text.lines().nth(usize::try_from(number.checked_sub(1)?).ok()?);
     let first = source(value.line).and_then(|text| text.chars().nth(usize::try_from(value.column - 1).ok()?));
-    match first {
-        Some('|') => {
-            let indent = (value.line + 1..)
-                .map_while(source)
-                .find(|text| !text.trim().is_empty())
-                .map_or(0, |text| text.chars().take_while(|c| *c == ' ').count());
-            Place { line: value.line + line, column: indent as u64 + column }
-        }
-        Some('>') => value,
-        Some('"' | '\'') if line == 1 => Place { line: value.line, column: value.column + column },
-        _ if line == 1 => Place { line: value.line, column: value.column + column - 1 },
-        _ => value,
+    // A block scalar stands where its text begins, the line before ends with its header.
+    match value.line.checked_sub(1).and_then(source).and_then(block_header) {
+        Some('|') => Place { line: value.line + line, column: value.column + column },
+        Some(_) => value,
+        None if line > 0 => value,
+        None => Place { line: value.line, column: value.column + column + u64::from(matches!(first, Some('"' | '\''))) },
     }
+}
+
+/// `|` or `>` where a line ends with the header of a block scalar.
+fn block_header(line: &str) -> Option<char> {
+    let line = line.split(" #").next().unwrap_or(line).trim_end();
+    let line = line.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
+    let before = line.strip_suffix(['|', '>'])?;
+    (before.is_empty() || before.ends_with([' ', ':'])).then(|| line.chars().next_back()).flatten()
 }
 
 /// A value with the places of what it holds.
@@ -173,7 +175,7 @@ kind: Other
             ("/spec/steps/0/id", 4, 11),
             ("/spec/steps/0/input/message", 5, 24),
             ("/spec/steps/0/input/a~1b", 5, 45),
-            ("/spec/steps/1/text", 7, 13),
+            ("/spec/steps/1/text", 8, 9),
             ("/spec/steps/0/nothing", 4, 7),
         ] {
             assert_eq!(documents[0].at(pointer), Place { line, column }, "{pointer}");
@@ -183,7 +185,7 @@ kind: Other
 
     #[test]
     fn places_within_strings() {
-        let literal = Place { line: 7, column: 13 };
+        let literal = Place { line: 8, column: 9 };
         assert_eq!(within(TEXT, literal, 2, 5), Place { line: 9, column: 13 });
         let quoted = Place { line: 5, column: 24 };
         assert_eq!(within(TEXT, quoted, 1, 3), Place { line: 5, column: 27 });

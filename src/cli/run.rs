@@ -9,7 +9,6 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use serde_json::{Map, Value};
-use understudy_sdk::Secrets;
 
 use super::{
     Failure,
