@@ -105,6 +105,7 @@ impl AppBuilder {
             tasks.clone(),
             parts.registry.clone(),
             parts.catalog.clone(),
+            Some(parts.catalog.clone()),
             parts.store.clone(),
             config.backend.cors.as_ref(),
             stopping.clone(),

@@ -20,6 +20,8 @@ mod reply;
 mod request;
 mod tasks;
 mod templates;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -35,7 +37,7 @@ pub use actions::ActionItem;
 pub use edge::edge;
 pub use error::ApiError;
 
-use crate::{config::CorsConfig, store::TaskStore, tasks::TaskService};
+use crate::{catalog::EmbeddedCatalog, config::CorsConfig, store::TaskStore, tasks::TaskService};
 
 /// What the handlers work with.
 pub struct ApiState {
@@ -45,6 +47,8 @@ pub struct ApiState {
     pub actions: Registry,
     /// Where templates come from.
     pub catalog: Arc<dyn Catalog>,
+    /// Our own catalog, where it is in use; its routes answer only then.
+    pub embedded: Option<Arc<EmbeddedCatalog>>,
     /// The database, asked whether it answers.
     pub store: Arc<dyn TaskStore>,
     cors: Option<cors::Cors>,
@@ -60,6 +64,7 @@ impl ApiState {
         tasks: TaskService,
         actions: Registry,
         catalog: Arc<dyn Catalog>,
+        embedded: Option<Arc<EmbeddedCatalog>>,
         store: Arc<dyn TaskStore>,
         cors: Option<&CorsConfig>,
         stopping: CancellationToken,
@@ -68,7 +73,7 @@ impl ApiState {
             .map(cors::Cors::new)
             .transpose()
             .map_err(|error| format!("backend.cors.origin holds a pattern that can't be read: {error}"))?;
-        Ok(Self { tasks, actions, catalog, store, cors, stopping })
+        Ok(Self { tasks, actions, catalog, embedded, store, cors, stopping })
     }
     fn is_stopping(&self) -> bool {
         self.stopping.is_cancelled()
