@@ -25,7 +25,10 @@ use understudy_sdk::{Action, Catalog, DynAction, Registry, Typed};
 
 use crate::{
     api::{self, ApiState},
-    catalog::EmbeddedCatalog,
+    catalog::{
+        EmbeddedCatalog,
+        query::{EntityFilter, EntityQuery, Fields},
+    },
     config::{Config, DatabaseConfig},
     store::{SqliteStore, StoreError},
     tasks::{
@@ -136,7 +139,8 @@ impl Parts {
             registry.register_dyn(action);
         }
         let store = Arc::new(SqliteStore::open(&config.backend.database).await?);
-        let catalog = Arc::new(EmbeddedCatalog::new(store.clone(), scm.clone()));
+        let catalog = EmbeddedCatalog::open(store.clone(), scm.clone(), &config.catalog_locations).await?;
+        let catalog = Arc::new(catalog);
         Ok(Self { scm, registry, store, catalog })
     }
     /// Integrations and readers.
@@ -206,7 +210,7 @@ impl App {
         for warning in &self.config.warnings {
             tracing::warn!("{warning}");
         }
-        //SHIM
+        self.parts.catalog.refresh_configured().await?;
         self.tasks.start_workers();
 
         let state = self.state.clone();
@@ -225,7 +229,7 @@ impl App {
         let mut signals = Signals::new()?;
         let handle = server.handle();
         let mut server = tokio::spawn(server);
-        self.announce(address).await;
+        self.announce(address);
 
         tokio::select! {
             ended = &mut server => return ended.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(AppError::Server),
@@ -242,7 +246,7 @@ impl App {
         Ok(())
     }
 
-    async fn announce(&self, address: std::net::SocketAddr) {
+    fn announce(&self, address: std::net::SocketAddr) {
         tracing::info!(%address, base_url = self.config.backend.base_url, "listening");
         if address.ip().is_loopback() {
             tracing::info!("only this machine can reach the service: requests are not authenticated yet; backend.listen names another address");
@@ -253,10 +257,15 @@ impl App {
             DatabaseConfig::SqliteMemory => "in memory: tasks are lost when the service ends".to_string(),
             DatabaseConfig::SqliteFile(path) => path.to_string(),
         };
+        let templates = EntityQuery {
+            filter: EntityFilter::parse(&["kind=template"]).unwrap_or_default(),
+            ..EntityQuery::default()
+        };
         tracing::info!(
             database,
             working_directory = %self.config.backend.working_directory,
             actions = self.parts.registry.list().count(),
+            templates = self.parts.catalog.entities(&templates, &Fields::default(), 0, None).len(),
             "ready"
         );
     }

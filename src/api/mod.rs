@@ -6,6 +6,7 @@
 mod actions;
 mod autocomplete;
 mod caller;
+mod catalog;
 mod cors;
 mod dry_run;
 mod edge;
@@ -105,7 +106,34 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(scaffolder("/v2/templating-extensions", get_only).route(get(extensions::list)))
         .service(scaffolder("/openapi.json", get_only).route(get(openapi::json)))
         .service(scaffolder("/docs", get_only).route(get(openapi::page)))
+        .configure(catalog_routes)
         .default_service(web::to(not_found));
+}
+
+fn catalog_routes(config: &mut ServiceConfig) {
+    let catalog = |path: &str, routes: &[&'static str]| resource(&format!("/api/catalog{path}"), routes);
+    let get_only = &["GET", "HEAD"];
+    config
+        .service(catalog("/entities", get_only).route(get(catalog::entities)))
+        .service(catalog("/entities/by-query", get_only).route(get(catalog::entities_by_query)))
+        .service(catalog("/entities/by-refs", &["POST"]).route(post(catalog::entities_by_refs)))
+        .service(catalog("/entities/by-name/{kind}/{namespace}/{name}", get_only).route(get(catalog::entity_by_name)))
+        .service(catalog("/entities/by-uid/{uid}", get_only).route(get(catalog::entity_by_uid)))
+        .service(catalog("/entity-facets", get_only).route(get(catalog::facets)))
+        .service(
+            catalog("/locations", &["POST", "GET", "HEAD"])
+                .route(get(catalog::locations))
+                .route(post(catalog::add_location)),
+        )
+        .service(
+            catalog("/locations/by-entity/{kind}/{namespace}/{name}", get_only).route(get(catalog::location_by_entity)),
+        )
+        .service(
+            catalog("/locations/{id}", &["GET", "HEAD", "DELETE"])
+                .route(get(catalog::location))
+                .route(web::delete().to(catalog::remove_location)),
+        )
+        .service(catalog("/refresh", &["POST"]).route(post(catalog::refresh)));
 }
 
 /// A path, with or without a slash at its end as in Express; methods without a route are not found.

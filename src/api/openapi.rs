@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, http::header};
 use serde_json::{Map, Value};
 use utoipa::OpenApi;
 
-use super::{actions, dry_run, error, events, extensions, health, reply, tasks, templates};
+use super::{actions, catalog, dry_run, error, events, extensions, health, reply, tasks, templates};
 
 /// The document.
 #[derive(Debug, OpenApi)]
@@ -20,6 +20,9 @@ use super::{actions, dry_run, error, events, extensions, health, reply, tasks, t
     paths(
         templates::parameter_schema, actions::list, tasks::create, tasks::list, tasks::get, tasks::cancel, tasks::retry,
         events::stream, events::long_poll, dry_run::run, extensions::list,
+        catalog::entities, catalog::entities_by_query, catalog::entities_by_refs, catalog::entity_by_name,
+        catalog::entity_by_uid, catalog::facets, catalog::locations, catalog::location, catalog::location_by_entity,
+        catalog::add_location, catalog::remove_location, catalog::refresh,
         health::readiness, health::liveness,
     ),
     components(schemas(error::ErrorBody, actions::ExampleItem, dry_run::DryRunFile)),

@@ -5,9 +5,7 @@
 use std::{collections::HashMap, io::Read as _, sync::Arc, time::Duration};
 
 use actix_web::{
-    App, Error,
-    body::BoxBody,
-    dev::{Service, ServiceResponse},
+    App,
     http::{Method, StatusCode},
     middleware::from_fn,
     test::{self, TestRequest},
@@ -17,7 +15,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use understudy_actions_core::{DebugLog, DebugWait, FsRename};
+use understudy_actions_core::CoreDeps;
 use understudy_scm::Scm;
 use understudy_sdk::{ActionError, Catalog, Entity, EntityRef, LocationAnswer, LogLevel, Registry};
 
@@ -83,14 +81,15 @@ impl Api {
             templates.into_iter().map(|entity| (EntityRef::of(&entity).unwrap().canonical(), entity)).collect(),
         ));
         let mut registry = Registry::new();
-        registry.register(DebugLog).register(DebugWait).register(FsRename);
+        let scm = Scm::from_config(&json!({})).unwrap();
+        understudy_actions_core::register(&mut registry, CoreDeps { scm: scm.clone() });
         let store: Arc<dyn TaskStore> = Arc::new(SqliteStore::open(&DatabaseConfig::SqliteMemory).await.unwrap());
         let work = tempfile::tempdir().unwrap();
         let catalog = shelf.clone();
         let tasks = TaskService::new(EngineDeps {
             store: store.clone(),
             registry: registry.clone(),
-            scm: Scm::from_config(&json!({})).unwrap(),
+            scm,
             catalog: Arc::new(move |_| catalog.clone()),
             config: EngineSettings {
                 working_directory: camino::Utf8PathBuf::from_path_buf(work.path().canonicalize().unwrap()).unwrap(),
@@ -115,14 +114,9 @@ impl Api {
         Self { state: Data::new(state), stopping, _work: work }
     }
 
-    async fn app(
-        &self,
-    ) -> impl Service<actix_http::Request, Response = ServiceResponse<BoxBody>, Error = Error> + use<> {
-        test::init_service(App::new().app_data(self.state.clone()).configure(routes).wrap(from_fn(edge))).await
-    }
-
     async fn send(&self, request: TestRequest) -> Answer {
-        let answer = test::call_service(&self.app().await, request.to_request()).await;
+        let app = App::new().app_data(self.state.clone()).configure(routes).wrap(from_fn(edge));
+        let answer = test::call_service(&test::init_service(app).await, request.to_request()).await;
         let status = answer.status().as_u16();
         let headers = answer
             .headers()
@@ -301,8 +295,6 @@ async fn dry_runs_answer_without_a_task() {
     assert_eq!(good.status, 200, "{}", good.text());
     assert_eq!(good.json().as_object().unwrap().keys().collect::<Vec<_>>(), ["log", "directoryContents", "output", "steps"]);
     assert_eq!(run(json!({"kind": "Component"})).await.error().2, "Input template is not a template");
-    let mut steps = template("t", json!({}));
-    assert_eq!(run(steps.take()).await.status, 400);
     let shape = run(template("t", json!({}))).await.error();
     assert_eq!(shape, (500, "TypeError".into(), "/spec must have required property 'steps' - missingProperty: steps".into()));
     let unknown = run(template("t", json!({"steps": [{"id": "x", "action": "nope:nope"}]}))).await.error();
@@ -327,8 +319,9 @@ async fn answers_look_like_those_of_express() {
     assert_eq!(plain.header("vary"), "Accept-Encoding");
     assert_eq!(plain.header("referrer-policy"), "no-referrer");
     assert_eq!(plain.header("x-content-type-options"), "nosniff");
-    let ids: Vec<Value> = plain.json().as_array().unwrap().iter().map(|action| action["id"].clone()).collect();
-    assert_eq!(ids, ["debug:log", "debug:wait", "fs:rename"]);
+    let actions = plain.json();
+    let ids: Vec<&str> = actions.as_array().unwrap().iter().map(|action| action["id"].as_str().unwrap()).collect();
+    assert!(ids.is_sorted() && ids.contains(&"debug:log"), "{ids:?}");
     for known in ["*", plain.header("etag")] {
         let request = TestRequest::get().uri(&at("/v2/actions")).insert_header(("if-none-match", known));
         let unchanged = api.send(request).await;
