@@ -22,7 +22,7 @@ use super::{
 };
 use crate::catalog::{
     AddedLocation, EmbeddedCatalog, LocationView,
-    query::{Cursor, EntityFilter, EntityPage, EntityQuery, Facet, Fields, FullText, OrderField},
+    query::{Cursor, EntityFilter, EntityQuery, Facet, Fields, FullText, OrderField},
 };
 
 /// Entities on a page of `entities/by-query` when no limit is asked for, as upstream.
@@ -85,6 +85,21 @@ pub(super) struct LocationItem {
 pub(super) struct Refresh {
     /// The entity whose location is to be read again.
     entity_ref: String,
+}
+
+/// A page of entities.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[allow(dead_code, reason = "documents the answer, which the catalog makes")]
+pub(super) struct PageOfEntities {
+    /// The entities.
+    #[schema(value_type = Vec<Object>)]
+    items: Vec<Entity>,
+    /// How many match in all.
+    total_items: usize,
+    /// `nextCursor` and `prevCursor`, each absent where there is no such page.
+    #[schema(value_type = Object)]
+    page_info: Value,
 }
 
 /// How often values occur.
@@ -203,7 +218,7 @@ pub(super) async fn entities(
         ("cursor" = Option<String>, Query, description = "Of another page; takes the place of everything but fields and limit"),
     ),
     responses(
-        (status = 200, body = EntityPage, description = "The page"),
+        (status = 200, body = PageOfEntities, description = "The page"),
         (status = 400, body = ErrorBody, description = "A parameter is wrong"),
     ),
 )]
