@@ -32,8 +32,8 @@ use crate::{
     config::{Config, DatabaseConfig},
     store::{SqliteStore, StoreError},
     tasks::{
-        EngineDeps, EngineSettings, TaskService, log::log_level, observe::LogObserver, policy::AllowAll, runner::Runner,
-        step_templating,
+        EngineDeps, EngineSettings, TaskService, log::log_level, observe::LogObserver, policy::AllowAll,
+        runner::Runner, step_templating,
     },
     telemetry::RequestLog,
 };
@@ -249,7 +249,9 @@ impl App {
     fn announce(&self, address: std::net::SocketAddr) {
         tracing::info!(%address, base_url = self.config.backend.base_url, "listening");
         if address.ip().is_loopback() {
-            tracing::info!("only this machine can reach the service: requests are not authenticated yet; backend.listen names another address");
+            tracing::info!(
+                "only this machine can reach the service: requests are not authenticated yet; backend.listen names another address"
+            );
         } else {
             tracing::warn!(%address, "requests are not authenticated yet, and the service listens beyond this machine: whoever reaches it can run templates");
         }

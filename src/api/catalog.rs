@@ -37,7 +37,11 @@ impl FromRequest for Embedded {
 
     fn from_request(http: &HttpRequest, _: &mut Payload) -> Self::Future {
         let embedded = http.app_data::<Data<ApiState>>().and_then(|state| state.embedded.clone());
-        ready(embedded.map(Self).ok_or_else(|| ApiError::not_found("This service uses the catalog of a Backstage backend")))
+        ready(
+            embedded
+                .map(Self)
+                .ok_or_else(|| ApiError::not_found("This service uses the catalog of a Backstage backend")),
+        )
     }
 }
 

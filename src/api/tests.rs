@@ -227,12 +227,19 @@ async fn bad_requests_are_refused_as_recorded() {
         (json!([]), input("request/body must be object")),
         (json!({"templateRef": null, "values": {}}), input("request/body/templateRef must be string")),
         (json!({"templateRef": "hello", "values": []}), input("request/body/values must be object")),
-        (json!({"templateRef": "hello", "values": {}, "secrets": {"a": 1}}), input("request/body/secrets/a must be string")),
+        (
+            json!({"templateRef": "hello", "values": {}, "secrets": {"a": 1}}),
+            input("request/body/secrets/a must be string"),
+        ),
         (json!({"templateRef": "a:b:c", "values": {}}), input("Invalid kind, only 'Template' kind is supported")),
         (json!({"templateRef": "", "values": {}}), (500, "Error".into(), "Entity reference must not be empty".into())),
         (
             json!({"templateRef": "a/", "values": {}}),
-            (500, "TypeError".into(), "Entity reference \"a/\" was not on the form [<kind>:][<namespace>/]<name>".into()),
+            (
+                500,
+                "TypeError".into(),
+                "Entity reference \"a/\" was not on the form [<kind>:][<namespace>/]<name>".into(),
+            ),
         ),
         (
             json!({"templateRef": "Nope", "values": {}}),
@@ -280,7 +287,8 @@ async fn values_and_secrets_are_validated() {
     assert_eq!(missing.status, 400);
     let error = &missing.json()["errors"][0];
     assert_eq!((&error["stack"], &error["name"]), (&json!("instance requires property \"name\""), &json!("required")));
-    let refused = api.post("/v2/tasks", json!({"templateRef": "secret", "values": {}, "secrets": {"apiKey": "qz"}})).await;
+    let refused =
+        api.post("/v2/tasks", json!({"templateRef": "secret", "values": {}, "secrets": {"apiKey": "qz"}})).await;
     assert_eq!(refused.json()["errors"][0]["message"], "secrets.apiKey does not meet minimum length of 3");
     assert!(!refused.text().contains("\"qz\""), "{}", refused.text());
 }
@@ -291,12 +299,22 @@ async fn dry_runs_answer_without_a_task() {
     let run = async |template: Value| {
         api.post("/v2/dry-run", json!({"template": template, "values": {}, "directoryContents": []})).await
     };
-    let good = run(template("t", json!({"steps": [{"id": "l", "name": "L", "action": "debug:log", "input": {"message": "m"}}]}))).await;
+    let good = run(template(
+        "t",
+        json!({"steps": [{"id": "l", "name": "L", "action": "debug:log", "input": {"message": "m"}}]}),
+    ))
+    .await;
     assert_eq!(good.status, 200, "{}", good.text());
-    assert_eq!(good.json().as_object().unwrap().keys().collect::<Vec<_>>(), ["log", "directoryContents", "output", "steps"]);
+    assert_eq!(
+        good.json().as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["log", "directoryContents", "output", "steps"]
+    );
     assert_eq!(run(json!({"kind": "Component"})).await.error().2, "Input template is not a template");
     let shape = run(template("t", json!({}))).await.error();
-    assert_eq!(shape, (500, "TypeError".into(), "/spec must have required property 'steps' - missingProperty: steps".into()));
+    assert_eq!(
+        shape,
+        (500, "TypeError".into(), "/spec must have required property 'steps' - missingProperty: steps".into())
+    );
     let unknown = run(template("t", json!({"steps": [{"id": "x", "action": "nope:nope"}]}))).await.error();
     assert_eq!((unknown.0, unknown.1.as_str()), (404, "NotFoundError"));
     assert_eq!(api.get("/v2/tasks").await.json()["totalTasks"], 0);
@@ -305,7 +323,8 @@ async fn dry_runs_answer_without_a_task() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_look_like_those_of_express() {
     let api = Api::new().await;
-    for path in ["/", "/api/nope", "/api/scaffolder", "/api/scaffolder/", "/api/scaffolder/v1/actions", "/healthcheck"] {
+    for path in ["/", "/api/nope", "/api/scaffolder", "/api/scaffolder/", "/api/scaffolder/v1/actions", "/healthcheck"]
+    {
         let answer = api.send(TestRequest::get().uri(path)).await;
         assert_eq!((answer.status, answer.text().as_str()), (404, ""), "{path}");
         assert_eq!(answer.header("x-frame-options"), "SAMEORIGIN");
@@ -328,7 +347,8 @@ async fn answers_look_like_those_of_express() {
         assert_eq!((unchanged.status, unchanged.body.len()), (304, 0), "{known}");
         assert_eq!(unchanged.header("content-type"), "");
     }
-    let packed = api.send(TestRequest::get().uri(&at("/v2/actions")).insert_header(("accept-encoding", "gzip, br"))).await;
+    let packed =
+        api.send(TestRequest::get().uri(&at("/v2/actions")).insert_header(("accept-encoding", "gzip, br"))).await;
     assert_eq!(packed.header("content-encoding"), "gzip");
     let mut unpacked = Vec::new();
     flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
@@ -411,7 +431,8 @@ fn the_document_is_complete_and_kept_in_the_repository() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), count, "operation ids are not unique");
-    let kept = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.yaml")).unwrap_or_default();
+    let kept =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.yaml")).unwrap_or_default();
     let current = super::openapi::yaml().unwrap();
     assert!(kept == current, "openapi/openapi.yaml is out of date: cargo run -- openapi > openapi/openapi.yaml");
 }

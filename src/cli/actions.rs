@@ -37,7 +37,12 @@ pub(super) fn describe(action: &dyn DynAction) -> String {
     members(&mut text, "Input", action.input_schema().as_ref());
     members(&mut text, "Output", action.output_schema().as_ref());
     for example in action.examples() {
-        let _ = write!(text, "\nExample: {}\n  {}\n", example.description, example.example.trim_end().replace('\n', "\n  "));
+        let _ = write!(
+            text,
+            "\nExample: {}\n  {}\n",
+            example.description,
+            example.example.trim_end().replace('\n', "\n  ")
+        );
     }
     text
 }

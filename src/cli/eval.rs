@@ -87,8 +87,8 @@ fn answer(engine: &Engine, request: &Request) -> Result<Value, Error> {
 }
 
 impl Dialect {
-    fn engine(self, scm: &Scm) -> Engine {
-        { let _ = scm; understudy_templating::Engine::builder() }
+    fn engine(self, _scm: &Scm) -> Engine {
+        understudy_templating::Engine::builder()
             .cookiecutter(self.cookiecutter)
             .trim_blocks(self.trim_blocks)
             .lstrip_blocks(self.lstrip_blocks)

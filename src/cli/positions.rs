@@ -81,7 +81,9 @@ pub(super) fn within(text: &str, value: Place, line: u32, column: u32) -> Place 
         Some('|') => Place { line: value.line + line, column: value.column + column },
         Some(_) => value,
         None if line > 0 => value,
-        None => Place { line: value.line, column: value.column + column + u64::from(matches!(first, Some('"' | '\''))) },
+        None => {
+            Place { line: value.line, column: value.column + column + u64::from(matches!(first, Some('"' | '\''))) }
+        }
     }
 }
 

@@ -1,10 +1,6 @@
 //! `understudy run`: a template executed here, without a service.
 
-use std::{
-    io::Write,
-    path::Path,
-    sync::Arc,
-};
+use std::{io::Write, path::Path, sync::Arc};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
@@ -62,7 +58,8 @@ pub(super) async fn run(parts: &Parts, args: RunArgs) -> Result<(), Failure> {
     let mut violations = form::violations(&template, &values).map_err(Failure::Input)?;
     violations.extend(form::secret_violations(&template, &secrets).map_err(Failure::Input)?);
     if !violations.is_empty() {
-        let texts: Vec<_> = violations.iter().map(|violation| format!("{}: {}", source.shown, violation.stack)).collect();
+        let texts: Vec<_> =
+            violations.iter().map(|violation| format!("{}: {}", source.shown, violation.stack)).collect();
         return Err(Failure::Input(texts.join("\n")));
     }
     let steps = build_task_spec(&template, Map::new(), UserSpec::default())
@@ -143,8 +140,7 @@ fn form_values(template: &Value, args: &RunArgs) -> Result<Map<String, Value>, F
     let mut values = match &args.values {
         None => Map::new(),
         Some(file) => {
-            let text =
-                std::fs::read_to_string(file).map_err(|error| Failure::Input(format!("{file}: {error}")))?;
+            let text = std::fs::read_to_string(file).map_err(|error| Failure::Input(format!("{file}: {error}")))?;
             match yaml::parse_yaml(&text).map_err(|error| Failure::Input(error.in_file(file.as_str())))? {
                 Value::Object(values) => values,
                 Value::Null => Map::new(),
@@ -188,7 +184,8 @@ struct Place {
 
 impl Place {
     fn prepare(out: Option<&Utf8Path>) -> Result<Self, Failure> {
-        let fail = |path: &dyn std::fmt::Display, error: &dyn std::fmt::Display| Failure::Input(format!("{path}: {error}"));
+        let fail =
+            |path: &dyn std::fmt::Display, error: &dyn std::fmt::Display| Failure::Input(format!("{path}: {error}"));
         let parent = match out {
             None => None,
             Some(out) => {

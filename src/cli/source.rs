@@ -62,9 +62,11 @@ fn file_of(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }
-    FILE_NAMES.iter().map(|name| path.join(name)).find(|file| file.is_file()).ok_or_else(|| {
-        Failure::Input(format!("{path}: the directory has no {}", FILE_NAMES.join(" or ")))
-    })
+    FILE_NAMES
+        .iter()
+        .map(|name| path.join(name))
+        .find(|file| file.is_file())
+        .ok_or_else(|| Failure::Input(format!("{path}: the directory has no {}", FILE_NAMES.join(" or "))))
 }
 
 fn checked(shown: &str, bytes: Vec<u8>) -> Result<String, Failure> {
@@ -72,7 +74,10 @@ fn checked(shown: &str, bytes: Vec<u8>) -> Result<String, Failure> {
         return Err(too_large(shown, bytes.len() as u64));
     }
     String::from_utf8(bytes).map_err(|error| {
-        Failure::Input(format!("{shown}: not UTF-8: the byte at offset {} is invalid", error.utf8_error().valid_up_to()))
+        Failure::Input(format!(
+            "{shown}: not UTF-8: the byte at offset {} is invalid",
+            error.utf8_error().valid_up_to()
+        ))
     })
 }
 

@@ -123,7 +123,8 @@ impl Check<'_> {
             self.add("/spec/secrets/schema", format!("not a valid JSON Schema: {reason}"));
         }
         let mut ids = std::collections::HashMap::new();
-        for (index, step) in template.pointer("/spec/steps").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        for (index, step) in template.pointer("/spec/steps").and_then(Value::as_array).into_iter().flatten().enumerate()
+        {
             let pointer = format!("/spec/steps/{index}");
             if let Some(id) = step["id"].as_str()
                 && let Some(first) = ids.insert(id, index)
@@ -149,8 +150,7 @@ impl Check<'_> {
         let Some(Ok(validator)) = action.input_schema().map(|schema| Validator::new(&schema)) else { return };
         for violation in validator.validate(input) {
             if !depends_on_rendering(&violation) {
-                let path: String =
-                    violation.path.iter().map(|part| format!("/{}", escape(&text_of(part)))).collect();
+                let path: String = violation.path.iter().map(|part| format!("/{}", escape(&text_of(part)))).collect();
                 let property = violation.property.replacen("instance", "input", 1);
                 self.add(&format!("{pointer}/input{path}"), format!("{id}: {property} {}", violation.message));
             }

@@ -149,8 +149,19 @@ mod tests {
         let page = page();
         let mut values = Map::new();
         for assignment in [
-            "name=7", "port=1e3", "ratio=1.5", "on=true", "tags=[\"a\"]", "owner.team=x=y", "owner.size=3", "kind=1",
-            "dotted.name=d", "level=5", "free=true", "loose=text", "new.deep=1",
+            "name=7",
+            "port=1e3",
+            "ratio=1.5",
+            "on=true",
+            "tags=[\"a\"]",
+            "owner.team=x=y",
+            "owner.size=3",
+            "kind=1",
+            "dotted.name=d",
+            "level=5",
+            "free=true",
+            "loose=text",
+            "new.deep=1",
         ] {
             set(&[&page], &mut values, assignment).unwrap();
         }
