@@ -181,3 +181,49 @@ impl Client {
         Err(Error::unexpected(what, format!("no event stream but {status} {kind}: {text}")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Answers each connection with one of these texts and keeps it open.
+    fn server(answers: &'static [&'static str]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for (stream, answer) in listener.incoming().zip(answers) {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                stream.write_all(answer.as_bytes()).unwrap();
+                open.push(stream);
+            }
+            std::thread::sleep(Duration::from_secs(5));
+        });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn events_are_read_until_one_is_there_or_time_is_up() {
+        let client = Client::new(server(&[
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n: hi\n\nevent: log\ndata: {\"n\":1}\n\nevent: completion\ndata: {}\n\nevent: late\ndata: x\n\n",
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnone",
+        ]))
+        .unwrap();
+        let mut events = client.events("/stream").await.unwrap();
+        let limit = Duration::from_secs(5);
+        let seen = events.until(limit, |frame| frame.name() == "completion").await.unwrap();
+        assert_eq!(seen.iter().map(crate::sse::Frame::name).collect::<Vec<_>>(), ["log", "completion"]);
+        assert_eq!(seen[0].json().unwrap()["n"], 1);
+        let error = events.until(Duration::from_millis(100), |_| false).await.unwrap_err().to_string();
+        assert!(error.contains("/stream") && error.contains("late x"), "{error}");
+        let error = client.events("/missing").await.unwrap_err().to_string();
+        assert!(error.contains("404") && error.contains("none"), "{error}");
+    }
+}

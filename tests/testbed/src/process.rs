@@ -33,6 +33,15 @@ pub fn free_port() -> Result<u16> {
     Ok(listener.local_addr().map_err(Error::io("reading the free port"))?.port())
 }
 
+/// Whether the service gets this variable of the test's environment: not those that would change its configuration, its
+/// proxies, its CAs or its log.
+fn is_inherited(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    let exact =
+        ["BACKSTAGE_ENV", "NODE_ENV", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR", "LOG_LEVEL", "RUST_LOG"];
+    !(name.starts_with("APP_CONFIG_") || upper.ends_with("_PROXY") || exact.contains(&upper.as_str()))
+}
+
 /// How the service is to be run.
 #[derive(Debug, Clone)]
 pub struct ServiceOptions {
@@ -66,7 +75,7 @@ impl ServiceOptions {
         self
     }
 
-    /// Adds an environment variable.
+    /// Adds an environment variable to those of the test, without proxies, CAs, `APP_CONFIG_*` and the like.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
@@ -191,6 +200,9 @@ impl Service {
             let path = self.dir.path().join(format!("app-config.{number}.yaml"));
             fs::write(&path, text).map_err(Error::io(format!("writing {}", path.display())))?;
             command.arg("--config").arg(path);
+        }
+        for (name, _) in std::env::vars_os().filter(|(name, _)| !is_inherited(&name.to_string_lossy())) {
+            command.env_remove(name);
         }
         command.args(&self.options.args).envs(self.options.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.dir.path()).kill_on_drop(true);
@@ -405,6 +417,72 @@ mod tests {
         for part in ["serve --config ", "--extra", "said", "\"workingDirectory\""] {
             assert!(logs.contains(part), "{part} missing in {logs}");
         }
+    }
+
+    #[test]
+    fn what_would_change_the_service_is_not_inherited() {
+        let table = [
+            ("PATH", true),
+            ("HOME", true),
+            ("APP_CONFIG_backend_listen", false),
+            ("https_proxy", false),
+            ("NO_PROXY", false),
+            ("NODE_EXTRA_CA_CERTS", false),
+        ];
+        for (name, wanted) in table {
+            assert_eq!(is_inherited(name), wanted, "{name}");
+        }
+    }
+
+    /// Answers every request on the port that is written to `file` with 200, until the test process ends.
+    fn answer_on_port_in(file: PathBuf) {
+        use std::io::{Read, Write};
+        std::thread::spawn(move || {
+            let port: u16 = loop {
+                match fs::read_to_string(&file).unwrap_or_default().trim().parse() {
+                    Ok(port) => break port,
+                    Err(_) => std::thread::sleep(Duration::from_millis(10)),
+                }
+            };
+            for stream in TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap().incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            }
+        });
+    }
+
+    #[tokio::test]
+    async fn a_service_is_stopped_killed_and_started_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let port = dir.path().join("port");
+        let listen = r#"s/.*"listen":"127.0.0.1:\([0-9]*\)".*/\1/p"#;
+        let text = format!(
+            "sed -n '{listen}' app-config.0.yaml > {}; trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done",
+            port.display()
+        );
+        answer_on_port_in(port);
+        let limit = Duration::from_secs(10);
+        let mut service = Service::start(ServiceOptions::new(script(&dir, &text))).await.unwrap();
+        service.wait_for_log("up", limit).await.unwrap();
+        assert!(service.memory().unwrap().peak_kib > 100);
+        assert_eq!(service.client().get("/").await.unwrap().status, 200);
+        let (url, data, pid) = (service.base_url(), service.data_dir(), service.pid());
+        fs::write(data.join("kept"), "x").unwrap();
+
+        assert_eq!(service.terminate(limit).await.unwrap().code(), Some(0));
+        assert!(service.logs().contains("bye"), "{}", service.logs());
+        assert!(service.pid().is_none() && service.memory().is_err() && service.kill().await.is_err());
+
+        service.clear_logs();
+        service.restart().await.unwrap();
+        assert_eq!((service.base_url(), service.data_dir()), (url, data.clone()));
+        assert!(service.pid() != pid && data.join("kept").exists());
+        let status = service.kill().await.unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+        assert!(!service.logs().contains("bye"), "{}", service.logs());
+        drop(service);
+        assert!(!data.exists());
     }
 
     #[tokio::test]
