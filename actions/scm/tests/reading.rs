@@ -288,11 +288,11 @@ async fn plain_hosts() {
     assert_eq!(other.seen(), ["/ok - */*"]);
     assert!(plain.seen().iter().all(|line| line.contains(" Bearer own-token ")));
     for (path, message) in [
-        ("/a/none", format!("NotFoundError: Request failed for http://{host}/a/none, 404 Not Found")),
-        ("/a/loop", format!("Error: Unable to read http://{host}/a/loop, more than 5 redirects")),
+        ("/a/none", format!("NotFoundError: could not read http://{host}/a/none, 404 Not Found")),
+        ("/a/loop", format!("Error: Too many redirects (max 5) when reading http://{host}/a/loop")),
         ("/b", not_allowed(&format!("http://{host}/b"))),
-        ("/a/up", not_allowed(&format!("http://{host}/b"))),
-        ("/a/internal", not_allowed(&format!("http://{}/latest/meta-data", forbidden.host()))),
+        ("/a/up", redirect_not_allowed(&format!("http://{host}/b"))),
+        ("/a/internal", redirect_not_allowed(&format!("http://{}/latest/meta-data", forbidden.host()))),
     ] {
         assert_eq!(read(path).await.unwrap_err().to_string(), message);
     }
@@ -312,6 +312,10 @@ fn not_allowed(url: &str) -> String {
         "NotAllowedError: Reading from '{url}' is not allowed. You may need to configure an integration for the target \
          host, or add it to the configured list of allowed hosts at 'backend.reading.allow'"
     )
+}
+
+fn redirect_not_allowed(url: &str) -> String {
+    format!("Error: URL not allowed by backend.reading.allow configuration: {url}")
 }
 
 #[tokio::test]

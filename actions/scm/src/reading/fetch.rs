@@ -26,6 +26,8 @@ pub(super) struct Request<'a> {
     pub(super) url: Url,
     pub(super) accept: Option<&'static str>,
     pub(super) token: Option<&'a Secret>,
+    /// How the text about an error status begins.
+    pub(super) failure: &'static str,
 }
 
 /// Sends the request; `may_follow` judges the target of every redirect. The answer has a success status.
@@ -34,8 +36,9 @@ pub(super) async fn get(
     may_follow: impl Fn(&Url) -> Result<(), ActionError>,
 ) -> Result<Response, ActionError> {
     let client = http::client().map_err(ActionError::failed)?;
-    let origin = request.url.origin();
-    let mut url = request.url;
+    let start = request.url;
+    let origin = start.origin();
+    let mut url = start.clone();
     let mut redirects = 0;
     loop {
         let mut builder = client.get(url.clone());
@@ -52,7 +55,11 @@ pub(super) async fn get(
             .map_err(|_| unreadable(&url, &format!("no answer within {} seconds", ANSWER_TIMEOUT.as_secs())))?
             .map_err(|error| unreadable(&url, &http::request_failure(error)))?;
         if !is_redirect(response.status()) {
-            return if response.status().is_success() { Ok(response) } else { Err(refusal(&url, &response)) };
+            return if response.status().is_success() {
+                Ok(response)
+            } else {
+                Err(refusal(request.failure, &url, &response))
+            };
         }
         let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let Some(target) = target.and_then(|target| url.join(target).ok()) else {
@@ -60,7 +67,10 @@ pub(super) async fn get(
         };
         redirects += 1;
         if redirects > MAX_REDIRECTS {
-            return Err(unreadable(&url, &format!("more than {MAX_REDIRECTS} redirects")));
+            return Err(ActionError::failed(format!(
+                "Too many redirects (max {MAX_REDIRECTS}) when reading {}",
+                shown(&start)
+            )));
         }
         may_follow(&target)?;
         url = target;
@@ -92,10 +102,10 @@ pub(super) fn unreadable(url: &Url, reason: &str) -> ActionError {
 }
 
 /// What an error status means; the texts are upstream's.
-fn refusal(url: &Url, response: &Response) -> ActionError {
+fn refusal(failure: &str, url: &Url, response: &Response) -> ActionError {
     let status = response.status();
     let reason = status.canonical_reason().unwrap_or_default();
-    let mut message = format!("Request failed for {}, {} {reason}", shown(url), status.as_u16());
+    let mut message = format!("{failure} {}, {} {reason}", shown(url), status.as_u16());
     let exhausted = response.headers().get("x-ratelimit-remaining").is_some_and(|left| left.as_bytes() == b"0");
     match status {
         StatusCode::NOT_FOUND => return ActionError::not_found(message),

@@ -20,6 +20,7 @@ use crate::{TreeSummary, apps_unsupported, integrations::Github};
 
 const JSON: &str = "application/vnd.github.v3+json";
 const RAW: &str = "application/vnd.github.v3.raw";
+const FAILURE: &str = "Request failed for";
 const MAX_JSON: usize = 5 * 1024 * 1024;
 /// For downloading and unpacking one tree.
 const TREE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -126,7 +127,7 @@ impl<'a> GithubReader<'a> {
             let mut parts = vec![location.owner.as_str(), &location.repo];
             parts.extend(reference.split('/'));
             parts.extend(path.iter().map(String::as_str));
-            return self.get(endpoint(raw, &parts)?, None).await;
+            return self.get(endpoint(raw, &parts)?, Some(RAW)).await;
         }
         let mut parts = vec!["contents"];
         parts.extend(path.iter().map(String::as_str));
@@ -141,15 +142,16 @@ impl<'a> GithubReader<'a> {
         let archive = self.archive_url(&location, &status)?;
         let scheme = archive.scheme().to_string();
         let origin = archive.origin();
-        let response = fetch::get(fetch::Request { url: archive, accept: None, token: self.token }, |to| {
-            // Hosts hand archives out from another place, for which the redirect itself carries what is needed.
-            if to.origin() == origin || to.scheme() == "https" || (to.scheme() == "http" && scheme == "http") {
-                Ok(())
-            } else {
-                Err(redirect_refused(to))
-            }
-        })
-        .await?;
+        let response =
+            fetch::get(fetch::Request { url: archive, accept: None, token: self.token, failure: FAILURE }, |to| {
+                // Hosts hand archives out from another place, for which the redirect itself carries what is needed.
+                if to.origin() == origin || to.scheme() == "https" || (to.scheme() == "http" && scheme == "http") {
+                    Ok(())
+                } else {
+                    Err(redirect_refused(to))
+                }
+            })
+            .await?;
         let shown = fetch::shown(response.url());
         let sub: Utf8PathBuf = path.iter().collect();
         let found = tokio::time::timeout(TREE_TIMEOUT, unpack(response, sub, target, dir)).await.map_err(|_| {
@@ -250,7 +252,7 @@ impl<'a> GithubReader<'a> {
     /// Follows redirects only within the host (a renamed repository).
     async fn get(&self, url: Url, accept: Option<&'static str>) -> Result<Response, ActionError> {
         let origin = url.origin();
-        fetch::get(fetch::Request { url, accept, token: self.token }, |to| {
+        fetch::get(fetch::Request { url, accept, token: self.token, failure: FAILURE }, |to| {
             if to.origin() == origin { Ok(()) } else { Err(redirect_refused(to)) }
         })
         .await

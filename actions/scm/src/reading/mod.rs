@@ -38,10 +38,13 @@ impl Reader<'_> {
         match self.source(&url)? {
             Source::Github(reader) => reader.read_file(&url).await,
             Source::Plain => {
-                let request = fetch::Request { url, accept: None, token: self.token };
+                let request = fetch::Request { url, accept: None, token: self.token, failure: "could not read" };
                 let response = fetch::get(request, |to| match self.allow.allows(to) {
                     true => Ok(()),
-                    false => Err(not_allowed(&fetch::shown(to))),
+                    false => Err(ActionError::failed(format!(
+                        "URL not allowed by backend.reading.allow configuration: {}",
+                        fetch::shown(to)
+                    ))),
                 });
                 fetch::content(response.await?, MAX_FILE).await
             }
