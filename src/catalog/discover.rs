@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 10;
 const MAX_FILES: usize = 2_000;
 /// How many directories a pattern may look into.
 const MAX_DIRECTORIES: usize = 20_000;
-/// How many problems of a file are told.
+/// How many documents of a file, and how many problems of each, are told.
 const MAX_PROBLEMS: usize = 10;
 
 /// An entity as it was read: valid, nothing added yet.
@@ -318,7 +318,14 @@ fn parse(file: &Location, text: &str) -> Result<Vec<Found>, ReadError> {
                 }),
                 None => problems.push(format!("{place}: kind and metadata.name are missing")),
             },
-            Err(reasons) => problems.extend(reasons.into_iter().map(|reason| format!("{place}: {reason}"))),
+            Err(mut reasons) => {
+                let more = reasons.len().saturating_sub(MAX_PROBLEMS);
+                reasons.truncate(MAX_PROBLEMS);
+                if more > 0 {
+                    reasons.push(format!("and {more} more problems"));
+                }
+                problems.push(format!("{place}: {}", reasons.join("; ")));
+            }
         }
     }
     if problems.is_empty() {
@@ -330,7 +337,7 @@ fn parse(file: &Location, text: &str) -> Result<Vec<Found>, ReadError> {
     let more = problems.len().saturating_sub(MAX_PROBLEMS);
     problems.truncate(MAX_PROBLEMS);
     if more > 0 {
-        problems.push(format!("and {more} more problems"));
+        problems.push(format!("and {more} more documents with problems"));
     }
     Err(ReadError::Failed(problems.join("; ")))
 }

@@ -2,24 +2,39 @@
 
 use serde_json::Value;
 
-use super::{Fields, Problems};
+use super::{Fields, Problems, format};
 
 const CORE: [&str; 2] = ["backstage.io/v1alpha1", "backstage.io/v1beta1"];
+const CORE_KINDS: [&str; 8] = ["Component", "API", "Resource", "System", "Domain", "Group", "User", "Location"];
 const TEMPLATE: &str = "scaffolder.backstage.io/v1beta3";
 /// Templates that Backstage has dropped; they are kept as they are.
 const OLD_TEMPLATES: [&str; 3] = ["backstage.io/v1alpha1", "backstage.io/v1beta1", "backstage.io/v1beta2"];
 
 pub(super) fn validate(problems: &mut Problems, root: &Fields<'_>) {
     let (Some(api_version), Some(kind)) = (text(root, "apiVersion"), text(root, "kind")) else { return };
+    if !(format::API_VERSION.accepts)(api_version) || !(format::KIND.accepts)(kind) {
+        return;
+    }
     match kind {
         "Template" if api_version == TEMPLATE => template(problems, root),
         "Template" if OLD_TEMPLATES.contains(&api_version) => {
             root.required_object(problems, "spec");
         }
         "Template" => problems.invalid("apiVersion", api_version, &format!("{TEMPLATE} for a template")),
-        _ if CORE.contains(&api_version) => core(problems, root, kind),
+        _ if CORE_KINDS.contains(&kind) && CORE.contains(&api_version) => core(problems, root, kind),
+        _ if CORE_KINDS.contains(&kind) && is_backstages(api_version) => {
+            problems.invalid("apiVersion", api_version, &format!("{} for the kind {kind}", CORE[0]));
+        }
+        // A slip of the pen; kinds of other plugins have groups of their own.
+        _ if is_backstages(api_version) => {
+            problems.invalid("kind", kind, &format!("Template, {}", CORE_KINDS.join(", ")));
+        }
         _ => {}
     }
+}
+
+fn is_backstages(api_version: &str) -> bool {
+    api_version.starts_with("backstage.io/") || api_version.starts_with("scaffolder.backstage.io/")
 }
 
 fn text<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a str> {

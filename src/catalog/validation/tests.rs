@@ -57,6 +57,7 @@ fn bad_entities() {
         ("namespace: team-a", "namespace: Team", "metadata.namespace \"Team\" is not valid; expected lower case"),
         ("kind: Template", "kind: Temp-late", "kind \"Temp-late\" is not valid"),
         ("kind: Template\n", "", "kind is missing"),
+        ("kind: Template", "kind: Tempalte", "kind \"Tempalte\" is not valid; expected Template, Component"),
         ("kind: Template", "kind: Template\nextra: 1", "extra is unknown"),
         (
             "v1beta3",
@@ -102,6 +103,10 @@ fn bad_entities() {
         assert!(found.len() == 1 && found[0].contains(expected), "{to}: expected {expected}, found {found:?}");
     }
     for (text, expected) in [
+        (
+            "{apiVersion: backstage.io/v2, kind: User, metadata: {name: a}}",
+            "apiVersion \"backstage.io/v2\" is not valid; expected backstage.io/v1alpha1 for the kind User",
+        ),
         ("[]", "an entity must be an object"),
         ("text", "found a text"),
         ("{apiVersion: v1, kind: X, metadata: []}", "metadata must be an object, found a list"),
