@@ -213,7 +213,10 @@ impl Workspace {
         let dir = self.dir.open_dir(self.at(&relative)).map_err(self.fail("opendir", &relative))?;
         Ok(Self { root: Arc::new(self.display(&relative)), dir: Arc::new(dir) })
     }
-    /// Whether something is there; links are followed as far as they stay inside.
+    /// Whether something is there; a link counts, wherever it leads.
+    ///
+    /// # Errors
+    /// The path leads out.
     pub fn exists(&self, path: &str) -> Result<bool> {
         let relative = self.resolve(path)?;
         match self.dir.symlink_metadata(self.at(&relative)) {
@@ -267,23 +270,30 @@ impl Workspace {
     /// A file's content.
     ///
     /// # Errors
-    /// As the file system says.
+    /// As the file system says, or it is no regular file.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
         let relative = self.resolve(path)?;
         let mut content = Vec::new();
-        self.dir
-            .open(self.at(&relative))
-            .and_then(|mut file| file.read_to_end(&mut content))
-            .map_err(self.fail("open", &relative))?;
+        self.open_regular(&relative)?.read_to_end(&mut content).map_err(self.fail("read", &relative))?;
         Ok(content)
     }
     /// Opens a file for reading in pieces.
     ///
     /// # Errors
-    /// As the file system says.
+    /// As [`Workspace::read`].
     pub fn open_file(&self, path: &str) -> Result<impl Read + Send + 'static> {
-        let relative = self.resolve(path)?;
-        self.dir.open(self.at(&relative)).map_err(self.fail("open", &relative))
+        self.open_regular(&self.resolve(path)?)
+    }
+    /// Opens a regular file: opening a pipe would wait for somebody to write into it.
+    fn open_regular(&self, relative: &Utf8Path) -> Result<cap_std::fs::File> {
+        let metadata = self.dir.metadata(self.at(relative)).map_err(self.fail("open", relative))?;
+        if metadata.is_dir() {
+            return Err(self.fail("read", relative)(io::ErrorKind::IsADirectory.into()));
+        }
+        if !metadata.is_file() {
+            return Err(self.fail("open", relative)(io::Error::other("not a regular file")));
+        }
+        self.dir.open(self.at(relative)).map_err(self.fail("open", relative))
     }
     /// Writes a file, parents created; an existing one is replaced, a link at its place too (never written through).
     /// `mode` holds permission bits, umask applies.
@@ -358,10 +368,19 @@ impl Workspace {
     /// [`WorkspaceError::Escapes`] when the target is absolute or leads out.
     pub fn symlink(&self, target: &str, path: &str) -> Result<()> {
         let relative = self.resolve(path)?;
+        let refused = || WorkspaceError::Escapes { path: target.to_string() };
         if !self.link_stays_inside(&relative, target) {
-            return Err(WorkspaceError::Escapes { path: target.to_string() });
+            return Err(refused());
         }
         self.ensure_parent(&relative)?;
+        // Where the parent is a link itself, the target's `..` count from where that leads.
+        if let Some(parent) = relative.parent().filter(|parent| !parent.as_str().is_empty()) {
+            let real = self.dir.canonicalize(parent).map_err(self.fail("symlink", &relative))?;
+            let real = Utf8PathBuf::from_path_buf(real).map_err(|_| refused())?;
+            if !self.link_stays_inside(&real.join("link"), target) {
+                return Err(refused());
+            }
+        }
         self.dir.symlink(target, &relative).map_err(self.fail("symlink", &relative))
     }
     /// Whether a link at `relative` with this target text stays beneath the root.
@@ -457,3 +476,6 @@ fn entry(path: Utf8PathBuf, metadata: &cap_std::fs::Metadata) -> Entry {
     };
     Entry { path, kind, mode: metadata.mode(), size: metadata.len(), identity: (metadata.dev(), metadata.ino()) }
 }
+
+#[cfg(test)]
+mod tests;
