@@ -5,7 +5,8 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use understudy_sdk::{ActionError, Workspace, WorkspaceError, workspace::EntryKind};
+use understudy_actions_core::files::collect_files;
+use understudy_sdk::{ActionError, Workspace};
 
 use super::{
     DryRunRequest, DryRunResult, EngineSettings,
@@ -94,7 +95,7 @@ async fn run_in(
     };
     let output = outcome(runner.run(&job).await, &job.stop)?;
     let result = directories.workspace.open()?;
-    let directory_contents = blocking(move || collect(&result).map_err(ActionError::from)).await?;
+    let directory_contents = blocking(move || collect(&result)).await?;
     Ok(DryRunResult {
         log: sink.take().iter().map(|event| json!({ "body": event.to_dry_run_body() })).collect(),
         directory_contents,
@@ -111,27 +112,15 @@ async fn blocking<T: Send + 'static>(
         .unwrap_or_else(|error| Err(ActionError::failed(format!("reading or writing the files failed: {error}"))))
 }
 
-/// The files of a workspace but its `.git`: `[{path, executable, base64Content}]`. Links are left out, except dangling
-/// ones, whose content is their target (`serializeDirectoryContents` of `@backstage/plugin-scaffolder-node` 0.13.7).
-fn collect(workspace: &Workspace) -> Result<Vec<Value>, WorkspaceError> {
-    let mut files = Vec::new();
-    for entry in workspace.walk("")? {
-        let path = entry.path.as_str();
-        if path == ".git" || path.starts_with(".git/") {
-            continue;
-        }
-        let content = match entry.kind {
-            EntryKind::File => workspace.read(path)?,
-            EntryKind::Symlink if workspace.target_entry(path).is_err() => {
-                workspace.read_link(path)?.into_string().into()
-            }
-            _ => continue,
-        };
-        files.push(json!({
-            "path": path,
-            "executable": entry.kind == EntryKind::File && entry.mode & 0o111 != 0,
-            "base64Content": BASE64_STANDARD.encode(content),
-        }));
-    }
-    Ok(files)
+/// The files of a workspace: `[{path, executable, base64Content}]`.
+fn collect(workspace: &Workspace) -> Result<Vec<Value>, ActionError> {
+    let files = collect_files(workspace, false)?;
+    Ok(files
+        .into_iter()
+        .map(|file| {
+            json!({
+                "path": file.path, "executable": file.executable, "base64Content": BASE64_STANDARD.encode(file.content),
+            })
+        })
+        .collect())
 }

@@ -125,8 +125,8 @@ pub struct EngineDeps {
 }
 
 /// The templating of step values, with the scaffolder's filters.
-pub fn step_templating(_scm: &Scm) -> Engine {
-    Engine::builder().build()
+pub fn step_templating(scm: &Scm) -> Engine {
+    understudy_actions_core::filters::register(Engine::builder(), scm.clone()).build()
 }
 
 /// The engine as the API sees it. Cheap to clone.

@@ -219,13 +219,13 @@ pub(super) fn settings(root: &tempfile::TempDir) -> EngineSettings {
 
 fn service(
     store: Arc<dyn TaskStore>,
-    stage: &Arc<Stage>,
+    registry: Registry,
     settings: &EngineSettings,
     policy: Arc<dyn crate::tasks::policy::ActionPolicy>,
 ) -> TaskService {
     TaskService::new(EngineDeps {
         store,
-        registry: registry(stage),
+        registry,
         scm: Scm::from_config(&json!({})).unwrap(),
         catalog: Arc::new(|_: &Secrets| Arc::new(NoCatalog) as _),
         config: settings.clone(),
@@ -258,15 +258,24 @@ impl Bench {
         change(&mut settings);
         let store = Arc::new(SqliteStore::open(&DatabaseConfig::SqliteMemory).await.unwrap());
         let stage = Arc::new(Stage::default());
-        let service = service(Arc::clone(&store) as _, &stage, &settings, policy);
+        let service = service(Arc::clone(&store) as _, registry(&stage), &settings, policy);
         Self { service, store, stage, root: Arc::new(root), settings }
+    }
+    /// An engine with the built-in actions instead of those of the tests; its workers don't run yet.
+    pub(super) async fn with_built_in_actions() -> Self {
+        let mut bench = Self::idle(|_| {}).await;
+        let mut registry = Registry::new();
+        let deps = understudy_actions_core::CoreDeps { scm: Scm::from_config(&json!({})).unwrap() };
+        understudy_actions_core::register(&mut registry, deps);
+        bench.service = service(Arc::clone(&bench.store) as _, registry, &bench.settings, Arc::new(AllowAll));
+        bench
     }
     /// An engine over a store that refuses calls when told to; its workers don't run yet.
     pub(super) async fn failing() -> (Self, Arc<Refusals>) {
         let mut bench = Self::idle(|_| {}).await;
         let refusals = Arc::new(Refusals::default());
         let store = FailingStore { store: Arc::clone(&bench.store), refusals: Arc::clone(&refusals) };
-        bench.service = service(Arc::new(store), &bench.stage, &bench.settings, Arc::new(AllowAll));
+        bench.service = service(Arc::new(store), registry(&bench.stage), &bench.settings, Arc::new(AllowAll));
         (bench, refusals)
     }
     /// Another engine over the same store and working directory, as a new process would start it.
@@ -274,7 +283,7 @@ impl Bench {
         let mut settings = self.settings.clone();
         change(&mut settings);
         let stage = Arc::new(Stage::default());
-        let service = service(Arc::clone(&self.store) as _, &stage, &settings, Arc::new(AllowAll));
+        let service = service(Arc::clone(&self.store) as _, registry(&stage), &settings, Arc::new(AllowAll));
         service.start_workers();
         Self { service, store: Arc::clone(&self.store), stage, root: Arc::clone(&self.root), settings }
     }

@@ -83,6 +83,61 @@ async fn a_dry_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn built_in_actions_read_the_uploaded_files() {
+    let bench = Bench::with_built_in_actions().await;
+    let mut request = request(
+        json!([
+            {"id": "f", "name": "F", "action": "fetch:template", "input": {"url": "./skel", "values": {"n": "${{ parameters.n }}"}}},
+            {"id": "l", "name": "L", "action": "debug:log", "input": {"message": "hi ${{ parameters.n }}", "listWorkspace": true}},
+            {"action": "fs:rename", "input": {"files": [{"from": "a.txt", "to": "b.txt"}]}}
+        ]),
+        json!({"output": {"repo": "${{ 'github.com?owner=o&repo=r' | parseRepoUrl }}", "name": "${{ 'component:default/x' | parseEntityRef | pick('name') }}"}}),
+    );
+    request.directory_contents = vec![
+        ("skel/a.txt".into(), b"hello ${{ values.n }}\n".to_vec()),
+        ("skel/dir/${{ values.n }}.md".into(), b"x".to_vec()),
+    ];
+    let result = bench.service.dry_run(request).await.unwrap();
+    let log = log(&result).join("\n");
+    let at = log.find("/dry-run-").unwrap();
+    let root = log[..at].rfind(' ').map(|from| &log[from + 1..at + "/dry-run-".len() + 36]).unwrap().to_string();
+    assert_eq!(
+        log.replace(&root, "ROOT").lines().collect::<Vec<_>>(),
+        [
+            r#"{"message":"Starting up task with 4 steps"}"#,
+            r#"{"stepId":"f","status":"processing","message":"Beginning step F"}"#,
+            r#"{"stepId":"f","message":"> Running fetch:template in dry-run mode with inputs (secrets redacted): {\n  \"url\": \"./skel\",\n  \"values\": {\n    \"n\": \"v\"\n  }\n}"}"#,
+            r#"{"stepId":"f","message":"> Fetching template content from remote URL"}"#,
+            r#"{"stepId":"f","message":"> Listing files and directories in template"}"#,
+            r#"{"stepId":"f","message":"> Processing 3 template files/directories with input values {\"n\":\"v\"}"}"#,
+            r#"{"stepId":"f","message":"> Writing file a.txt to template output path with mode 33188."}"#,
+            r#"{"stepId":"f","message":"> Writing directory dir/ to template output path."}"#,
+            r#"{"stepId":"f","message":"> Writing file dir/${{ values.n }}.md to template output path with mode 33188."}"#,
+            r#"{"stepId":"f","message":"> Template result written to ROOT"}"#,
+            r#"{"stepId":"f","status":"completed","message":"Finished step F"}"#,
+            r#"{"stepId":"l","status":"processing","message":"Beginning step L"}"#,
+            r#"{"stepId":"l","message":"> Running debug:log in dry-run mode with inputs (secrets redacted): {\n  \"message\": \"hi v\",\n  \"listWorkspace\": true\n}"}"#,
+            r#"{"stepId":"l","message":"> {\n  \"message\": \"hi v\",\n  \"listWorkspace\": true\n}"}"#,
+            r#"{"stepId":"l","message":"> hi v"}"#,
+            r#"{"stepId":"l","message":"> Workspace:\n  - a.txt\n  - dir/v.md"}"#,
+            r#"{"stepId":"l","status":"completed","message":"Finished step L"}"#,
+            r#"{"stepId":"step-3","status":"processing","message":"Beginning step fs:rename"}"#,
+            r#"{"stepId":"step-3","message":"> Running fs:rename in dry-run mode with inputs (secrets redacted): {\n  \"files\": [\n    {\n      \"from\": \"a.txt\",\n      \"to\": \"b.txt\"\n    }\n  ]\n}"}"#,
+            r#"{"stepId":"step-3","message":"> File ROOT/a.txt renamed to ROOT/b.txt successfully"}"#,
+            r#"{"stepId":"step-3","status":"completed","message":"Finished step fs:rename"}"#,
+        ]
+    );
+    assert_eq!(
+        result.directory_contents,
+        [
+            json!({"path": "b.txt", "executable": false, "base64Content": "aGVsbG8gdgo="}),
+            json!({"path": "dir/v.md", "executable": false, "base64Content": "eA=="}),
+        ]
+    );
+    assert_eq!(result.output, json!({"repo": {"host": "github.com", "owner": "o", "repo": "r"}, "name": "x"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_fails_in_a_dry_run() {
     let bench = Bench::idle(|_| {}).await;
     let mut escape = request(json!([{"action": "debug:log"}]), json!({}));
