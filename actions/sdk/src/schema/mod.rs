@@ -7,6 +7,7 @@
 
 mod derive;
 mod format;
+mod pattern;
 mod validate;
 
 pub use derive::{of, published};

@@ -6,11 +6,10 @@
 
 use std::collections::HashMap;
 
-use regress::Regex;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::format;
+use super::{format, pattern::Pattern};
 use crate::js;
 
 /// How deep schemas and instances may be nested, `$ref`s and combinators counted.
@@ -48,7 +47,7 @@ pub struct Violation {
 /// A compiled schema.
 pub struct Validator {
     schema: Value,
-    patterns: HashMap<String, Regex>,
+    patterns: HashMap<String, Pattern>,
     /// `$id` (or `id`) to the JSON pointer of the schema that has it.
     ids: HashMap<String, String>,
 }
@@ -123,11 +122,6 @@ fn depth_exceeds(value: &Value, limit: usize) -> bool {
     }
 }
 
-/// JavaScript's `RegExp`: with the `u` flag, without it where the pattern is not valid so.
-fn regex(pattern: &str) -> Result<Regex, regress::Error> {
-    Regex::with_flags(pattern, "u").or_else(|_| Regex::new(pattern))
-}
-
 fn pointer_to(base: &str, parts: &[&str]) -> String {
     parts
         .iter()
@@ -136,7 +130,7 @@ fn pointer_to(base: &str, parts: &[&str]) -> String {
 
 /// Checks a schema's shape once and collects what validation looks up.
 struct Compiler {
-    patterns: HashMap<String, Regex>,
+    patterns: HashMap<String, Pattern>,
     ids: HashMap<String, String>,
     refs: Vec<(String, String)>,
 }
@@ -229,7 +223,7 @@ impl Compiler {
 
     fn pattern(&mut self, pattern: &str) -> Result<(), String> {
         if !self.patterns.contains_key(pattern) {
-            let compiled = regex(pattern)
+            let compiled = Pattern::new(pattern)
                 .map_err(|error| format!("\"{pattern}\" is not a regular expression: {error}; correct the pattern"))?;
             self.patterns.insert(pattern.to_string(), compiled);
         }
@@ -604,7 +598,7 @@ impl<'v> Run<'v> {
                 if found.full() {
                     return;
                 }
-                if self.validator.patterns.get(pattern).is_some_and(|pattern| pattern.find(name).is_some()) {
+                if self.validator.patterns.get(pattern).is_some_and(|pattern| pattern.matches(name)) {
                     matched = true;
                     self.check(&inner(Some(value), schema, &Path::Name(place.path, name), place.depth), found);
                 }
@@ -707,7 +701,7 @@ impl<'v> Run<'v> {
 
     fn pattern(&mut self, argument: &Value, place: &Place<'_>, found: &mut Found) {
         let (Some(Value::String(text)), Value::String(pattern)) = (place.instance, argument) else { return };
-        if self.validator.patterns.get(pattern).is_some_and(|pattern| pattern.find(text).is_none()) {
+        if self.validator.patterns.get(pattern).is_some_and(|pattern| !pattern.matches(text)) {
             let message = format!("does not match pattern {argument}");
             found.report(place, "pattern", message, Some(argument.clone()));
         }
