@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    fmt,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -10,8 +11,7 @@ use http::{HeaderValue, Method, Uri, header, request};
 use octocrab::{
     AuthState, FromResponse, Octocrab, OctocrabBuilder,
     service::middleware::{
-        auth_header::AuthHeaderLayer, base_uri::BaseUriLayer, extra_headers::ExtraHeadersLayer,
-        reqwest_connector::ReqwestConnector,
+        auth_header::AuthHeaderLayer, extra_headers::ExtraHeadersLayer, reqwest_connector::ReqwestConnector,
     },
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -29,6 +29,9 @@ const USER_AGENT: &str = concat!("understudy/", env!("CARGO_PKG_VERSION"));
 /// For one exchange; upstream's Octokit has the same.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A commit's files travel in one GraphQL request.
+const GRAPHQL_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
 /// As many as browsers' `fetch` follows for us elsewhere.
 const MAX_REDIRECTS: usize = 5;
 
@@ -44,9 +47,23 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'(')
     .remove(b')');
 
-/// A path of the API below its base URL.
+/// Where in the API a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Route(String);
+pub(crate) enum Route {
+    /// A path below the base URL.
+    Rest(String),
+    /// The GraphQL API.
+    Graphql,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rest(path) => path,
+            Self::Graphql => "/graphql",
+        })
+    }
+}
 
 impl Route {
     /// Joins segments, each percent-encoded as a whole: a branch `a/b` stays one segment.
@@ -65,7 +82,24 @@ impl Route {
             path.push('/');
             path.extend(utf8_percent_encode(segment, COMPONENT));
         }
-        Ok(Self(path))
+        Ok(Self::Rest(path))
+    }
+
+    fn url(&self, base: &Uri) -> String {
+        let base = base.to_string();
+        let base = base.trim_end_matches('/');
+        match self {
+            Self::Rest(path) => format!("{base}{path}"),
+            // On GitHub Enterprise Server it is not below the REST API's base but beside it.
+            Self::Graphql => format!("{}/graphql", base.strip_suffix("/v3").unwrap_or(base)),
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        match self {
+            Self::Rest(_) => REQUEST_TIMEOUT,
+            Self::Graphql => GRAPHQL_TIMEOUT,
+        }
     }
 }
 
@@ -112,7 +146,6 @@ impl<'c> Client<'c> {
         let crab = OctocrabBuilder::new_empty()
             .with_service(ReqwestConnector::new(http))
             .with_layer(&ExtraHeadersLayer::new(Arc::new(headers)))
-            .with_layer(&BaseUriLayer::new(base.clone()))
             .with_layer(&AuthHeaderLayer::new(Some(authorization), base.clone(), base.clone()))
             .with_auth(AuthState::None)
             .build();
@@ -134,6 +167,14 @@ impl<'c> Client<'c> {
         R: DeserializeOwned + Send,
     {
         self.call(&Method::POST, route, Some(body)).await
+    }
+    /// `PUT` with an answer that matters.
+    pub(crate) async fn put_for<B, R>(&self, route: &Route, body: &B) -> Result<R, ApiError>
+    where
+        B: Serialize + Sync,
+        R: DeserializeOwned + Send,
+    {
+        self.call(&Method::PUT, route, Some(body)).await
     }
     /// A request whose answer doesn't matter beyond its success.
     pub(crate) async fn send<B>(&self, method: &Method, route: &Route, body: Option<&B>) -> Result<(), ApiError>
@@ -170,7 +211,7 @@ impl<'c> Client<'c> {
                 },
                 Remedy::None => return Err(self.api_error(failure, method, route)),
             };
-            self.ctx.log.warn(format!("{reason}; trying {method} {} again in {} s", route.0, wait.as_secs()));
+            self.ctx.log.warn(format!("{reason}; trying {method} {route} again in {} s", wait.as_secs()));
             self.ctx.waiting(tokio::time::sleep(wait)).await?;
         }
     }
@@ -181,7 +222,7 @@ impl<'c> Client<'c> {
         R: FromResponse,
     {
         let exchange = async {
-            let mut uri = route.0.clone();
+            let mut uri = route.url(&self.base);
             for _ in 0..=MAX_REDIRECTS {
                 let builder = request::Builder::new().method(method.clone()).uri(uri.as_str());
                 let response = self.crab.execute(self.crab.build_request(builder, body)?).await?;
@@ -194,9 +235,9 @@ impl<'c> Client<'c> {
         };
         let late = || Failure::Transport {
             never_sent: false,
-            reason: format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()),
+            reason: format!("no answer within {} s", route.timeout().as_secs()),
         };
-        tokio::time::timeout(REQUEST_TIMEOUT, exchange).await.unwrap_or_else(|_| Err(late()))
+        tokio::time::timeout(route.timeout(), exchange).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Where to ask instead: GitHub redirects after a repository was renamed. Never to another host, and a changing
@@ -209,11 +250,15 @@ impl<'c> Client<'c> {
         };
         let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
         let target: Uri = location.parse().ok()?;
-        let stays = match target.authority() {
-            None => location.starts_with('/'),
-            authority => authority == self.base.authority() && target.scheme() == self.base.scheme(),
-        };
-        (keeps_method && stays).then(|| location.to_string())
+        if !keeps_method {
+            return None;
+        }
+        match (target.scheme(), target.authority()) {
+            (None, None) if location.starts_with('/') => {
+                Some(format!("{}://{}{location}", self.base.scheme()?, self.base.authority()?))
+            }
+            to => (to == (self.base.scheme(), self.base.authority())).then(|| location.to_string()),
+        }
     }
 
     fn api_error(&self, failure: Failure, method: &Method, route: &Route) -> ApiError {
@@ -223,7 +268,7 @@ impl<'c> Client<'c> {
             }
             Failure::Transport { reason, .. } | Failure::Unusable(reason) => ApiError::Unreachable {
                 method: method.clone(),
-                route: route.0.clone(),
+                route: route.to_string(),
                 base: self.base.to_string(),
                 reason,
             },
@@ -313,4 +358,38 @@ impl FromResponse for Ignored {
 
 fn seconds_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn routes_become_urls() {
+        let protection = Route::new(&["repos", "o", "r", "branches", "a/b", "protection"]).unwrap();
+        for (base, rest, graphql) in [
+            (
+                "https://api.github.com",
+                "https://api.github.com/repos/o/r/branches/a%2Fb/protection",
+                "https://api.github.com/graphql",
+            ),
+            (
+                "https://ghe.example.org/api/v3/",
+                "https://ghe.example.org/api/v3/repos/o/r/branches/a%2Fb/protection",
+                "https://ghe.example.org/api/graphql",
+            ),
+        ] {
+            let base: Uri = base.parse().unwrap();
+            assert_eq!((protection.url(&base).as_str(), Route::Graphql.url(&base).as_str()), (rest, graphql));
+        }
+    }
+
+    #[test]
+    fn segments_that_change_the_path_are_refused() {
+        for segment in ["", ".", ".."] {
+            assert!(Route::new(&["repos", segment, "r"]).is_err());
+        }
+        assert_eq!(Route::new(&["users", "a/../b?c#d"]).unwrap().to_string(), "/users/a%2F..%2Fb%3Fc%23d");
+    }
 }

@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use understudy_scm::git::{Author, PushRequest, init_and_push};
+use understudy_scm::git::{Author, PushRequest, init_and_push, is_connection_failure};
 use understudy_sdk::{ActionContext, ActionError, Secret, Workspace};
 
-use crate::{GithubDeps, target::Target};
+use crate::{
+    GithubDeps,
+    api_commit::{self, Place},
+    client::Client,
+    target::Target,
+};
 
 /// For the whole push; large trees over slow lines take minutes.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -28,6 +33,7 @@ pub(crate) struct PushSettings {
 pub(crate) async fn push_workspace(
     ctx: &ActionContext,
     deps: &GithubDeps,
+    client: &Client<'_>,
     target: &Target,
     settings: &PushSettings,
     remote_url: &str,
@@ -53,7 +59,18 @@ pub(crate) async fn push_workspace(
         time: time.into(),
         timeout: PUSH_TIMEOUT,
     };
-    ctx.checkpoint(&key, || init_and_push(request, &ctx.log, &ctx.cancel)).await
+    ctx.checkpoint(&key, || async {
+        let (dir, message) = (request.dir.clone(), request.message.clone());
+        match init_and_push(request, &ctx.log, &ctx.cancel).await {
+            Err(error) if is_connection_failure(&error) => {
+                ctx.log.warn(format!("{}; committing through GitHub's API instead", error.message()));
+                let place = Place { target, branch: &settings.default_branch, key: &key };
+                api_commit::commit_directory(ctx, client, place, &dir, &message).await
+            }
+            result => result,
+        }
+    })
+    .await
 }
 
 /// The directory to push (`getRepoSourceDirectory` of `@backstage/plugin-scaffolder-node` 0.13.7): beneath the workspace

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use camino::Utf8PathBuf;
 use tokio_util::sync::CancellationToken;
 use understudy_sdk::{ActionError, ActionLogger, Secret, Workspace};
 
@@ -94,6 +95,44 @@ pub async fn init_and_push(
             ))),
         },
     }
+}
+
+/// A file that [`init_and_push`] commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackedFile {
+    /// Relative to the directory.
+    pub path: Utf8PathBuf,
+    /// Bytes; of a link, of its target's text.
+    pub size: u64,
+    /// Whether it may be executed.
+    pub executable: bool,
+    /// Whether it is a link.
+    pub symlink: bool,
+}
+
+/// The files that [`init_and_push`] commits, sorted; what is left out although no rule says so goes to the log.
+///
+/// # Errors
+/// The directory can't be read or is nested too deep; the task was cancelled.
+pub async fn tracked_files(
+    dir: &Workspace,
+    log: &ActionLogger,
+    cancel: &CancellationToken,
+) -> Result<Vec<TrackedFile>, ActionError> {
+    let stop = cancel.child_token();
+    let _stop_at_end = stop.clone().drop_guard();
+    let dir = dir.clone();
+    let scan = tokio::task::spawn_blocking(move || scan::scan(&dir, &stop))
+        .await
+        .map_err(|_| ActionError::failed("listing the files to commit ended unexpectedly"))??;
+    scan.warnings.iter().for_each(|warning| log.warn(warning));
+    let tracked = |found: scan::Found| TrackedFile {
+        path: found.path,
+        size: found.size,
+        executable: found.mode == scan::Mode::Executable,
+        symlink: found.mode == scan::Mode::Symlink,
+    };
+    Ok(scan.files.into_iter().map(tracked).collect())
 }
 
 /// Whether [`init_and_push`] failed because the server refuses or resets connections, as firewalls do that let only the
