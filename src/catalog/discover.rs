@@ -96,7 +96,7 @@ pub(super) async fn discover(scm: &Scm, root: &Location) -> Discovery {
                 let mut chain = chain;
                 chain.push(location.clone());
                 for (file, outcome) in read_location(scm, &location).await {
-                    match outcome.and_then(|text| parse(&file, &text)) {
+                    match read_entities(&file, outcome).await {
                         Ok(found) => {
                             open.extend(found.into_iter().map(|found| Open::Entity { found, chain: chain.clone() }));
                         }
@@ -290,6 +290,16 @@ fn matching(pattern: &str) -> Result<Vec<Utf8PathBuf>, String> {
     }
     found.sort_unstable();
     Ok(found)
+}
+
+async fn read_entities(file: &Location, text: Result<String, ReadError>) -> Result<Vec<Found>, ReadError> {
+    let text = text?;
+    let parsed = {
+        let file = file.clone();
+        // A text at the limits takes a while.
+        tokio::task::spawn_blocking(move || parse(&file, &text)).await
+    };
+    parsed.unwrap_or_else(|error| Err(ReadError::Failed(format!("{}: can't be read: {error}", file.target))))
 }
 
 /// The valid entities of a text.
