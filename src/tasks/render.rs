@@ -233,3 +233,53 @@ fn masked(secrets: &Value) -> Value {
     let names = secrets.as_object().into_iter().flat_map(Map::keys);
     Value::Object(names.map(|name| (name.clone(), "***".into())).collect())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_those_of_javascript() {
+        let cases = [
+            (json!(null), "null"),
+            (json!(1.0), "1"),
+            (json!(0.1), "0.1"),
+            (json!(1e21), "1e+21"),
+            (json!([1, null, ["a", {}]]), "1,,a,[object Object]"),
+            (json!({"a": 1}), "[object Object]"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(js_string(&value), expected);
+        }
+    }
+
+    #[test]
+    fn data_that_templates_may_not_see_leaves_every_text_as_it_is() {
+        let parameters = json!({"constructor": 1, "fine": 2});
+        let data = TaskData::new(
+            "id",
+            parameters.as_object().unwrap(),
+            &UserSpec::default(),
+            &Map::new(),
+            &Secrets::default(),
+            &Secrets::default(),
+        );
+        let renderer = Renderer::new(&Engine::builder().build());
+        let text = json!("${{ parameters.fine }}");
+        assert_eq!(renderer.render(&text, data.public()), Some(text.clone()));
+        assert_eq!(renderer.render(&text, &data.private()), Some(text));
+    }
+
+    #[test]
+    fn the_user_is_shown_as_far_as_known() {
+        let user = UserSpec {
+            entity: Some(json!({"metadata": {"name": "jane"}})),
+            entity_ref: Some("user:default/jane".into()),
+        };
+        let data = TaskData::new("id", &Map::new(), &user, &Map::new(), &Secrets::default(), &Secrets::default());
+        let renderer = Renderer::new(&Engine::builder().build());
+        let text = json!("${{ user.ref }} ${{ user.entity.metadata.name }} ${{ user.entity.nope.nope }}.");
+        assert_eq!(renderer.render(&text, data.public()), Some(json!("user:default/jane jane .")));
+    }
+}

@@ -50,6 +50,7 @@ const COMPLETION_RETRIES: [Duration; 4] =
 struct Slot {
     places: Arc<Semaphore>,
     held: Mutex<Option<OwnedSemaphorePermit>>,
+    stop: CancellationToken,
 }
 
 #[async_trait]
@@ -58,9 +59,12 @@ impl WorkerSlot for Slot {
         lock(&self.held).take();
     }
     async fn acquire(&self) {
-        // The semaphore is never closed.
-        if let Ok(permit) = Arc::clone(&self.places).acquire_owned().await {
-            *lock(&self.held) = Some(permit);
+        tokio::select! {
+            biased;
+            // The run is on its way out and does no more work: it needs no place for that.
+            () = self.stop.cancelled() => {}
+            // The semaphore is never closed.
+            permit = Arc::clone(&self.places).acquire_owned() => *lock(&self.held) = permit.ok(),
         }
     }
 }
@@ -197,7 +201,8 @@ impl Worker {
             done: CancellationToken::new(),
             abort: OnceLock::new(),
         });
-        let slot = Arc::new(Slot { places: Arc::clone(&self.places), held: Mutex::new(Some(place)) });
+        let slot =
+            Arc::new(Slot { places: Arc::clone(&self.places), held: Mutex::new(Some(place)), stop: run.stop.token() });
         let earlier = lock(&self.running).insert(task.id.clone(), Arc::clone(&run));
         let guard = RunGuard { worker: Arc::clone(self), id: task.id.clone(), run: Arc::clone(&run) };
         let handle = self.runs.spawn_on(Arc::clone(self).run(task, slot, guard, earlier), &self.runtime);

@@ -48,6 +48,18 @@ async fn working_tasks_hold_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_task_is_cancelled_though_all_slots_are_taken() {
+    let bench = Bench::with(|settings| settings.concurrency = 1).await;
+    let waiting = bench.create(json!([{"action": "test:wait"}])).await;
+    bench.until_inside(1).await;
+    let working = bench.create(json!([{"action": "test:work"}])).await;
+    bench.until_inside(2).await;
+    bench.service.cancel(&waiting).await.unwrap();
+    bench.finish(&waiting).await;
+    assert_eq!(bench.status(&working).await, TaskStatus::Processing);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_running_task_is_cancelled() {
     for action in ["test:work", "test:wait"] {
         let bench = Bench::start().await;
