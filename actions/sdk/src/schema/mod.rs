@@ -5,6 +5,7 @@
 //! * [`Validator`] compiles a schema once and reports violations as npm `jsonschema` 1.5 words them, since those texts
 //!   are part of the HTTP answers and task logs that clients read.
 
+mod compile;
 mod derive;
 mod format;
 mod pattern;

@@ -9,11 +9,15 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{format, pattern::Pattern};
+use super::{
+    compile::{Compiler, invalid},
+    format,
+    pattern::Pattern,
+};
 use crate::js;
 
 /// How deep schemas and instances may be nested, `$ref`s and combinators counted.
-const MAX_DEPTH: usize = 192;
+pub(super) const MAX_DEPTH: usize = 192;
 /// How many (sub)schemas one validation may visit; a schema that refers to itself twice could go on for ever.
 const MAX_VISITS: usize = 1_000_000;
 /// How many violations are reported.
@@ -105,16 +109,11 @@ impl Validator {
     }
 }
 
-fn too_deep() -> String {
+pub(super) fn too_deep() -> String {
     format!("is nested more than {MAX_DEPTH} levels deep")
 }
 
-fn invalid(pointer: &str, reason: &str) -> String {
-    let place = if pointer.is_empty() { "its root" } else { pointer };
-    format!("the JSON schema is invalid at {place}: {reason}")
-}
-
-fn depth_exceeds(value: &Value, limit: usize) -> bool {
+pub(super) fn depth_exceeds(value: &Value, limit: usize) -> bool {
     match value {
         Value::Array(items) => limit == 0 || items.iter().any(|item| depth_exceeds(item, limit - 1)),
         Value::Object(members) => limit == 0 || members.values().any(|member| depth_exceeds(member, limit - 1)),
@@ -122,120 +121,7 @@ fn depth_exceeds(value: &Value, limit: usize) -> bool {
     }
 }
 
-fn pointer_to(base: &str, parts: &[&str]) -> String {
-    parts
-        .iter()
-        .fold(base.to_string(), |pointer, part| format!("{pointer}/{}", part.replace('~', "~0").replace('/', "~1")))
-}
-
-/// Checks a schema's shape once and collects what validation looks up.
-struct Compiler {
-    patterns: HashMap<String, Pattern>,
-    ids: HashMap<String, String>,
-    refs: Vec<(String, String)>,
-}
-
-impl Compiler {
-    /// Visits a schema and those within it. A schema that only a `$ref` may reach (`strict` is false) may be malformed.
-    fn visit(&mut self, schema: &Value, pointer: &str, strict: bool, depth: usize) -> Result<(), String> {
-        let refuse = |reason: &str| if strict { Err(invalid(pointer, reason)) } else { Ok(()) };
-        if depth > MAX_DEPTH || (depth == 0 && depth_exceeds(schema, MAX_DEPTH * 2)) {
-            return Err(invalid(pointer, &too_deep()));
-        }
-        let map = match schema {
-            Value::Object(map) => map,
-            Value::Null | Value::String(_) => return refuse("expected a schema, an object or boolean"),
-            _ => return Ok(()),
-        };
-        if let Some(target) = map.get("$ref").and_then(Value::as_str) {
-            if strict {
-                self.refs.push((pointer.to_string(), target.to_string()));
-            }
-            return Ok(());
-        }
-        if let Some(id) = identifier(schema) {
-            self.ids.entry(id.to_string()).or_insert_with(|| pointer.to_string());
-            self.ids.entry(id.trim_end_matches('#').to_string()).or_insert_with(|| pointer.to_string());
-        }
-        for (key, value) in map {
-            let here = || pointer_to(pointer, &[key]);
-            match (key.as_str(), value) {
-                ("type", Value::Null) => refuse("\"type\" must not be null")?,
-                ("enum", value) if !value.is_array() => refuse("\"enum\" expects an array")?,
-                ("multipleOf" | "divisibleBy", value) if js::number(value) == 0.0 => {
-                    refuse(&format!("\"{key}\" must not be zero"))?;
-                }
-                ("pattern", Value::String(pattern)) => {
-                    if let Err(reason) = self.pattern(pattern) {
-                        refuse(&reason)?;
-                    }
-                }
-                ("anyOf" | "allOf" | "oneOf", Value::Array(list)) => {
-                    for (index, schema) in list.iter().enumerate() {
-                        self.visit(schema, &format!("{}/{index}", here()), strict, depth + 1)?;
-                    }
-                }
-                ("anyOf" | "allOf" | "oneOf", _) => refuse(&format!("\"{key}\" must be an array"))?,
-                ("items" | "not" | "disallow" | "type", Value::Array(list)) => {
-                    for (index, schema) in list.iter().enumerate().filter(|(_, schema)| schema.is_object()) {
-                        self.visit(schema, &format!("{}/{index}", here()), strict, depth + 1)?;
-                    }
-                }
-                ("if" | "then" | "else" | "contains" | "propertyNames", schema) if !is_schema(schema) => {
-                    refuse(&format!("\"{key}\" must be a schema, an object or boolean"))?;
-                }
-                (
-                    "items"
-                    | "additionalItems"
-                    | "additionalProperties"
-                    | "not"
-                    | "if"
-                    | "then"
-                    | "else"
-                    | "contains"
-                    | "propertyNames",
-                    Value::Object(_),
-                ) => self.visit(value, &here(), strict, depth + 1)?,
-                ("items", Value::Null) => refuse("\"items\" must be a schema")?,
-                ("properties" | "patternProperties" | "dependencies", Value::Object(members)) => {
-                    for (name, schema) in members {
-                        let here = pointer_to(pointer, &[key, name]);
-                        if key == "patternProperties"
-                            && let Err(reason) = self.pattern(name)
-                        {
-                            refuse(&reason)?;
-                        }
-                        if key != "dependencies" || schema.is_object() {
-                            self.visit(schema, &here, strict, depth + 1)?;
-                        }
-                    }
-                }
-                ("definitions" | "$defs", Value::Object(members)) => {
-                    for (name, schema) in members {
-                        self.visit(schema, &pointer_to(pointer, &[key, name]), false, depth + 1)?;
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn pattern(&mut self, pattern: &str) -> Result<(), String> {
-        if !self.patterns.contains_key(pattern) {
-            let compiled = Pattern::new(pattern)
-                .map_err(|error| format!("\"{pattern}\" is not a regular expression: {error}; correct the pattern"))?;
-            self.patterns.insert(pattern.to_string(), compiled);
-        }
-        Ok(())
-    }
-}
-
-fn is_schema(value: &Value) -> bool {
-    matches!(value, Value::Object(_) | Value::Array(_) | Value::Bool(_))
-}
-
-fn identifier(schema: &Value) -> Option<&str> {
+pub(super) fn identifier(schema: &Value) -> Option<&str> {
     let id = |key: &str| schema.get(key).and_then(Value::as_str).filter(|id| !id.is_empty());
     id("$id").or_else(|| id("id"))
 }
@@ -848,95 +734,4 @@ fn is_multiple(number: f64, divisor: f64) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[derive(serde::Deserialize)]
-    struct Case {
-        schema: Value,
-        instance: Value,
-        errors: Vec<Value>,
-    }
-
-    /// Recorded from npm `jsonschema` 1.5.0, whole error objects.
-    #[test]
-    fn violations_agree_with_npm() {
-        let cases: Vec<Case> = serde_json::from_str(include_str!("../../tests/data/violations.json")).unwrap();
-        assert!(cases.len() > 150);
-        let mut wrong = Vec::new();
-        for Case { schema, instance, errors } in &cases {
-            let found =
-                Validator::new(schema).map(|validator| serde_json::to_value(validator.validate(instance)).unwrap());
-            let agrees = found.as_ref().is_ok_and(|found| js::equal(found, &Value::from(errors.clone())));
-            if !agrees {
-                wrong.push(format!(
-                    "{schema}\n  against {instance}\n  expected {}\n  got      {found:?}",
-                    json!(errors)
-                ));
-            }
-        }
-        assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    }
-
-    #[test]
-    fn the_members_of_a_violation_keep_their_order() {
-        let validator = Validator::new(&json!({"properties": {"name": {"maxLength": 2}}})).unwrap();
-        assert_eq!(
-            serde_json::to_string(&validator.validate(&json!({"name": "abc"}))).unwrap(),
-            r#"[{"path":["name"],"property":"instance.name","message":"does not meet maximum length of 2","schema":{"maxLength":2},"instance":"abc","name":"maxLength","argument":2,"stack":"instance.name does not meet maximum length of 2"}]"#
-        );
-    }
-
-    #[test]
-    fn an_invalid_schema_is_refused_with_the_place() {
-        let cases = [
-            (json!(null), "at its root: expected a schema"),
-            (json!({"properties": {"a/b": null}}), "at /properties/a~1b: expected a schema"),
-            (json!({"properties": {"a": {"pattern": "("}}}), "at /properties/a: \"(\" is not a regular expression"),
-            (json!({"patternProperties": {"[": {}}}), "is not a regular expression"),
-            (json!({"anyOf": {}}), "\"anyOf\" must be an array"),
-            (json!({"items": {"enum": "x"}}), "at /items: \"enum\" expects an array"),
-            (json!({"if": 1}), "\"if\" must be a schema"),
-            (json!({"multipleOf": 0}), "\"multipleOf\" must not be zero"),
-            (json!({"properties": {"a": {"$ref": "#/definitions/x"}}}), "no such schema <#/definitions/x>"),
-        ];
-        for (schema, reason) in cases {
-            let error = Validator::new(&schema).unwrap_err();
-            assert!(error.contains(reason), "{error}");
-        }
-    }
-
-    #[test]
-    fn hostile_schemas_and_instances_end_with_a_clear_text() {
-        let mut deep = json!("x");
-        for _ in 0..5_000 {
-            deep = Value::Array(vec![deep]);
-        }
-        let validator = Validator::new(&json!({})).unwrap();
-        assert!(validator.validate(&deep)[0].message.contains("nested more than"));
-        let schema = Value::Object(Map::from_iter([("items".to_string(), deep)]));
-        assert!(Validator::new(&schema).unwrap_err().contains("nested more than"));
-
-        let mut nested = json!({"type": "string"});
-        for _ in 0..MAX_DEPTH + 1 {
-            nested = json!({"items": nested});
-        }
-        assert!(Validator::new(&nested).unwrap_err().contains("nested more than"));
-
-        let itself = Validator::new(&json!({"$ref": "#"})).unwrap();
-        assert!(itself.validate(&json!(1))[0].message.contains("nested more than"));
-        let twice = Validator::new(&json!({"allOf": [{"$ref": "#"}, {"$ref": "#"}]})).unwrap();
-        assert!(twice.validate(&json!(1))[0].message.contains("nested more than"));
-        let wide =
-            Validator::new(&json!({"type": "array", "items": {"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}})).unwrap();
-        let mut value = json!(1);
-        for _ in 0..40 {
-            value = json!([value]);
-        }
-        assert!(wide.validate(&value)[0].message.contains("needs more than"));
-        let many: Map<String, Value> = (0..1_000).map(|n| (n.to_string(), Value::Null)).collect();
-        let closed = Validator::new(&json!({"additionalProperties": false})).unwrap();
-        assert_eq!(closed.validate(&Value::Object(many)).len(), MAX_VIOLATIONS);
-    }
-}
+mod tests;
