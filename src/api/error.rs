@@ -106,7 +106,7 @@ impl ApiError {
                 super::reply::json(status, &json!({ "errors": errors.iter().map(to_value).collect::<Vec<_>>() }))
             }
             Self::Named { name, message, .. } => {
-                if status.is_server_error() {
+                if status == StatusCode::INTERNAL_SERVER_ERROR {
                     tracing::error!(status = status.as_u16(), "request failed with {name}: {message}");
                 }
                 super::reply::json(

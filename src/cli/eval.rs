@@ -87,11 +87,64 @@ fn answer(engine: &Engine, request: &Request) -> Result<Value, Error> {
 }
 
 impl Dialect {
-    fn engine(self, _scm: &Scm) -> Engine {
-        understudy_templating::Engine::builder()
+    fn engine(self, scm: &Scm) -> Engine {
+        understudy_actions_core::filters::register(Engine::builder(), scm.clone())
             .cookiecutter(self.cookiecutter)
             .trim_blocks(self.trim_blocks)
             .lstrip_blocks(self.lstrip_blocks)
             .build()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn answers(lines: &[&str]) -> Vec<String> {
+        let scm = Scm::from_config(&json!({})).unwrap();
+        let mut output = Vec::new();
+        run(&scm, (lines.join("\n") + "\n").as_bytes(), &mut output).unwrap();
+        String::from_utf8(output).unwrap().lines().map(str::to_string).collect()
+    }
+
+    #[test]
+    fn each_line_gets_its_answer() {
+        for (line, expected) in [
+            (r#"{"template":"${{ a + 1 }}","context":{"a":2}}"#, r#"{"value":3}"#),
+            (r#"{"template":"${{ a }}","context":{"a":{"b":[1,null]}},"mode":"value"}"#, r#"{"value":{"b":[1,null]}}"#),
+            (r#"{"template":"x${{ a }}","context":{"a":[1,2]},"mode":"text"}"#, r#"{"value":"x1,2"}"#),
+            (r#"{"template":"${{ nothing }}"}"#, r#"{"undefined":true}"#),
+            (r#"{"template":"${{ nothing }}","mode":"text"}"#, r#"{"value":""}"#),
+            (
+                r#"{"template":"{{ cookiecutter.a }}","context":{"cookiecutter":{"a":true}},"mode":"text","cookiecutter":true}"#,
+                r#"{"value":"true"}"#,
+            ),
+            (
+                r#"{"template":"  {% if true %}\na\n  {% endif %}\n","mode":"text","trimBlocks":true,"lstripBlocks":true}"#,
+                r#"{"value":"a\n"}"#,
+            ),
+            (r#"{"template":"${{ 'github.com?owner=o&repo=r' | projectSlug }}"}"#, r#"{"value":"o/r"}"#),
+        ] {
+            assert_eq!(answers(&[line]), [expected], "{line}");
+        }
+    }
+
+    #[test]
+    fn errors_are_answers_and_work_goes_on() {
+        let answers = answers(&[
+            r#"{"template":"line\n${{ a | }}"}"#,
+            "not json",
+            "",
+            "[]",
+            r#"{"template":"x","mode":"both"}"#,
+            r#"{"template":"${{ 1 }}"}"#,
+        ]);
+        assert_eq!(answers.len(), 5);
+        let parsed: Vec<Value> = answers.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(parsed[0]["error"]["line"], 2, "{}", parsed[0]);
+        assert!(parsed[0]["error"]["column"].is_u64(), "{}", parsed[0]);
+        assert!(parsed[1..4].iter().all(|answer| answer["error"]["message"].is_string()), "{answers:?}");
+        assert_eq!(parsed[4], json!({"value": 1}));
     }
 }

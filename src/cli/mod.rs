@@ -108,13 +108,16 @@ impl Failure {
     }
 }
 
+/// Templates may nest; their evaluation is bounded by depth, and this is room for that depth.
+const STACK: usize = 8 * 1024 * 1024;
+
 /// Does what the process's arguments ask. Exit codes: 0 done, 1 the task or service failed, 2 wrong usage or input.
 pub fn main() -> ExitCode {
     app::install_tls_provider();
     let cli = Cli::parse();
     let format = cli.log_format.unwrap_or_else(LogFormat::from_environment);
     telemetry::init(format, if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" });
-    let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let done = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build() {
         Ok(runtime) => {
             let done = runtime.block_on(execute(cli.command));
             // What still runs in the background must not keep the process.

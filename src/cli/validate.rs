@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use serde_json::Value;
+use understudy_scm::Scm;
 use understudy_sdk::{
     Registry,
     schema::{Validator, Violation},
@@ -28,7 +29,7 @@ struct Finding {
 /// # Errors
 /// [`Failure::Input`] when there is a finding.
 pub(super) async fn run(parts: &Parts, templates: &[String]) -> Result<(), Failure> {
-    let checker = Checker::new(parts);
+    let checker = Checker::new(parts.registry().clone(), parts.scm());
     let mut wrong = 0;
     for argument in templates {
         let texts = match source::read(parts.scm(), argument).await {
@@ -58,11 +59,10 @@ struct Checker {
 }
 
 impl Checker {
-    fn new(parts: &Parts) -> Self {
+    fn new(registry: Registry, scm: &Scm) -> Self {
         let status = |_: &[understudy_templating::Value]| Ok(understudy_templating::Value::Undefined);
-        let templating =
-            step_templating(parts.scm()).with_global_fn("always", status).with_global_fn("failure", status);
-        Self { registry: parts.registry().clone(), templating }
+        let templating = step_templating(scm).with_global_fn("always", status).with_global_fn("failure", status);
+        Self { registry, templating }
     }
 
     fn check(&self, source: &Source) -> Vec<String> {
@@ -150,7 +150,11 @@ impl Check<'_> {
         let Some(Ok(validator)) = action.input_schema().map(|schema| Validator::new(&schema)) else { return };
         for violation in validator.validate(input) {
             if !depends_on_rendering(&violation) {
-                let path: String = violation.path.iter().map(|part| format!("/{}", escape(&text_of(part)))).collect();
+                let mut path: String =
+                    violation.path.iter().map(|part| format!("/{}", escape(&text_of(part)))).collect();
+                if let ("additionalProperties", Some(name)) = (&*violation.name, &violation.argument) {
+                    path.push_str(&format!("/{}", escape(&text_of(name))));
+                }
                 let property = violation.property.replacen("instance", "input", 1);
                 self.add(&format!("{pointer}/input{path}"), format!("{id}: {property} {}", violation.message));
             }
@@ -209,5 +213,62 @@ fn holds_template(value: &Value) -> bool {
         Value::Array(items) => items.iter().any(holds_template),
         Value::Object(members) => members.values().any(holds_template),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::cli::source::Origin;
+
+    fn findings(text: &str) -> Vec<String> {
+        let scm = Scm::from_config(&serde_json::json!({})).unwrap();
+        let mut registry = Registry::new();
+        understudy_actions_core::register(&mut registry, understudy_actions_core::CoreDeps { scm: scm.clone() });
+        let source = Source { shown: "t.yaml".into(), text: text.into(), origin: Origin::File("/t.yaml".into()) };
+        Checker::new(registry, &scm).check(&source)
+    }
+
+    const HEAD: &str =
+        "apiVersion: scaffolder.backstage.io/v1beta3\nkind: Template\nmetadata:\n  name: t\nspec:\n  type: service\n";
+
+    #[test]
+    fn good_templates_have_no_findings() {
+        let text = format!(
+            "{HEAD}  parameters: {{properties: {{n: {{type: integer}}}}}}\n  steps:\n    - id: a\n      if: ${{{{ failure() or parameters.n }}}}\n      action: debug:wait\n      input: {{seconds: '${{{{ parameters.n }}}}'}}\n  output:\n    other: ${{{{ parameters.owner | parseEntityRef | pick('name') }}}}\n"
+        );
+        assert_eq!(findings(&text), Vec::<String>::new());
+    }
+
+    #[test]
+    fn findings_have_places() {
+        for (rest, expected) in [
+            ("  steps:\n    - action: no:such\n", "t.yaml:8:15: Template action with ID 'no:such'"),
+            (
+                "  steps:\n    - action: debug:wait\n      input: {seconds: many}\n",
+                "t.yaml:9:24: debug:wait: input.seconds is not of a type(s) number",
+            ),
+            (
+                "  steps:\n    - action: debug:wait\n      input:\n        years: 1\n",
+                "t.yaml:10:16: debug:wait: input is not allowed to have the additional property \"years\"",
+            ),
+            ("  steps:\n    - action: debug:log\n      input:\n        message: ${{ a | }}\n", "t.yaml:10:"),
+            (
+                "  steps:\n    - action: debug:log\n      input:\n        message: |\n          one\n          ${{ a | nosuch }}\n",
+                "t.yaml:12:",
+            ),
+            (
+                "  steps:\n    - {id: a, action: debug:wait}\n    - {id: a, action: debug:wait}\n",
+                "t.yaml:9:12: the id \"a\" belongs to step 1 already",
+            ),
+            ("  parameters: {properties: {a: {pattern: '('}}}\n  steps: []\n", "t.yaml:7:15: not a valid JSON Schema"),
+            ("  steps: 5\n", "t.yaml:7:10: spec.steps must be a list"),
+            ("  owner: [\n", "t.yaml:"),
+        ] {
+            let found = findings(&format!("{HEAD}{rest}"));
+            assert!(found.len() == 1 && found[0].starts_with(expected), "{rest}: {found:?}");
+        }
+        assert_eq!(findings(""), ["t.yaml: the file is empty"]);
     }
 }
