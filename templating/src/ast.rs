@@ -107,6 +107,46 @@ pub(crate) struct Arguments {
     pub(crate) keyword: Vec<(Arc<str>, ExprId)>,
 }
 
+impl Arguments {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ExprId> {
+        self.positional.iter().copied().chain(self.keyword.iter().map(|(_, id)| *id))
+    }
+}
+
+impl ExprKind {
+    /// Appends the expressions that this one is made of.
+    pub(crate) fn operands(&self, operands: &mut Vec<ExprId>) {
+        match self {
+            Self::Literal(_) | Self::Name(_) => {}
+            Self::Array(items) | Self::Group(items) => operands.extend(items),
+            Self::Dict(entries) => operands.extend(entries.iter().map(|(_, id)| *id)),
+            Self::Member { target, .. } => operands.push(*target),
+            Self::Index { target, key } => operands.extend([*target, *key]),
+            Self::Slice(slice) => {
+                operands.push(slice.target);
+                operands.extend([slice.start, slice.stop, slice.step].into_iter().flatten());
+            }
+            Self::Call { callee, arguments } => {
+                operands.push(*callee);
+                operands.extend(arguments.ids());
+            }
+            Self::Filter { input, arguments, .. } | Self::Test { input, arguments, .. } => {
+                operands.push(*input);
+                operands.extend(arguments.ids());
+            }
+            Self::Unary { operand, .. } => operands.push(*operand),
+            Self::Binary { left, right, .. } | Self::And(left, right) | Self::Or(left, right) => {
+                operands.extend([*left, *right]);
+            }
+            Self::In { needle, container, .. } => operands.extend([*needle, *container]),
+            Self::InlineIf { condition, then, otherwise } => {
+                operands.extend([*condition, *then]);
+                operands.extend(otherwise);
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UnaryOp {
     Not,

@@ -12,21 +12,28 @@ pub(crate) struct Test {
     /// How many arguments it takes besides the tested value.
     pub(crate) arity: usize,
     pub(crate) holds: Holds,
+    /// Whether functions can be tested; otherwise they are refused like wherever a value is needed.
+    pub(crate) takes_functions: bool,
 }
 
 type Holds = fn(&mut Interp<'_>, &[Value]) -> Res<bool>;
 
 const fn test(name: &'static str, arity: usize, holds: Holds) -> Test {
-    Test { name, arity, holds }
+    Test { name, arity, holds, takes_functions: false }
+}
+
+/// A test of what a value is, not of what it says.
+const fn identity(name: &'static str, arity: usize, holds: Holds) -> Test {
+    Test { name, arity, holds, takes_functions: true }
 }
 
 /// All tests. Those with an argument get it as the second value.
 static TESTS: [Test; 27] = [
-    test("callable", 0, |_, values| Ok(matches!(values[0], Value::Function(_)))),
+    identity("callable", 0, |_, values| Ok(matches!(values[0], Value::Function(_)))),
     test("defined", 0, |_, values| Ok(!values[0].is_undefined())),
     test("divisibleby", 1, |interp, values| Ok(interp.number(&values[0])? % interp.number(&values[1])? == 0.0)),
-    test("eq", 1, |_, values| Ok(strictly_equal(&values[0], &values[1]))),
-    test("equalto", 1, |_, values| Ok(strictly_equal(&values[0], &values[1]))),
+    identity("eq", 1, |_, values| Ok(strictly_equal(&values[0], &values[1]))),
+    identity("equalto", 1, |_, values| Ok(strictly_equal(&values[0], &values[1]))),
     test("escaped", 0, |_, values| Ok(matches!(values[0], Value::Safe(_)))),
     test("even", 0, |interp, values| Ok(interp.number(&values[0])? % 2.0 == 0.0)),
     test("falsy", 0, |_, values| Ok(!values[0].is_truthy())),
@@ -39,12 +46,12 @@ static TESTS: [Test; 27] = [
     test("lower", 0, |_, values| cased(values, str::to_lowercase)),
     test("lt", 1, |interp, values| compare(interp, values, Ordering::is_lt)),
     test("mapping", 0, |_, values| Ok(matches!(values[0], Value::Record(_) | Value::Regex(_)))),
-    test("ne", 1, |_, values| Ok(!strictly_equal(&values[0], &values[1]))),
+    identity("ne", 1, |_, values| Ok(!strictly_equal(&values[0], &values[1]))),
     test("none", 0, |_, values| Ok(matches!(values[0], Value::Null))),
     test("null", 0, |_, values| Ok(matches!(values[0], Value::Null))),
     test("number", 0, |_, values| Ok(matches!(values[0], Value::Number(_)))),
     test("odd", 0, |interp, values| Ok(interp.number(&values[0])? % 2.0 == 1.0)),
-    test("sameas", 1, |_, values| Ok(strictly_equal(&values[0], &values[1]))),
+    identity("sameas", 1, |_, values| Ok(strictly_equal(&values[0], &values[1]))),
     test("string", 0, |_, values| Ok(matches!(values[0], Value::String(_)))),
     test("truthy", 0, |_, values| Ok(values[0].is_truthy())),
     test("undefined", 0, |_, values| Ok(values[0].is_undefined())),
@@ -68,7 +75,6 @@ fn compare(interp: &mut Interp<'_>, values: &[Value], accept: fn(Ordering) -> bo
 fn iterable(_: &mut Interp<'_>, values: &[Value]) -> Res<bool> {
     match &values[0] {
         Value::Undefined | Value::Null => Err(Fault::evaluation("iterable test requires a value")),
-        Value::Function(_) => Err(Fault::evaluation("Callable values cannot be coerced")),
         value => Ok(matches!(value, Value::Array(_) | Value::String(_))),
     }
 }

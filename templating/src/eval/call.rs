@@ -6,6 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::expression::Found;
+use super::heap::not_text;
 use super::scope::Scope;
 use super::{Cycler, Interp, Joiner};
 use crate::ast::{self, ExprId, ExprKind, Macro};
@@ -207,11 +208,11 @@ impl<'t> Interp<'t> {
                 let mut values = Vec::with_capacity(1 + arguments.positional.len());
                 values.push(input);
                 values.extend(arguments.flatten());
+                if values.iter().any(Value::has_functions) {
+                    return Err(not_text());
+                }
                 (filter.apply)(self, &values).map_err(|fault| {
-                    fault.reword(|reason| match reason {
-                        "Callable values cannot be coerced" => reason.to_owned(),
-                        _ => format!("Filter \"{}\" failed for {kind} input: {reason}", filter.name),
-                    })
+                    fault.reword(|reason| format!("Filter \"{}\" failed for {kind} input: {reason}", filter.name))
                 })
             }
             FilterRef::Host { name, function } => {
@@ -234,7 +235,12 @@ impl<'t> Interp<'t> {
         let kind = input.type_name();
         let mut values = vec![input];
         values.extend(arguments.flatten());
-        (test.holds)(self, &values)
+        let holds = if !test.takes_functions && values.iter().any(Value::has_functions) {
+            Err(not_text())
+        } else {
+            (test.holds)(self, &values)
+        };
+        holds
             .map_err(|fault| fault.reword(|reason| format!("Test \"{}\" failed for {kind} input: {reason}", test.name)))
     }
 

@@ -133,10 +133,8 @@ impl<'t> Interp<'t> {
             }
         }
         let name = self.text(key)?.to_key();
-        if is_reserved(&name) {
-            return Err(Fault::evaluation(format!("Template name \"{name}\" is reserved")));
-        }
-        Ok(self.member(target, &name))
+        // No record has these, and they are no methods either.
+        Ok(if is_reserved(&name) { Found::Value(Value::Undefined) } else { self.member(target, &name) })
     }
 
     /// The value of a property, for filters: without methods.
@@ -155,6 +153,10 @@ impl<'t> Interp<'t> {
         let Value::String(path) = attribute else { return self.get(item, attribute) };
         let mut value = item.clone();
         for segment in path.split(&".".into()) {
+            let name = segment.to_key();
+            if is_reserved(&name) {
+                return Err(Fault::evaluation(format!("Template attribute {name} is reserved")));
+            }
             value = self.get(&value, &Value::String(segment))?;
         }
         Ok(value)
@@ -276,7 +278,7 @@ impl<'t> Interp<'t> {
                 let key = self.text(&needle)?;
                 record.get(&key.to_key()).is_some()
             }
-            Value::Safe(_) | Value::Regex(_) => false,
+            Value::Safe(_) => false,
             _ => return Err(Fault::evaluation("Membership requires an array, record, or string")),
         };
         Ok(Value::Bool(found != negated))
@@ -292,44 +294,33 @@ impl<'t> Interp<'t> {
         self.slice(&target, start, stop, step)
     }
 
-    /// Jinja's slices, the way Nunjucks' compatibility layer cuts them: always into an array.
+    /// Python's slices, the way Nunjucks' compatibility layer cuts them: always into an array, and without a look at
+    /// what is cut. Something without a length has no end; then the budget ends the walk.
     fn slice(&mut self, target: &Value, start: Option<Value>, stop: Option<Value>, step: Option<Value>) -> Res<Value> {
-        let step = match step {
-            None | Some(Value::Undefined | Value::Null) => 1.0,
-            Some(step) => self.number(&step)?,
+        let mut bound = |value: Option<Value>| match value {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => self.number(&value).map(Some),
         };
+        let (start, stop) = (bound(start)?, bound(stop)?);
+        let step = step.map_or(Ok(1.0), |step| self.number(&step))?;
         if !step.is_finite() || step == 0.0 {
             return Err(Fault::evaluation("Slice step must have finite non-zero numeric coercion"));
         }
-        let elements: Vec<Value> = match target {
-            Value::Array(array) => self.items(array).to_vec(),
-            Value::String(text) | Value::Safe(text) => text.each_unit().into_iter().map(Value::String).collect(),
-            _ => Vec::new(),
+        let length = match target {
+            target if !target.is_truthy() => 0.0,
+            target => {
+                let length = self.get(target, &Value::string("length"))?;
+                self.number(&length)?
+            }
         };
-        self.charge(elements.len())?;
-        let length = elements.len() as f64;
-        let mut edge = |value: Option<Value>, default: f64| {
-            Ok::<f64, Box<Fault>>(match value {
-                None | Some(Value::Undefined | Value::Null) => default,
-                Some(value) => {
-                    let number = self.number(&value)?;
-                    if number < 0.0 { number + length } else { number }
-                }
-            })
-        };
+        let from_end = |number: f64| if number < 0.0 { number + length } else { number };
         let backwards = step < 0.0;
-        let mut at = edge(start, if backwards { length - 1.0 } else { 0.0 })?;
-        let stop = edge(stop, if backwards { -1.0 } else { length })?;
+        let mut at = from_end(start.unwrap_or(if backwards { length - 1.0 } else { 0.0 }));
+        let stop = stop.map_or(if backwards { -1.0 } else { length }, from_end);
         let mut taken = Vec::new();
-        while if backwards { at > stop } else { at < stop } {
-            if at >= length && !backwards {
-                break;
-            }
-            if backwards && at < 0.0 {
-                break;
-            }
-            taken.push(as_index(at).and_then(|index| elements.get(index)).cloned().unwrap_or_default());
+        while !(at < 0.0 || at > length || (!backwards && at >= stop) || (backwards && at <= stop)) {
             self.charge(1)?;
+            taken.push(self.get(target, &Value::Number(at))?);
             at += step;
         }
         self.array(taken)

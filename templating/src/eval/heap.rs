@@ -50,6 +50,25 @@ impl Interp<'_> {
         }
     }
 
+    /// Makes sure that `value` may become an element of `array`: that it isn't, and doesn't contain, the array itself.
+    pub(crate) fn check_insertable(&mut self, array: &Array, value: &Value) -> Res<()> {
+        self.check_free_of(value, &mut vec![array.identity()])
+    }
+
+    fn check_free_of(&mut self, value: &Value, path: &mut Vec<usize>) -> Res<()> {
+        self.charge(1)?;
+        match value {
+            Value::Array(array) => {
+                self.step_into(array, path)?;
+                self.items(array).iter().try_for_each(|item| self.check_free_of(item, path))?;
+                path.pop();
+                Ok(())
+            }
+            Value::Record(record) => record.iter().try_for_each(|(_, value)| self.check_free_of(value, path)),
+            _ => Ok(()),
+        }
+    }
+
     /// Changes an array for the rest of the render.
     pub(crate) fn change<T>(&mut self, array: &Array, change: impl FnOnce(&mut Vec<Value>) -> T) -> Res<T> {
         let (_, items) = self

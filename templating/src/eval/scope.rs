@@ -31,7 +31,7 @@ impl Scope {
         Rc::new(Self { names: RefCell::default(), parent: Some(parent.clone()), isolates: true })
     }
 
-    /// The value of a name, here or in an outer scope. A name that is `undefined` counts as absent.
+    /// The value of a name, here or in an outer scope.
     pub(super) fn get(&self, name: &str) -> Option<Value> {
         let mut scope = self;
         loop {
@@ -44,8 +44,7 @@ impl Scope {
 
     fn own(&self, name: &str) -> Option<Value> {
         let names = self.names.borrow();
-        let (_, value) = names.iter().find(|(known, _)| **known == *name)?;
-        (!value.is_undefined()).then(|| value.clone())
+        names.iter().find(|(known, _)| **known == *name).map(|(_, value)| value.clone())
     }
 
     /// Sets a name in this very scope.

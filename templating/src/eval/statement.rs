@@ -8,7 +8,7 @@ use super::convert::strictly_equal;
 use super::scope::Scope;
 use super::{Arguments, Interp};
 use crate::ast::{ExprId, For, Macro, Stmt, StmtKind, Switch};
-use crate::error::Res;
+use crate::error::{Fault, Res};
 use crate::function::{Callable, Kind};
 use crate::string::Str;
 use crate::value::{Record, Value};
@@ -140,21 +140,21 @@ impl<'t> Interp<'t> {
         let several = statement.targets.len() > 1;
         match iterable {
             Value::Array(array) => {
-                let items = self.items(array);
-                for (index, item) in items.iter().enumerate() {
-                    if several {
-                        self.destructure(&statement.targets, item)?;
-                    } else {
-                        self.scope.declare(&statement.targets[0], item.clone());
-                    }
-                    self.turn(statement, index, items.len())?;
+                // The body may change the array, and the loop goes on with what is there then.
+                let mut index = 0;
+                loop {
+                    let items = self.items(array);
+                    let Some(item) = items.get(index) else { break };
+                    self.declare_item(statement, item)?;
+                    self.turn(statement, index, items.len() as f64)?;
+                    index += 1;
                 }
-                Ok(!items.is_empty())
+                Ok(index > 0)
             }
             Value::Record(record) if several => {
                 for (index, (key, value)) in record.iter().enumerate() {
                     self.declare_entry(statement, Value::string(key.clone()), value.clone());
-                    self.turn(statement, index, record.len())?;
+                    self.turn(statement, index, record.len() as f64)?;
                 }
                 Ok(!record.is_empty())
             }
@@ -162,12 +162,14 @@ impl<'t> Interp<'t> {
             Value::String(text) | Value::Safe(text) => {
                 let units = text.each_unit();
                 for (index, unit) in units.iter().enumerate() {
-                    if several {
-                        self.declare_entry(statement, Value::string(index.to_string()), Value::String(unit.clone()));
-                    } else {
-                        self.scope.declare(&statement.targets[0], Value::String(unit.clone()));
+                    let unit = Value::String(unit.clone());
+                    match iterable {
+                        Value::String(_) if several => {
+                            self.declare_entry(statement, Value::string(index.to_string()), unit);
+                        }
+                        _ => self.declare_item(statement, &unit)?,
                     }
-                    self.turn(statement, index, units.len())?;
+                    self.turn(statement, index, units.len() as f64)?;
                 }
                 Ok(!units.is_empty())
             }
@@ -181,32 +183,40 @@ impl<'t> Interp<'t> {
         }
     }
 
-    /// A record with a numeric `length` is walked like an array.
+    /// A record with a `length` is walked like an array.
     fn array_like(&mut self, statement: &'t For, record: &Record) -> Res<bool> {
-        let Some(Value::Number(length)) = record.get("length") else { return Ok(false) };
+        let length = record.get("length").cloned().unwrap_or_default();
+        if !length.is_truthy() {
+            return Ok(false);
+        }
+        let length = self.number(&length)?;
         let mut index = 0;
-        while (index as f64) < *length {
+        while (index as f64) < length {
             let item = record.get(&index.to_string()).cloned().unwrap_or_default();
             self.scope.declare(&statement.targets[0], item);
-            self.turn(statement, index, *length as usize)?;
+            self.turn(statement, index, length)?;
             index += 1;
         }
-        Ok(index > 0)
+        Ok(true)
     }
 
-    fn destructure(&mut self, targets: &'t [Arc<str>], item: &Value) -> Res<()> {
-        let items = match item {
-            Value::Array(array) => Some(self.items(array)),
-            _ => None,
-        };
-        for (index, target) in targets.iter().enumerate() {
-            let value = items.as_ref().and_then(|items| items.get(index)).cloned().unwrap_or_default();
+    /// Gives the targets their values: the item itself to a single one, its elements to several.
+    fn declare_item(&mut self, statement: &'t For, item: &Value) -> Res<()> {
+        if let [target] = statement.targets.as_slice() {
+            self.scope.declare(target, item.clone());
+            return Ok(());
+        }
+        if item.is_nullish() {
+            return Err(Fault::evaluation("Cannot destructure a nullish loop value"));
+        }
+        for (index, target) in statement.targets.iter().enumerate() {
+            let value = self.get(item, &Value::Number(index as f64))?;
             self.scope.declare(target, value);
         }
         Ok(())
     }
 
-    fn turn(&mut self, statement: &'t For, index: usize, length: usize) -> Res<()> {
+    fn turn(&mut self, statement: &'t For, index: usize, length: f64) -> Res<()> {
         self.charge(1)?;
         if statement.uses_loop {
             self.scope.declare(&"loop".into(), loop_record(index, length));
@@ -238,16 +248,16 @@ impl<'t> Interp<'t> {
     }
 }
 
-fn loop_record(index: usize, length: usize) -> Value {
-    let number = |value: usize| Value::Number(value as f64);
+fn loop_record(index: usize, length: f64) -> Value {
+    let index = index as f64;
     let entries = [
-        ("index", number(index + 1)),
-        ("index0", number(index)),
-        ("revindex", number(length - index)),
-        ("revindex0", number(length - index - 1)),
-        ("first", Value::Bool(index == 0)),
-        ("last", Value::Bool(index + 1 == length)),
-        ("length", number(length)),
+        ("index", Value::Number(index + 1.0)),
+        ("index0", Value::Number(index)),
+        ("revindex", Value::Number(length - index)),
+        ("revindex0", Value::Number(length - index - 1.0)),
+        ("first", Value::Bool(index == 0.0)),
+        ("last", Value::Bool(index == length - 1.0)),
+        ("length", Value::Number(length)),
     ];
     Value::Record(entries.into_iter().collect())
 }

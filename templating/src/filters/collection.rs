@@ -89,7 +89,7 @@ pub(super) fn groupby(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
         let key = interp.attribute(&item, argument(values, 1))?;
         let key = interp.text(&key)?.to_key();
         if crate::value::is_reserved(&key) {
-            return Err(Fault::evaluation(format!("Template record key \"{key}\" is reserved")));
+            return Err(Fault::evaluation(format!("Template record key {key} is reserved")));
         }
         groups.entry(key).or_default().push(item);
     }

@@ -23,6 +23,15 @@ pub(crate) enum FilterRef {
     Host { name: Arc<str>, function: Arc<HostFn> },
 }
 
+impl FilterRef {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Builtin(filter) => filter.name,
+            Self::Host { name, .. } => name,
+        }
+    }
+}
+
 /// A built-in filter.
 pub(crate) struct Filter {
     pub(crate) name: &'static str,

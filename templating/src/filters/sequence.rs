@@ -120,7 +120,7 @@ pub(super) fn join(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let mut items = interp.items(array).to_vec();
     if attribute.is_truthy() {
         for item in &mut items {
-            *item = interp.get(item, attribute)?;
+            *item = interp.attribute(item, attribute)?;
         }
     }
     join_texts(interp, &items, &separator).map(Value::String)

@@ -48,6 +48,13 @@ fn items_of(interp: &mut Interp<'_>, target: &Value) -> Res<Vec<Value>> {
     Ok(items)
 }
 
+/// The array, which is about to get `values` as elements.
+fn array_for(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Array> {
+    let array = array_of(target);
+    values.iter().try_for_each(|value| interp.check_insertable(&array, value))?;
+    Ok(array)
+}
+
 fn change(interp: &mut Interp<'_>, target: &Value, change: impl FnOnce(&mut Vec<Value>) -> Value) -> Res<Value> {
     interp.change(&array_of(target), change)
 }
@@ -98,7 +105,8 @@ fn fill(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value>
     let start = relative_index(interp, argument(values, 1), count, 0)?;
     let end = relative_index(interp, argument(values, 2), count, count)?;
     let value = argument(values, 0);
-    change(interp, target, |items| {
+    let array = array_for(interp, target, std::slice::from_ref(value))?;
+    interp.change(&array, |items| {
         if start < end {
             items[start..end].fill(value.clone());
         }
@@ -179,14 +187,16 @@ fn join(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value>
 }
 
 fn push(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
-    change(interp, target, |items| {
+    let array = array_for(interp, target, values)?;
+    interp.change(&array, |items| {
         items.extend_from_slice(values);
         length(items)
     })
 }
 
 fn unshift(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
-    change(interp, target, |items| {
+    let array = array_for(interp, target, values)?;
+    interp.change(&array, |items| {
         items.splice(0..0, values.iter().cloned());
         length(items)
     })
@@ -230,9 +240,9 @@ fn splice(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Valu
         [_, removed, ..] => integer(interp.number(removed)?).clamp(0.0, (count - start) as f64) as usize,
     };
     let inserted = values.get(2..).unwrap_or_default();
-    let removed = interp.change(&array_of(target), |items| {
-        items.splice(start..start + removed, inserted.iter().cloned()).collect::<Vec<_>>()
-    })?;
+    let array = array_for(interp, target, inserted)?;
+    let removed = interp
+        .change(&array, |items| items.splice(start..start + removed, inserted.iter().cloned()).collect::<Vec<_>>())?;
     interp.array(removed)
 }
 
@@ -245,7 +255,8 @@ fn count(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value
 fn insert(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let count = interp.items(&array_of(target)).len();
     let index = relative_index(interp, argument(values, 0), count, count)?;
-    change(interp, target, |items| {
+    let array = array_for(interp, target, std::slice::from_ref(argument(values, 1)))?;
+    interp.change(&array, |items| {
         items.insert(index, argument(values, 1).clone());
         Value::Undefined
     })

@@ -75,17 +75,19 @@ impl<'s> Parser<'s> {
                 }
                 PieceKind::Block(code) => {
                     let (keyword, code_start) = self.keyword(code.clone(), offset)?;
+                    let rest = self.source[code_start..code.end].trim_end_matches(is_code_whitespace);
+                    let code_end = code_start + rest.len();
                     if CLOSERS.contains(&keyword) {
                         if !closers.contains(&keyword) {
                             return Err(Fault::syntax(offset, unexpected(keyword, closers)));
                         }
-                        let tokens = Tokens::new(self.source, code_start..code.end)?;
+                        let tokens = Tokens::new(self.source, code_start..code_end)?;
                         return Ok((body, Some(Closer { keyword, offset, tokens })));
                     }
                     self.check_known(keyword, offset)?;
                     self.count_node(offset)?;
                     self.enter_statement(offset)?;
-                    let tokens = Tokens::new(self.source, code_start..code.end)?;
+                    let tokens = Tokens::new(self.source, code_start..code_end)?;
                     let kind = self.statement(keyword, offset, tokens)?;
                     self.leave();
                     kind
