@@ -196,3 +196,35 @@ async fn store(channel: &ChannelRef, events: Vec<crate::model::NewEvent>) -> Res
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(bytes: usize) -> LogEvent {
+        LogEvent::task("x".repeat(bytes))
+    }
+
+    #[test]
+    fn batches_are_bounded_by_number_and_by_size() {
+        let mut pending = Pending::default();
+        (0..BATCH + 1).for_each(|_| pending.push(event(1)));
+        assert_eq!(pending.take_batch().len(), BATCH);
+        assert_eq!(pending.take_batch().len(), 1);
+        (0..3).for_each(|_| pending.push(event(BATCH_BYTES)));
+        assert_eq!(pending.take_batch().len(), 1);
+        assert_eq!((pending.take_batch().len(), pending.take_batch().len(), pending.bytes), (1, 1, 0));
+        assert!(pending.take_batch().is_empty());
+    }
+
+    #[test]
+    fn a_few_long_lines_fill_the_queue_too() {
+        let mut pending = Pending::default();
+        pending.push(event(CAPACITY_BYTES - 1));
+        assert!(!pending.is_full());
+        pending.push(event(1));
+        assert!(pending.is_full());
+        pending.take_batch();
+        assert!(!pending.is_full());
+    }
+}
