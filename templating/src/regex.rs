@@ -1,6 +1,7 @@
 //! Regular expressions with ECMAScript's meaning.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::{Fault, Res};
 use crate::string::Str;
@@ -9,10 +10,14 @@ use crate::string::Str;
 pub(crate) const MAX_PATTERN_UNITS: usize = 16_384;
 
 /// A regular expression literal of a template: `r/pattern/flags`.
+///
+/// As in JavaScript, one that was written with `g` or `y` remembers where its last `test` ended; a render keeps that by
+/// the identity of the value, so every evaluation of a literal makes a new one.
+#[derive(Clone)]
 pub struct Regex {
     source: Str,
-    flags: String,
-    compiled: regress::Regex,
+    flags: Arc<str>,
+    compiled: Arc<regress::Regex>,
 }
 
 impl Regex {
@@ -25,12 +30,17 @@ impl Regex {
         let compile_flags: String = flags.chars().filter(|flag| matches!(flag, 'i' | 'm')).collect();
         let compiled = regress::Regex::with_flags(source, compile_flags.as_str())
             .map_err(|_| Fault::evaluation("Invalid regular-expression literal"))?;
-        Ok(Self { source: source.into(), flags: flags.to_owned(), compiled })
+        Ok(Self { source: source.into(), flags: flags.into(), compiled: Arc::new(compiled) })
     }
 
     /// Whether every match counts, not only the first.
     pub(crate) fn is_global(&self) -> bool {
         self.flags.contains('g')
+    }
+
+    /// Whether `test` goes on from where it last ended.
+    pub(crate) fn remembers(&self) -> bool {
+        self.is_global() || self.is_sticky()
     }
 
     /// Whether a match must start exactly where the search starts.

@@ -58,6 +58,9 @@ static TESTS: [Test; 27] = [
     test("upper", 0, |_, values| cased(values, str::to_uppercase)),
 ];
 
+/// What is no test at all.
+pub(crate) static NEVER: Test = identity("", 0, |_, _| Ok(false));
+
 /// The test of that name.
 pub(crate) fn find(name: &str) -> Option<&'static Test> {
     TESTS.iter().find(|test| test.name == name)

@@ -11,6 +11,7 @@ use crate::ast::{BinaryOp, Expr, ExprId, ExprKind, Slice, UnaryOp};
 use crate::error::{Fault, Res};
 use crate::function::{Callable, Kind};
 use crate::methods::{self, Method};
+use crate::regex::Regex;
 use crate::string::Str;
 use crate::value::{Value, is_reserved};
 
@@ -37,6 +38,9 @@ impl<'t> Interp<'t> {
     // The arms are calls, because this function's frame is on the stack once for every level of nesting.
     fn eval_kind(&mut self, expr: &'t Expr) -> Res<Value> {
         match &expr.kind {
+            ExprKind::Literal(Value::Regex(regex)) if regex.remembers() => {
+                Ok(Value::Regex(Arc::new(Regex::clone(regex))))
+            }
             ExprKind::Literal(value) => Ok(value.clone()),
             ExprKind::Name(name) => Ok(self.lookup(name)),
             ExprKind::Array(items) => self.eval_array(items),

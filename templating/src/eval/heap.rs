@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 
 use super::Interp;
 use crate::error::{Fault, Res};
+use crate::regex::Regex;
 use crate::value::{Array, MAX_VALUE_DEPTH, Record, Value, too_deep};
 
 /// How many elements an array or record may have.
@@ -22,6 +23,8 @@ pub(crate) const MAX_CONTAINER_ENTRIES: usize = 100_000;
 #[derive(Default)]
 pub(super) struct Heap {
     changed: HashMap<usize, (Array, Rc<Vec<Value>>)>,
+    /// Where the last `test` of a regular expression ended, likewise by identity.
+    last_indices: HashMap<usize, (Arc<Regex>, usize)>,
 }
 
 /// The present elements of an array.
@@ -48,6 +51,12 @@ impl Interp<'_> {
             Some((_, items)) => Items::Changed(items.clone()),
             None => Items::Original(array.clone()),
         }
+    }
+
+    /// Where the next `test` of a regular expression starts, in code units.
+    pub(crate) fn last_index(&mut self, regex: &Arc<Regex>) -> &mut usize {
+        let identity = Arc::as_ptr(regex).addr();
+        &mut self.heap.last_indices.entry(identity).or_insert_with(|| (regex.clone(), 0)).1
     }
 
     /// Makes sure that `value` may become an element of `array`: that it isn't, and doesn't contain, the array itself.

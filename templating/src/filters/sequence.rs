@@ -228,14 +228,26 @@ pub(super) fn sort(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     interp.array(items)
 }
 
+/// How long a run is that is sorted by insertion.
+const RUN: usize = 63;
+
 /// A stable sort that copes with an order that is none: JavaScript's comparisons need not be transitive, and the
-/// standard library may panic on such.
+/// standard library may panic on such. Short lists are sorted step by step as V8 does it, so that even these come out
+/// alike.
 pub(crate) fn sort_stably<T>(
     interp: &mut Interp<'_>,
     items: Vec<T>,
     mut compare: impl FnMut(&mut Interp<'_>, &T, &T) -> Res<Ordering>,
 ) -> Res<Vec<T>> {
-    let mut runs: Vec<Vec<T>> = items.into_iter().map(|item| vec![item]).collect();
+    let mut runs: Vec<Vec<T>> = Vec::new();
+    let mut items = items.into_iter();
+    loop {
+        let run: Vec<T> = items.by_ref().take(RUN).collect();
+        if run.is_empty() {
+            break;
+        }
+        runs.push(insertion_sorted(interp, run, &mut compare)?);
+    }
     while runs.len() > 1 {
         let mut merged = Vec::with_capacity(runs.len().div_ceil(2));
         let mut pairs = runs.into_iter();
@@ -248,6 +260,42 @@ pub(crate) fn sort_stably<T>(
         runs = merged;
     }
     Ok(runs.pop().unwrap_or_default())
+}
+
+/// Takes the ascending or descending run at the start, and inserts the rest by binary search.
+fn insertion_sorted<T>(
+    interp: &mut Interp<'_>,
+    mut items: Vec<T>,
+    compare: &mut impl FnMut(&mut Interp<'_>, &T, &T) -> Res<Ordering>,
+) -> Res<Vec<T>> {
+    let mut sorted = items.len().min(1);
+    let mut descending = false;
+    while sorted < items.len() {
+        let falls = compare(interp, &items[sorted], &items[sorted - 1])?.is_lt();
+        if sorted == 1 {
+            descending = falls;
+        } else if falls != descending {
+            break;
+        }
+        sorted += 1;
+    }
+    if descending {
+        items[..sorted].reverse();
+    }
+    for next in sorted..items.len() {
+        interp.charge(1)?;
+        let (mut left, mut right) = (0, next);
+        while left < right {
+            let middle = left + (right - left) / 2;
+            if compare(interp, &items[next], &items[middle])?.is_lt() {
+                right = middle;
+            } else {
+                left = middle + 1;
+            }
+        }
+        items[left..=next].rotate_right(1);
+    }
+    Ok(items)
 }
 
 fn merge<T>(

@@ -186,26 +186,30 @@ impl<'s> Parser<'s> {
         }
     }
 
-    /// What follows `is`.
+    /// What follows `is`: a name, with or without arguments. Nunjucks reads a whole comparison there, so in
+    /// `a is odd == b` the right side is not the name of a test, and then the test never holds.
     fn test(&mut self, tokens: &mut Tokens<'s>, input: ExprId) -> Res<ExprId> {
         let negated = tokens.take_name("not");
-        let name_offset = tokens.offset();
-        let name = match tokens.peek() {
-            TokenKind::End => {
-                return Err(Fault::syntax(name_offset, "Unexpected expression token at end of input"));
-            }
-            TokenKind::Symbol(symbol) => {
-                return Err(Fault::syntax(name_offset, format!("Unexpected expression token \"{symbol}\"")));
-            }
-            kind => token_text(kind),
+        let offset = tokens.offset();
+        let first = token_text(tokens.peek());
+        let operand = self.infix(tokens, Level::Equality)?;
+        let literal = ExprKind::Literal(Value::Undefined);
+        let (name, arguments) = match std::mem::replace(&mut self.exprs[operand.0 as usize].kind, literal) {
+            ExprKind::Name(_) | ExprKind::Literal(_) => (Some(first), Arguments::default()),
+            ExprKind::Call { callee, arguments } => match &self.exprs[callee.0 as usize].kind {
+                ExprKind::Name(name) => (Some(name.to_string()), arguments),
+                _ => (None, Arguments::default()),
+            },
+            _ => (None, Arguments::default()),
         };
-        tokens.next += 1;
-        let arguments = if tokens.at_symbol("(") { self.arguments(tokens)? } else { Arguments::default() };
-        let Some(test) = tests::find(&name) else {
-            let message = format!("Unknown template test \"{name}\"");
-            return Err(Fault::syntax(name_offset, did_you_mean(message, &name, tests::names())));
+        let test = match &name {
+            None => &tests::NEVER,
+            Some(name) => tests::find(name).ok_or_else(|| {
+                let message = format!("Unknown template test \"{name}\"");
+                Fault::syntax(offset, did_you_mean(message, name, tests::names()))
+            })?,
         };
-        self.push(name_offset, ExprKind::Test { test, negated, input, arguments })
+        self.push(offset, ExprKind::Test { test, negated, input, arguments })
     }
 
     /// A sign, or an operand with its filters.

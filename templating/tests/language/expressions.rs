@@ -244,6 +244,7 @@ fn agrees_with_the_reference() {
         ("{% fo @ %}", r#"error: Template error at line 1, column 1: Unknown template tag "fo"; did you mean "for"?"#),
         ("{% if @ %}x{% foo %}", r#"error: Template error at line 1, column 7: Unexpected character "@""#),
         ("${{ 1 + not t }}", r#"error: Template error at line 1, column 13: Expected eof, received "t""#),
+        ("${{ n is odd == t }}", "false"),
         ("${{ n is null }}", "false"),
         ("${{ n is none }}", "false"),
         ("${{ nil is none }}", "true"),

@@ -16,6 +16,7 @@ fn agrees_with_the_reference() {
             r#"${{ objs | sort(false,false,"zz") | dump }}"#,
             r#""[{\"k\":\"x\",\"v\":1},{\"k\":\"y\",\"v\":2},{\"k\":\"x\",\"v\":3}]""#,
         ),
+        (r#"${{ [1,"a",nil,undef,true] | sort | dump }}"#, r#""[1,\"a\",null,true,null]""#),
         (
             r#"${{ 5 | string }} ${{ arr | string }} ${{ undef | string }} ${{ nil | string }} ${{ obj | string }} ${{ "x" | safe | string }} ${{ t | string }}"#,
             r#"error: Template error at line 1, column 51: Filter "string" failed for undefined input: string requires a value"#,

@@ -13,6 +13,7 @@ mod filters;
 mod filters_and_tests;
 mod limits;
 mod methods;
+mod mixed;
 mod modes;
 mod registered;
 mod statements;

@@ -1,0 +1,73 @@
+//! Expressions as templates have them: filters in rows, regular expressions, tests in comparisons.
+
+use super::check;
+
+#[test]
+fn agrees_with_the_reference() {
+    check(&[
+        (r#"${{ values.foo | default("x") | replace(r/[^a-z]/g, "") }}"#, r#""x""#),
+        ("{% if n is odd == t %}x{% endif %}", r#""""#),
+        ("${{ n is odd == false }}", "false"),
+        ("${{ n is even == false }}", "false"),
+        ("${{ n is defined == true }}", "false"),
+        ("${{ name is string != t }}", "false"),
+        ("${{ n is divisibleby(3) == t }}", "false"),
+        ("${{ n is odd + 1 }}", "false"),
+        (r#"${{ n is odd ~ "x" }}"#, "false"),
+        (r#"${{ [nil,"a",1] | sort | dump }}"#, r#""[null,\"a\",1]""#),
+        (r#"${{ ["a",nil,1,true,"B",0] | sort | dump }}"#, r#""[\"a\",null,1,true,\"B\",0]""#),
+        ("${{ name | upper | }}", "error: Template error at line 1, column 20: Expected name, received end of input"),
+        (
+            "{% filter upper | trim %}x{% endfilter %}",
+            r#"error: Template error at line 1, column 17: Expected eof, received "|""#,
+        ),
+        (r#"${{ name|replace("o","0")|title }}"#, r#""W0rld""#),
+        ("${{ name ~ }}", "error: Template error at line 1, column 12: Unexpected expression token at end of input"),
+        (r#"${{ "x" if }}"#, "error: Template error at line 1, column 12: Unexpected expression token at end of input"),
+        ("${{ parameters.name }}", "undefined"),
+        ("{%- for x in arr -%} ${{ x }} {%- endfor -%}", r#""123""#),
+        (r#"{% set ns = {"a": 1} %}${{ ns.a }}"#, r#""1""#),
+        (r#"${{ arr | join(", ") | safe | upper is escaped }}"#, "false"),
+        ("${{ \"a,b\" | replace(\",\", \"\n\") | nl2br }}", r#""a<br />\nb""#),
+        ("${{ 1 if n > 2 else 0 }}", "1"),
+        (r#"${{ objs | selectattr("v") | list | length }}"#, "3"),
+        (r#"${{ {"a b": 1}["a b"] }}"#, "1"),
+        (r#"${{ "é" | upper }} ${{ "ß".toUpperCase() }} ${{ "Ǆ" | capitalize }}"#, r#""É SS Ǆ""#),
+        (r#"${{ r/(\d+)-(\d+)/.test("10-20") }} ${{ "10-20".replace(r/(\d+)-(\d+)/, "$2-$1") }}"#, r#""true 20-10""#),
+        (r#"${{ "aBc".replace(r/[A-Z]/g, "_$&").toLowerCase() }}"#, r#""a_bc""#),
+        (r#"${{ "a-b-c".split("-").join("/") }}"#, r#""a/b/c""#),
+        (r#"${{ "my-app" | replace("-", " ") | title | replace(" ", "") }}"#, r#""MyApp""#),
+        (r#"${{ "x" | replace(r/(?<n>x)/, "[$<n>]") }}"#, r#""[x]""#),
+        (r#"${{ "a.b.c" | replace(r/\./g, "/") }}"#, r#""a/b/c""#),
+        (
+            "${{ \"aaa\" | replace(r/a/gy, \"b\") }} ${{ \"baa\" | replace(r/a/y, \"b\") }} ${{ \"a\nb\" | replace(r/^b/m, \"c\") }}",
+            r#""bbb baa a\nc""#,
+        ),
+        (r#"{% set re = r/a/g %}${{ re.test("aa") }}${{ re.test("aa") }}${{ re.test("aa") }}"#, r#""truetruefalse""#),
+        (r#"{% set re = r/a/y %}${{ re.test("ba") }}${{ re.test("ab") }}"#, r#""falsetrue""#),
+        ("${{ r/[/ }}", "error: Template error at line 1, column 5: Invalid regular-expression literal"),
+        (r#"${{ r/a\/b/.test("a/b") }}"#, "true"),
+        (r#"${{ r/[/]/.test("/") }}"#, "error: Template error at line 1, column 5: Invalid regular-expression literal"),
+        (r#"${{ r/\p{L}/.test("é") }} ${{ r/./.test("😀") }} ${{ "😀".split(r/./) | length }}"#, r#""false true 3""#),
+        (r#"${{ r/(?=a)/.test("a") }} ${{ r/(?<!a)b/.test("cb") }}"#, r#""true true""#),
+        (r#"${{ r//.test("") }}"#, "true"),
+        (
+            r#"${{ "abc".split(r//) | dump }} ${{ "a1b2".split(r/(\d)/) | dump }} ${{ "".split("") | dump }} ${{ "".split(",") | dump }} ${{ "".split(r/x/) | dump }}"#,
+            r#""[\"a\",\"b\",\"c\"] [\"a\",\"1\",\"b\",\"2\",\"\"] [] [\"\"] [\"\"]""#,
+        ),
+        ("${{ n is not odd == t }}", "true"),
+        ("${{ n is foo == t }}", "false"),
+        ("${{ n is not foo == t }}", "true"),
+        (r#"${{ n is "odd" == t }}"#, "false"),
+        ("${{ n is (odd) }}", "false"),
+        ("${{ n is [1] }}", "false"),
+        ("${{ n is -1 }}", "false"),
+        ("${{ n is odd.x }}", "false"),
+        ("${{ n is odd == foo() }}", "false"),
+        (
+            "${{ foo() is odd == t }}",
+            r#"error: Template error at line 1, column 5: Template value "foo" resolved to undefined and cannot be called"#,
+        ),
+        ("${{ n is odd and n is defined == t }}", "false"),
+    ]);
+}
