@@ -44,6 +44,9 @@ const STEP_GRACE: Duration = Duration::from_secs(6);
 /// How long open requests get, in seconds.
 const REQUEST_GRACE: u64 = 2;
 
+/// How long the start waits for the catalog's locations to be read.
+const CATALOG_PATIENCE: Duration = Duration::from_secs(20);
+
 /// Why the service can't start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -207,10 +210,14 @@ impl App {
         let listen = |source| AppError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        let mut signals = Signals::new()?;
         for warning in &self.config.warnings {
             tracing::warn!("{warning}");
         }
-        self.parts.catalog.refresh_configured().await?;
+        tokio::select! {
+            loaded = self.load_catalog() => loaded?,
+            _ = signals.next() => return Ok(()),
+        }
         self.tasks.start_workers();
 
         let state = self.state.clone();
@@ -226,7 +233,6 @@ impl App {
         .listen(listener)
         .map_err(listen)?
         .run();
-        let mut signals = Signals::new()?;
         let handle = server.handle();
         let mut server = tokio::spawn(server);
         self.announce(address);
@@ -244,6 +250,21 @@ impl App {
         self.parts.store.close().await;
         tracing::info!("ended");
         Ok(())
+    }
+
+    /// Reads the configured locations. What was read before a restart is there at once, so a slow host holds up the start
+    /// for a while only.
+    async fn load_catalog(&self) -> Result<(), AppError> {
+        let catalog = Arc::clone(&self.parts.catalog);
+        let mut refresh = tokio::spawn(async move { catalog.refresh_configured().await });
+        match tokio::time::timeout(CATALOG_PATIENCE, &mut refresh).await {
+            Ok(Ok(done)) => Ok(done?),
+            Ok(Err(error)) => Err(AppError::Server(std::io::Error::other(error))),
+            Err(_) => {
+                tracing::warn!("reading the catalog's locations takes long; going on with what is known of them");
+                Ok(())
+            }
+        }
     }
 
     fn announce(&self, address: std::net::SocketAddr) {
