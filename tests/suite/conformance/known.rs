@@ -1,0 +1,44 @@
+//! Which transcripts differ, and why.
+
+/// The head of `docs/compatibility.md`.
+pub(crate) const INTRODUCTION: &str = "# Compatibility with `@backstage/plugin-scaffolder-backend` 4.2.0\n\n\
+Written by the conformance suite (`UPDATE_DOCS=1 cargo test --test suite conformance`). Each row is a recorded request; \
+status, content type, relevant headers and body are compared after ids, times and paths have been made equal.\n";
+
+/// Why the recordings with tokens are not replayed yet.
+pub(crate) const AUTH: &str = "waits for authentication and permissions";
+
+/// A reason for a difference.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reason {
+    pub(crate) text: &'static str,
+    /// Whether the request is replayed all the same (then the difference must really be there).
+    pub(crate) replay: bool,
+}
+
+const fn differs(text: &'static str) -> Reason {
+    Reason { text, replay: true }
+}
+const fn elsewhere(text: &'static str) -> Reason {
+    Reason { text, replay: false }
+}
+
+const OTHER_PLUGIN: Reason = elsewhere("answered by another plugin of the Backstage backend");
+const REGISTRY: Reason = differs("the actions registry comes with authentication");
+const AUTOCOMPLETE: Reason = differs("autocomplete comes with the other GitHub actions");
+const PROMPT_CANCEL: Reason =
+    differs("deliberate: a cancelled task stops at once here, upstream notices about a second later");
+const WAIT_FREES_SLOT: Reason = differs("deliberate: a waiting step gives its worker slot back, so no task stays open");
+
+/// The reason for a transcript's difference, if it has one.
+pub(crate) fn reason(file: &str) -> Option<Reason> {
+    let number: u32 = file.split('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+    Some(match number {
+        21 | 22 | 24 | 25 => OTHER_PLUGIN,
+        23 | 28..=33 => REGISTRY,
+        226..=229 => AUTOCOMPLETE,
+        172 => PROMPT_CANCEL,
+        421..=424 => WAIT_FREES_SLOT,
+        _ => return None,
+    })
+}
