@@ -11,7 +11,7 @@ mod replay;
 
 use std::fmt::Write as _;
 
-use crate::service::{Service, manifest_dir};
+use crate::support::{Running, manifest_dir};
 
 /// One recorded request with its answer.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -75,7 +75,7 @@ fn config(templates: &camino::Utf8Path) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_transcript_passes_or_has_its_reason() {
     let templates = manifest_dir().join("tests/conformance/templates");
-    let service = Service::start(&config(&templates)).await;
+    let service = Running::start(&config(&templates)).await;
     let mut table = String::new();
     let mut problems = String::new();
     let (mut passed, mut excused) = (0, 0);

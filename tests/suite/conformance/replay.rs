@@ -8,7 +8,7 @@ use super::{
     Outcome, Transcript,
     compare::{Normaliser, difference},
 };
-use crate::service::{Answer, Service};
+use crate::support::{Reply, Running};
 
 const TASKS: &str = "/api/scaffolder/v2/tasks";
 
@@ -27,14 +27,14 @@ const EARLIER: &[(&str, &str, &str, &str)] = &[
 ];
 
 pub(crate) struct Replay<'s> {
-    service: &'s Service,
+    service: &'s Running,
     names: Normaliser,
     /// Recorded task id → ours.
     tasks: Vec<(String, String)>,
 }
 
 impl<'s> Replay<'s> {
-    pub(crate) fn new(service: &'s Service, templates: &str) -> Self {
+    pub(crate) fn new(service: &'s Running, templates: &str) -> Self {
         let mut names = Normaliser::default();
         for (text, name) in [
             ("/peer/templates", "<templates>"),
@@ -157,7 +157,7 @@ impl<'s> Replay<'s> {
     }
 
     /// Takes the ids of this run from an answer.
-    fn learn(&mut self, transcript: &Transcript, method: &str, recorded_path: &str, answer: &Answer) {
+    fn learn(&mut self, transcript: &Transcript, method: &str, recorded_path: &str, answer: &Reply) {
         if method == "POST" && recorded_path == TASKS && transcript.response.status == 201 {
             let recorded = transcript.response.body_json.as_ref().and_then(|body| body["id"].as_str());
             if let (Some(recorded), Some(ours)) = (recorded, answer.json().as_ref().and_then(|body| body["id"].as_str())) {
@@ -172,7 +172,7 @@ impl<'s> Replay<'s> {
         self.names.events.extend(pairs);
     }
 
-    fn compare(&self, transcript: &Transcript, answer: &Answer) -> Option<String> {
+    fn compare(&self, transcript: &Transcript, answer: &Reply) -> Option<String> {
         let recorded = &transcript.response;
         if recorded.status != answer.status {
             return Some(format!("status {} instead of {}: {}", answer.status, recorded.status, answer.text()));

@@ -1,0 +1,12 @@
+//! End-to-end tests: the built service, spoken to over HTTP as Backstage, curl and CI do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod bad_input;
+mod command_line;
+mod conformance;
+mod floors;
+mod killed;
+mod large;
+mod support;
+mod tutorial;
