@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
-use understudy_testbed::{Service, ServiceOptions};
+use understudy_testbed::process::{Service, ServiceOptions};
 
 /// Where the tasks are.
 pub(crate) const TASKS: &str = "/api/scaffolder/v2/tasks";
