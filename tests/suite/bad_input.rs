@@ -21,7 +21,10 @@ async fn with_templates(dir: &TempDir, templates: &[(&str, Value)]) -> Running {
         write(&path, template(name, steps));
         targets.push(path);
     }
-    write(dir.path.join("healthy.yaml"), template("healthy", &json!([{"action": "debug:log", "input": {"message": "fine"}}])));
+    write(
+        dir.path.join("healthy.yaml"),
+        template("healthy", &json!([{"action": "debug:log", "input": {"message": "fine"}}])),
+    );
     targets.push(dir.path.join("healthy.yaml"));
     Running::start(&locations(&targets.iter().map(camino::Utf8PathBuf::as_path).collect::<Vec<_>>())).await
 }
@@ -68,7 +71,11 @@ async fn steps_that_cannot_run() {
     .await;
     for (template, name, texts) in [
         ("unknown-action", "NotFoundError", &["Template action with ID 'does:not-exist' is not registered"][..]),
-        ("wrong-types", "InputError", &["fetch:template", "instance.targetPath is not of a type(s) string", "additional property \"nonsense\""]),
+        (
+            "wrong-types",
+            "InputError",
+            &["fetch:template", "instance.targetPath is not of a type(s) string", "additional property \"nonsense\""],
+        ),
         ("missing", "InputError", &["fetch:template:file", "requires property \"targetPath\""]),
         ("no-integration", "NotAllowedError", &["unknown.example", "backend.reading.allow"]),
         ("plain-http", "NotAllowedError", &["169.254.169.254", "backend.reading.allow"]),
@@ -121,7 +128,8 @@ async fn skeletons_that_try_to_leave() {
     let (status, events) = running.finish(&id, LIMIT).await;
     assert_eq!(status, "completed", "{}", messages(&events));
     for name in ["outside.txt", "escaped.txt", "x.txt"] {
-        let found: Vec<_> = walk(&running.working_directory()).into_iter().filter(|path| path.ends_with(name)).collect();
+        let found: Vec<_> =
+            walk(&running.working_directory()).into_iter().filter(|path| path.ends_with(name)).collect();
         assert!(found.is_empty(), "written outside the workspace: {found:?}");
     }
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), "do not read");
@@ -180,7 +188,9 @@ async fn documents_that_cannot_be_templates() {
     let github = double().await;
     let source = TempDir::new();
     let good = template("good", &json!([{"action": "debug:log"}]));
-    let mut bomb = String::from("apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata:\n  name: bomb\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    let mut bomb = String::from(
+        "apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata:\n  name: bomb\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n",
+    );
     for level in 1..9 {
         bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", ")));
     }
@@ -197,9 +207,9 @@ async fn documents_that_cannot_be_templates() {
     ] {
         write(source.path.join(name), text);
     }
-    github.seed_repo("octo", "bad", source.path.as_std_path()).await.unwrap();
+    github.seed_dir("octo", "bad", source.path.as_std_path()).await.unwrap();
     let running =
-        Running::with(ServiceOptions::new(binary()).config(github.app_config()).extra_ca(github.ca_file())).await;
+        Running::with(ServiceOptions::new(binary()).config(github.app_config()).extra_ca(github.ca_path())).await;
     for (file, texts) in [
         ("malformed.yaml", &["malformed.yaml", "line", "column"][..]),
         ("second.yaml", &["second.yaml", "document 2", "metadata.name"]),
@@ -260,15 +270,18 @@ async fn a_token_that_is_refused_and_a_skeleton_that_is_not_there() {
     );
     write(
         dir.path.join("hosts.yaml"),
-        template("hosts", &json!([{"id": "p", "action": "publish:github", "input": {
-            "repoUrl": format!("{}?owner=octo&repo=r", github.host()), "allowedHosts": ["github.com"]}}])),
+        template(
+            "hosts",
+            &json!([{"id": "p", "action": "publish:github", "input": {
+            "repoUrl": format!("{}?owner=octo&repo=r", github.host()), "allowedHosts": ["github.com"]}}]),
+        ),
     );
     let targets = [dir.path.join("publish.yaml"), dir.path.join("absent.yaml"), dir.path.join("hosts.yaml")];
     let running = Running::with(
         ServiceOptions::new(binary())
             .config(github.app_config())
             .config(locations(&targets.iter().map(camino::Utf8PathBuf::as_path).collect::<Vec<_>>()))
-            .extra_ca(github.ca_file()),
+            .extra_ca(github.ca_path()),
     )
     .await;
     let wrong = "ghp_wrong-token-0123456789";
@@ -294,14 +307,20 @@ async fn a_full_disk() {
     let dir = TempDir::new();
     write(dir.path.join("skeleton/big.txt"), "0123456789abcdef".repeat(512 << 10));
     write(dir.path.join("full.yaml"), template("full", &fetch("./skeleton")));
-    write(dir.path.join("healthy.yaml"), template("healthy", &json!([{"action": "debug:log", "input": {"message": "fine"}}])));
+    write(
+        dir.path.join("healthy.yaml"),
+        template("healthy", &json!([{"action": "debug:log", "input": {"message": "fine"}}])),
+    );
     let small = dir.path.join("small");
     std::fs::create_dir(&small).unwrap();
     let wrapper = dir.path.join("understudy-on-a-small-disk");
     let root = if rustix_uid() == 0 { "unshare -m" } else { "unshare -rm" };
     write(
         &wrapper,
-        format!("#!/bin/sh\nexec {root} sh -c 'mount -t tmpfs -o size=4m none {small} && exec {} \"$@\"' understudy \"$@\"\n", binary()),
+        format!(
+            "#!/bin/sh\nexec {root} sh -c 'mount -t tmpfs -o size=4m none {small} && exec {} \"$@\"' understudy \"$@\"\n",
+            binary()
+        ),
     );
     std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
     let config = json!({"backend": {"workingDirectory": small.as_str()}});

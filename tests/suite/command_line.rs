@@ -26,7 +26,8 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn the_bundled_template_runs_as_the_readme_says_twice() {
     let readme = std::fs::read_to_string(manifest_dir().join("README.md")).unwrap();
-    let command = readme.lines().find(|line| line.starts_with("cargo run -- run ")).expect("the README's first command");
+    let command =
+        readme.lines().find(|line| line.starts_with("cargo run -- run ")).expect("the README's first command");
     let args: Vec<&str> = command.strip_prefix("cargo run -- ").unwrap().split_whitespace().collect();
     for round in 0..2 {
         let output = Command::new(binary()).args(&args).current_dir(manifest_dir()).output().unwrap();
@@ -55,8 +56,22 @@ fn run_reads_values_by_the_declared_type_and_fails_with_1_or_2() {
     );
     let output = understudy(
         &dir,
-        &["run", "template.yaml", "--set", "name=7", "--set", "port=8080", "--set", "on=true", "--set", "list=[\"a\",\"b\"]",
-          "--secret", "word=hidden-word", "--out", "result"],
+        &[
+            "run",
+            "template.yaml",
+            "--set",
+            "name=7",
+            "--set",
+            "port=8080",
+            "--set",
+            "on=true",
+            "--set",
+            "list=[\"a\",\"b\"]",
+            "--secret",
+            "word=hidden-word",
+            "--out",
+            "result",
+        ],
     );
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -72,7 +87,10 @@ fn run_reads_values_by_the_declared_type_and_fails_with_1_or_2() {
     assert_eq!(understudy(&dir, &["run", "nothing.yaml"]).status.code(), Some(2));
     assert_eq!(understudy(&dir, &["nonsense"]).status.code(), Some(2));
 
-    write(dir.path.join("fails.yaml"), template("fails", &json!([{"action": "fs:rename", "input": {"files": [{"from": "a", "to": "b"}]}}])));
+    write(
+        dir.path.join("fails.yaml"),
+        template("fails", &json!([{"action": "fs:rename", "input": {"files": [{"from": "a", "to": "b"}]}}])),
+    );
     let fails = understudy(&dir, &["run", "fails.yaml"]);
     assert_eq!(fails.status.code(), Some(1), "{}", text(&fails.stderr));
     assert!(text(&fails.stderr).contains("ENOENT"), "{}", text(&fails.stderr));
@@ -81,7 +99,10 @@ fn run_reads_values_by_the_declared_type_and_fails_with_1_or_2() {
 #[test]
 fn validate_names_file_line_and_column() {
     let dir = TempDir::new();
-    write(dir.path.join("malformed.yaml"), "apiVersion: scaffolder.backstage.io/v1beta3\nkind: Template\nmetadata:\n  name: [x\n");
+    write(
+        dir.path.join("malformed.yaml"),
+        "apiVersion: scaffolder.backstage.io/v1beta3\nkind: Template\nmetadata:\n  name: [x\n",
+    );
     write(
         dir.path.join("mistakes.yaml"),
         "apiVersion: scaffolder.backstage.io/v1beta3\nkind: Template\nmetadata:\n  name: mistakes\nspec:\n  type: service\n  steps:\n    - id: a\n      action: no:such\n    - id: b\n      action: debug:log\n      input:\n        message: ${{ parameters.name | }}\n",

@@ -47,7 +47,10 @@ fn shelves_of_the_service_stand_on_those_below() {
             // Tests of a shelf may reach for what they need.
             let code = text.split("\n#[cfg(test)]").next().unwrap_or_default();
             for above in &shelves[height + 1..] {
-                assert!(!code.contains(&format!("crate::{above}::")), "{file} ({shelf}) imports the shelf above it, {above}");
+                assert!(
+                    !code.contains(&format!("crate::{above}::")),
+                    "{file} ({shelf}) imports the shelf above it, {above}"
+                );
             }
             checked += 1;
         }

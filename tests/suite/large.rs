@@ -44,16 +44,20 @@ async fn ten_thousand_files_are_rendered_and_pushed_while_others_go_on() {
         ServiceOptions::new(binary())
             .config(github.app_config())
             .config(locations(&[&dir.path.join("template.yaml"), &dir.path.join("small.yaml")]))
-            .extra_ca(github.ca_file()),
+            .extra_ca(github.ca_path()),
     )
     .await;
     let repo_url = format!("{}?owner=octo&repo=large", github.host());
-    let large = running.create_task(&json!({"templateRef": "large", "values": {"name": "demo", "repoUrl": repo_url}})).await;
-    running.wait_event(&large, |event| event["body"]["message"].as_str().is_some_and(|m| m.contains("Processing"))).await;
+    let large =
+        running.create_task(&json!({"templateRef": "large", "values": {"name": "demo", "repoUrl": repo_url}})).await;
+    running
+        .wait_event(&large, |event| event["body"]["message"].as_str().is_some_and(|m| m.contains("Processing")))
+        .await;
 
     // A second task's stream is served from beginning to end while the first one is at work.
     let small = running.create_task(&json!({"templateRef": "small", "values": {}})).await;
-    let mut stream = running.service.client().events(&format!("{}/{small}/eventstream", crate::support::TASKS)).await.unwrap();
+    let mut stream =
+        running.service.client().events(&format!("{}/{small}/eventstream", crate::support::TASKS)).await.unwrap();
     stream.until(Duration::from_secs(60), |frame| frame.name() == "completion").await.unwrap();
     let status = running.task(&large).await["status"].as_str().unwrap_or_default().to_string();
     assert_eq!(status, "processing", "the large task was over before the small one; make it larger");
@@ -61,7 +65,10 @@ async fn ten_thousand_files_are_rendered_and_pushed_while_others_go_on() {
     let (status, events) = running.finish(&large, Duration::from_secs(300)).await;
     assert_eq!(status, "completed", "{:.2000}", messages(&events[events.len().saturating_sub(20)..]));
     completion(&events);
-    let written = events.iter().filter(|event| event["body"]["message"].as_str().is_some_and(|m| m.contains("Writing file"))).count();
+    let written = events
+        .iter()
+        .filter(|event| event["body"]["message"].as_str().is_some_and(|m| m.contains("Writing file")))
+        .count();
     assert_eq!(written, FILES, "one log line for each file");
 
     let memory = running.service.memory().unwrap();
@@ -69,7 +76,7 @@ async fn ten_thousand_files_are_rendered_and_pushed_while_others_go_on() {
     assert!(memory.peak_kib / 1024 < PEAK_LIMIT, "peak RSS {} MiB", memory.peak_kib / 1024);
 
     let clone = dir.path.join("clone");
-    github.clone_to(clone.as_std_path(), "octo", "large", "main").await.unwrap();
+    github.clone_to(clone.as_std_path(), "octo", "large", Some("main")).await.unwrap();
     let tracked = git(&clone, &["ls-files"]);
     assert_eq!(tracked.lines().count(), FILES);
     let text = std::fs::read_to_string(clone.join("d042/f04242.txt")).unwrap();

@@ -4,13 +4,20 @@ use std::{collections::BTreeMap, process::Command, time::Duration};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
-use understudy_testbed::{github::{GithubDouble, GithubOptions}, process::ServiceOptions};
+use understudy_testbed::{
+    github::{GithubDouble, Options, Token},
+    process::ServiceOptions,
+};
 
 use crate::support::{Running, TASKS, TempDir, binary, completion, manifest_dir, messages};
 
+/// The token of `octo`.
+pub(crate) const TOKEN: &str = "ghp_0123456789abcdef0123456789abcdef0123";
+
 /// A GitHub double with a user `octo` whose token the configuration holds.
 pub(crate) async fn double() -> GithubDouble {
-    GithubDouble::start(GithubOptions::default().user("octo")).await.expect("the GitHub double starts")
+    let options = Options::empty().user("octo").token(Token::new(TOKEN, "octo"));
+    GithubDouble::start(options).await.expect("the GitHub double starts")
 }
 
 /// Runs git in a folder; gives its output.
@@ -76,14 +83,15 @@ fn expected(skeleton: &Utf8Path) -> BTreeMap<String, (Vec<u8>, bool)> {
 async fn run(folder: &str, template: &str) {
     let source = tutorial().join(folder);
     let github = double().await;
-    github.seed_repo("octo", "templates", source.as_std_path()).await.unwrap();
+    github.seed_dir("octo", "templates", source.as_std_path()).await.unwrap();
     let running =
-        Running::with(ServiceOptions::new(binary()).config(github.app_config()).extra_ca(github.ca_file())).await;
+        Running::with(ServiceOptions::new(binary()).config(github.app_config()).extra_ca(github.ca_path())).await;
 
     let target = format!("https://{}/octo/templates/blob/main/template.yaml", github.host());
     let answer = running.post("/api/catalog/locations", &json!({"type": "url", "target": target})).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
-    let schema = running.get(&format!("/api/scaffolder/v2/templates/default/template/{template}/parameter-schema")).await;
+    let schema =
+        running.get(&format!("/api/scaffolder/v2/templates/default/template/{template}/parameter-schema")).await;
     assert_eq!(schema.json().unwrap()["steps"].as_array().unwrap().len(), 2, "{}", schema.text());
 
     let id = running
@@ -94,7 +102,8 @@ async fn run(folder: &str, template: &str) {
         .await;
     let mut stream = running.service.client().events(&format!("{TASKS}/{id}/eventstream")).await.unwrap();
     let frames = stream.until(Duration::from_secs(60), |frame| frame.name() == "completion").await.unwrap();
-    let events: Vec<Value> = frames.iter().filter(|frame| !frame.is_comment()).map(|frame| frame.json().unwrap()).collect();
+    let events: Vec<Value> =
+        frames.iter().filter(|frame| !frame.is_comment()).map(|frame| frame.json().unwrap()).collect();
     let log = messages(&events);
     let end = completion(&events);
     assert_eq!(end["message"], "Run completed with status: completed", "{log}\n{end}");
@@ -107,11 +116,11 @@ async fn run(folder: &str, template: &str) {
             .collect();
         assert_eq!(statuses, ["processing", "completed"], "step {step}:\n{log}");
     }
-    assert!(!log.contains(github.token()), "the token is in the log");
+    assert!(!log.contains(TOKEN), "the token is in the log");
 
     let dir = TempDir::new();
     let clone = dir.path.join("clone");
-    github.clone_to(clone.as_std_path(), "octo", "my-service", "main").await.unwrap();
+    github.clone_to(clone.as_std_path(), "octo", "my-service", Some("main")).await.unwrap();
     let (wanted, found) = (expected(&source.join("skeleton")), files(&clone));
     assert_eq!(
         wanted.keys().collect::<Vec<_>>(),
@@ -134,7 +143,7 @@ async fn run(folder: &str, template: &str) {
     assert_eq!(entity.status, 200, "{}", entity.text());
     assert_eq!(entity.json().unwrap()["spec"]["owner"], "team-a");
     assert_eq!(github.violations(), Vec::<String>::new());
-    assert!(!running.service.logs().contains(github.token()), "the token is in the service's log");
+    assert!(!running.service.logs().contains(TOKEN), "the token is in the service's log");
     running.stop().await;
 }
 

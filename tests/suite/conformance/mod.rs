@@ -135,7 +135,9 @@ async fn every_transcript_passes_or_has_its_reason() {
         );
     }
     let total = passed + excused + auth;
-    println!("conformance: {total} transcripts, {passed} pass, {excused} with a reason, {auth} wait for authentication");
+    println!(
+        "conformance: {total} transcripts, {passed} pass, {excused} with a reason, {auth} wait for authentication"
+    );
     assert!(problems.is_empty(), "{passed} pass, {excused} excused, but:\n{problems}");
     check_document(&format!(
         "{}\n{total} transcripts: {passed} pass, {excused} differ for the reason given, {auth} wait for authentication.\n\n\
@@ -151,5 +153,8 @@ fn check_document(text: &str) {
         std::fs::write(&path, text).expect("docs/compatibility.md is writable");
     }
     let known = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(known == text, "docs/compatibility.md is out of date; run the suite with UPDATE_DOCS=1 and review the change");
+    assert!(
+        known == text,
+        "docs/compatibility.md is out of date; run the suite with UPDATE_DOCS=1 and review the change"
+    );
 }

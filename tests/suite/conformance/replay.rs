@@ -18,12 +18,7 @@ const EARLIER: &[(&str, &str, &str, &str)] = &[
     ("312a1a6b-cab8-41f0-9608-47b78d0d4432", "template:default/secrets", "{}", r#"{"apiKey":"s3cr3t-value"}"#),
     ("f2511cc9-f76d-4a88-83d4-0eaa885657d6", "template:default/slow", r#"{"seconds":3}"#, "null"),
     ("71c97b92-1fa2-4e88-993a-08e887c782e4", "template:default/secrets", "{}", r#"{"apiKey":"abcdef"}"#),
-    (
-        "97511da9-68cc-4f74-9adc-df9020e317a9",
-        "template:default/chatty",
-        r#"{"pre":2,"list":["a","b","c"]}"#,
-        "null",
-    ),
+    ("97511da9-68cc-4f74-9adc-df9020e317a9", "template:default/chatty", r#"{"pre":2,"list":["a","b","c"]}"#, "null"),
 ];
 
 pub(crate) struct Replay<'s> {
@@ -52,8 +47,11 @@ impl<'s> Replay<'s> {
         self.make_earlier_task(&request.path).await;
         let path = self.ours(&request.path);
         self.prepare(transcript, &request.method, &path).await;
-        let mut headers: Vec<(String, String)> =
-            request.headers.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_string())).collect();
+        let mut headers: Vec<(String, String)> = request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_string()))
+            .collect();
         let body = match &request.body {
             Value::Null => None,
             // A body that was sent as it stands: malformed JSON, a form, plain text.
@@ -98,7 +96,9 @@ impl<'s> Replay<'s> {
     }
 
     async fn make_earlier_task(&mut self, path: &str) {
-        let Some((recorded, template, values, secrets)) = EARLIER.iter().find(|(id, ..)| path.contains(id)) else { return };
+        let Some((recorded, template, values, secrets)) = EARLIER.iter().find(|(id, ..)| path.contains(id)) else {
+            return;
+        };
         if self.tasks.iter().any(|(known, _)| known == recorded) {
             return;
         }
@@ -128,13 +128,19 @@ impl<'s> Replay<'s> {
         let ended = |status: &str| !matches!(status, "open" | "processing");
         match (method, &rest[36.min(rest.len())..]) {
             ("GET", "") => {
-                let recorded = transcript.response.body_json.as_ref().and_then(|body| body["status"].as_str()).unwrap_or("");
-                self.service.wait_status(&id, Duration::from_secs(20), |status| status == recorded || ended(status)).await;
+                let recorded =
+                    transcript.response.body_json.as_ref().and_then(|body| body["status"].as_str()).unwrap_or("");
+                self.service
+                    .wait_status(&id, Duration::from_secs(20), |status| status == recorded || ended(status))
+                    .await;
             }
             ("GET", events) if events.starts_with("/events") && !events.starts_with("/eventstream") => {
-                let complete = transcript.response.body_json.as_ref().and_then(Value::as_array).is_some_and(|events| {
-                    events.iter().any(|event| event["type"] == "completion")
-                });
+                let complete = transcript
+                    .response
+                    .body_json
+                    .as_ref()
+                    .and_then(Value::as_array)
+                    .is_some_and(|events| events.iter().any(|event| event["type"] == "completion"));
                 if complete {
                     self.service.wait_status(&id, Duration::from_secs(20), ended).await;
                 }
@@ -160,15 +166,18 @@ impl<'s> Replay<'s> {
     fn learn(&mut self, transcript: &Transcript, method: &str, recorded_path: &str, answer: &Reply) {
         if method == "POST" && recorded_path == TASKS && transcript.response.status == 201 {
             let recorded = transcript.response.body_json.as_ref().and_then(|body| body["id"].as_str());
-            if let (Some(recorded), Some(ours)) = (recorded, answer.json().as_ref().and_then(|body| body["id"].as_str())) {
+            if let (Some(recorded), Some(ours)) =
+                (recorded, answer.json().as_ref().and_then(|body| body["id"].as_str()))
+            {
                 self.add_task(recorded, ours);
             }
         }
-        let pairs: Vec<(i64, i64)> = events_of(&transcript.response.body_json, transcript.response.body_text.as_deref())
-            .iter()
-            .zip(events_of(&answer.json(), Some(&answer.text())).iter())
-            .filter_map(|(recorded, ours)| Some((recorded["id"].as_i64()?, ours["id"].as_i64()?)))
-            .collect();
+        let pairs: Vec<(i64, i64)> =
+            events_of(&transcript.response.body_json, transcript.response.body_text.as_deref())
+                .iter()
+                .zip(events_of(&answer.json(), Some(&answer.text())).iter())
+                .filter_map(|(recorded, ours)| Some((recorded["id"].as_i64()?, ours["id"].as_i64()?)))
+                .collect();
         self.names.events.extend(pairs);
     }
 
@@ -205,7 +214,9 @@ impl<'s> Replay<'s> {
     fn compare_bodies(&self, transcript: &Transcript, recorded: &Value, ours: &Value) -> Option<String> {
         let (recorded, ours) = (self.names.value("", recorded), self.names.value("", ours));
         match transcript.request.as_ref().map(|request| request.path.as_str()) {
-            Some(path) if path.starts_with(&format!("{TASKS}?")) || path == TASKS && recorded.get("tasks").is_some() => {
+            Some(path)
+                if path.starts_with(&format!("{TASKS}?")) || path == TASKS && recorded.get("tasks").is_some() =>
+            {
                 compare_lists(&recorded, &ours)
             }
             Some(path) if path.starts_with("/api/scaffolder/v2/actions") && recorded.is_array() => {
@@ -235,9 +246,10 @@ const COMPARED_HEADERS: &[&str] = &[
 fn events_of(json: &Option<Value>, text: Option<&str>) -> Vec<Value> {
     match (json, text) {
         (Some(Value::Array(events)), _) => events.clone(),
-        (None, Some(text)) => {
-            frames(text).as_array().map(|frames| frames.iter().map(|frame| frame["data"].clone()).collect()).unwrap_or_default()
-        }
+        (None, Some(text)) => frames(text)
+            .as_array()
+            .map(|frames| frames.iter().map(|frame| frame["data"].clone()).collect())
+            .unwrap_or_default(),
         _ => Vec::new(),
     }
 }
@@ -279,7 +291,10 @@ fn compare_lists(recorded: &Value, ours: &Value) -> Option<String> {
         names
     };
     let (theirs, mine) = (tasks(recorded), tasks(ours));
-    if ours.get("tasks").is_none() || ours["totalTasks"].as_u64().is_none() || ours.as_object().map(serde_json::Map::len) != Some(2) {
+    if ours.get("tasks").is_none()
+        || ours["totalTasks"].as_u64().is_none()
+        || ours.as_object().map(serde_json::Map::len) != Some(2)
+    {
         return difference("body", recorded, ours);
     }
     if theirs.len() <= 2 && mine.len() != theirs.len() {
@@ -333,7 +348,9 @@ fn without_prose(value: &Value) -> Value {
         Value::Object(members) => Value::Object(
             members
                 .iter()
-                .filter(|(key, value)| !(matches!(key.as_str(), "description" | "title" | "default" | "examples") && !value.is_object()))
+                .filter(|(key, value)| {
+                    !(matches!(key.as_str(), "description" | "title" | "default" | "examples") && !value.is_object())
+                })
                 .map(|(key, value)| (key.clone(), without_prose(value)))
                 .collect(),
         ),
