@@ -207,9 +207,9 @@ async fn documents_that_cannot_be_templates() {
     ] {
         write(source.path.join(name), text);
     }
-    github.seed_dir("octo", "bad", source.path.as_std_path()).await.unwrap();
+    github.seed_repo("octo", "bad", source.path.as_std_path()).await.unwrap();
     let running =
-        Running::with(ServiceOptions::new(binary()).config(github.app_config()).extra_ca(github.ca_path())).await;
+        Running::with(ServiceOptions::new(binary()).config(github.app_config()).extra_ca(github.ca_file())).await;
     for (file, texts) in [
         ("malformed.yaml", &["malformed.yaml", "line", "column"][..]),
         ("second.yaml", &["second.yaml", "document 2", "metadata.name"]),
@@ -281,7 +281,7 @@ async fn a_token_that_is_refused_and_a_skeleton_that_is_not_there() {
         ServiceOptions::new(binary())
             .config(github.app_config())
             .config(locations(&targets.iter().map(camino::Utf8PathBuf::as_path).collect::<Vec<_>>()))
-            .extra_ca(github.ca_path()),
+            .extra_ca(github.ca_file()),
     )
     .await;
     let wrong = "ghp_wrong-token-0123456789";

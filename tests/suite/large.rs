@@ -44,7 +44,7 @@ async fn ten_thousand_files_are_rendered_and_pushed_while_others_go_on() {
         ServiceOptions::new(binary())
             .config(github.app_config())
             .config(locations(&[&dir.path.join("template.yaml"), &dir.path.join("small.yaml")]))
-            .extra_ca(github.ca_path()),
+            .extra_ca(github.ca_file()),
     )
     .await;
     let repo_url = format!("{}?owner=octo&repo=large", github.host());
@@ -76,7 +76,7 @@ async fn ten_thousand_files_are_rendered_and_pushed_while_others_go_on() {
     assert!(memory.peak_kib / 1024 < PEAK_LIMIT, "peak RSS {} MiB", memory.peak_kib / 1024);
 
     let clone = dir.path.join("clone");
-    github.clone_to(clone.as_std_path(), "octo", "large", Some("main")).await.unwrap();
+    github.clone_to(clone.as_std_path(), "octo", "large", "main").await.unwrap();
     let tracked = git(&clone, &["ls-files"]);
     assert_eq!(tracked.lines().count(), FILES);
     let text = std::fs::read_to_string(clone.join("d042/f04242.txt")).unwrap();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::Command, time::Duration};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 use understudy_testbed::{
-    github::{GithubDouble, Options, Token},
+    github::{GithubDouble, GithubOptions, Token},
     process::ServiceOptions,
 };
 
@@ -16,7 +16,7 @@ pub(crate) const TOKEN: &str = "ghp_0123456789abcdef0123456789abcdef0123";
 
 /// A GitHub double with a user `octo` whose token the configuration holds.
 pub(crate) async fn double() -> GithubDouble {
-    let options = Options::empty().user("octo").token(Token::new(TOKEN, "octo"));
+    let options = GithubOptions::default().user("octo").token(Token::new(TOKEN, "octo"));
     GithubDouble::start(options).await.expect("the GitHub double starts")
 }
 
@@ -83,9 +83,9 @@ fn expected(skeleton: &Utf8Path) -> BTreeMap<String, (Vec<u8>, bool)> {
 async fn run(folder: &str, template: &str) {
     let source = tutorial().join(folder);
     let github = double().await;
-    github.seed_dir("octo", "templates", source.as_std_path()).await.unwrap();
+    github.seed_repo("octo", "templates", source.as_std_path()).await.unwrap();
     let running =
-        Running::with(ServiceOptions::new(binary()).config(github.app_config()).extra_ca(github.ca_path())).await;
+        Running::with(ServiceOptions::new(binary()).config(github.app_config()).extra_ca(github.ca_file())).await;
 
     let target = format!("https://{}/octo/templates/blob/main/template.yaml", github.host());
     let answer = running.post("/api/catalog/locations", &json!({"type": "url", "target": target})).await;
@@ -120,7 +120,7 @@ async fn run(folder: &str, template: &str) {
 
     let dir = TempDir::new();
     let clone = dir.path.join("clone");
-    github.clone_to(clone.as_std_path(), "octo", "my-service", Some("main")).await.unwrap();
+    github.clone_to(clone.as_std_path(), "octo", "my-service", "main").await.unwrap();
     let (wanted, found) = (expected(&source.join("skeleton")), files(&clone));
     assert_eq!(
         wanted.keys().collect::<Vec<_>>(),
