@@ -211,11 +211,11 @@ async fn documents_that_cannot_be_templates() {
     let running =
         Running::with(ServiceOptions::new(binary()).config(github.app_config()).extra_ca(github.ca_file())).await;
     for (file, texts) in [
-        ("malformed.yaml", &["malformed.yaml", "line", "column"][..]),
+        ("malformed.yaml", &["malformed.yaml:3:"][..]),
         ("second.yaml", &["second.yaml", "document 2", "metadata.name"]),
         ("no-steps.yaml", &["no-steps.yaml", "steps"]),
         ("no-action.yaml", &["no-action.yaml", "action"]),
-        ("huge.yaml", &["huge.yaml", "MiB"]),
+        ("huge.yaml", &["huge.yaml", "larger than"]),
         ("deep.yaml", &["deep.yaml", "deep"]),
         ("bomb.yaml", &["bomb.yaml"]),
         ("empty.yaml", &["empty.yaml"]),

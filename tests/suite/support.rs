@@ -118,13 +118,27 @@ impl Running {
     }
     /// Waits until the task's status is as wanted; gives it.
     pub(crate) async fn wait_status(&self, id: &str, limit: Duration, wanted: impl Fn(&str) -> bool) -> String {
+        match self.reaches(id, limit, wanted).await {
+            Ok(status) => status,
+            Err(status) => panic!("task {id} is still {status}; events:\n{}", messages(&self.events(id).await)),
+        }
+    }
+    /// As [`Running::wait_status`]; the last status is the error when it never is.
+    pub(crate) async fn reaches(
+        &self,
+        id: &str,
+        limit: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String, String> {
         let deadline = Instant::now() + limit;
         loop {
             let status = self.task(id).await["status"].as_str().unwrap_or_default().to_string();
             if wanted(&status) {
-                return status;
+                return Ok(status);
             }
-            assert!(Instant::now() < deadline, "task {id} is still {status}; log:\n{}", self.service.logs());
+            if Instant::now() >= deadline {
+                return Err(status);
+            }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }

@@ -46,7 +46,9 @@ impl<'s> Replay<'s> {
         let Some(request) = &transcript.request else { return self.too_large(transcript).await };
         self.make_earlier_task(&request.path).await;
         let path = self.ours(&request.path);
-        self.prepare(transcript, &request.method, &path).await;
+        if let Err(problem) = self.prepare(transcript, &request.method, &path).await {
+            return Outcome::Differs(problem);
+        }
         let mut headers: Vec<(String, String)> = request
             .headers
             .iter()
@@ -119,20 +121,19 @@ impl<'s> Replay<'s> {
     }
 
     /// Waits until the task has got where it was when the request was recorded.
-    async fn prepare(&self, transcript: &Transcript, method: &str, path: &str) {
-        let Some(rest) = path.strip_prefix(&format!("{TASKS}/")) else { return };
+    async fn prepare(&self, transcript: &Transcript, method: &str, path: &str) -> Result<(), String> {
+        let Some(rest) = path.strip_prefix(&format!("{TASKS}/")) else { return Ok(()) };
         let id: String = rest.chars().take(36).collect();
         if !self.tasks.iter().any(|(_, ours)| *ours == id) {
-            return;
+            return Ok(());
         }
+        let limit = Duration::from_secs(20);
         let ended = |status: &str| !matches!(status, "open" | "processing");
-        match (method, &rest[36.min(rest.len())..]) {
+        let reached = match (method, &rest[36.min(rest.len())..]) {
             ("GET", "") => {
                 let recorded =
                     transcript.response.body_json.as_ref().and_then(|body| body["status"].as_str()).unwrap_or("");
-                self.service
-                    .wait_status(&id, Duration::from_secs(20), |status| status == recorded || ended(status))
-                    .await;
+                self.service.reaches(&id, limit, |status| status == recorded || ended(status)).await
             }
             ("GET", events) if events.starts_with("/events") && !events.starts_with("/eventstream") => {
                 let complete = transcript
@@ -141,25 +142,23 @@ impl<'s> Replay<'s> {
                     .as_ref()
                     .and_then(Value::as_array)
                     .is_some_and(|events| events.iter().any(|event| event["type"] == "completion"));
-                if complete {
-                    self.service.wait_status(&id, Duration::from_secs(20), ended).await;
-                }
+                self.service.reaches(&id, limit, |status| !complete || ended(status)).await
             }
-            ("POST", "/retry") if transcript.response.status == 409 || transcript.response.status == 400 => {
-                self.service.wait_status(&id, Duration::from_secs(20), |status| status != "open").await;
+            ("POST", "/retry") if matches!(transcript.response.status, 400 | 409) => {
+                self.service.reaches(&id, limit, |status| status != "open").await
             }
-            ("POST", "/retry") => {
-                self.service.wait_status(&id, Duration::from_secs(20), ended).await;
-            }
+            ("POST", "/retry") => self.service.reaches(&id, limit, ended).await,
             ("POST", "/cancel") if transcript.file.contains("running") => {
-                self.service.wait_status(&id, Duration::from_secs(20), |status| status == "processing").await;
+                let reached = self.service.reaches(&id, limit, |status| status == "processing").await;
                 self.service.wait_event(&id, |event| event["body"]["status"] == "processing").await;
+                reached
             }
             ("POST", "/cancel") if transcript.file.contains("completed") => {
-                self.service.wait_status(&id, Duration::from_secs(20), ended).await;
+                self.service.reaches(&id, limit, ended).await
             }
-            _ => {}
-        }
+            _ => Ok(String::new()),
+        };
+        reached.map(drop).map_err(|status| format!("the task stays {status}"))
     }
 
     /// Takes the ids of this run from an answer.
