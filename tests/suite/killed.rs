@@ -40,7 +40,10 @@ fn assert_continued(seen: &[Value], status: &str, events: &[Value]) {
     assert_eq!(log.matches("Beginning step Three").count(), 1, "{log}");
     assert!(events.iter().any(|event| event["type"] == "recovered"), "no recovered event:\n{log}");
     // One digit is not redacted: the length of the secret that the second run still had.
-    assert!(log.ends_with("\u{1b}[32minfo\u{1b}[39m: 9\nFinished step Three\nRun completed with status: completed"), "{log}");
+    assert!(
+        log.ends_with("\u{1b}[32minfo\u{1b}[39m: 9\nFinished step Three\nRun completed with status: completed"),
+        "{log}"
+    );
     completion(events);
 }
 

@@ -1,6 +1,9 @@
 //! What the tests of this binary share.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Read as _,
+    time::{Duration, Instant},
+};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
@@ -64,7 +67,7 @@ impl Running {
         Utf8PathBuf::from_path_buf(path).expect("temporary directories have UTF-8 names")
     }
 
-    /// Sends a request as it stands: no header is added, no compression asked for or undone.
+    /// Sends a request as it stands: no header is added; a body that comes compressed is unpacked.
     pub(crate) async fn request(
         &self,
         method: &str,
@@ -90,7 +93,13 @@ impl Running {
             .iter()
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
-        let body = answer.bytes().await.map(|bytes| bytes.to_vec()).unwrap_or_default();
+        let mut body = answer.bytes().await.map(|bytes| bytes.to_vec()).unwrap_or_default();
+        let headers: Vec<(String, String)> = headers;
+        if headers.iter().any(|(name, value)| name == "content-encoding" && value == "gzip") {
+            let mut unpacked = Vec::new();
+            flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut unpacked).expect("a gzip body");
+            body = unpacked;
+        }
         Reply { status, headers, body }
     }
     pub(crate) async fn get(&self, path: &str) -> Reply {

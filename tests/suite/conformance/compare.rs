@@ -23,7 +23,7 @@ impl Normaliser {
         for (from, to) in &self.texts {
             text = text.replace(from, to);
         }
-        text
+        without_dry_run_ids(&text)
     }
     /// The value with names for everything volatile. `key` is the member it stands under.
     pub(crate) fn value(&self, key: &str, value: &Value) -> Value {
@@ -47,6 +47,18 @@ impl Normaliser {
             other => other.clone(),
         }
     }
+}
+
+/// A dry run's directory is named by a fresh UUID.
+fn without_dry_run_ids(text: &str) -> String {
+    let mut parts = text.split("/dry-run-");
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let id_length = part.bytes().take(36).take_while(|byte| byte.is_ascii_hexdigit() || *byte == b'-').count();
+        out.push_str("/dry-run-<id>");
+        out.push_str(&part[if id_length == 36 { 36 } else { 0 }..]);
+    }
+    out
 }
 
 fn is_iso(text: &str) -> bool {

@@ -90,7 +90,7 @@ impl Client {
 
     fn build(base: String, ca_pem: Option<&str>) -> Result<Self> {
         install_crypto_provider();
-        let mut builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let mut builder = reqwest::Client::builder().no_proxy().no_gzip().redirect(reqwest::redirect::Policy::none());
         if let Some(pem) = ca_pem {
             let roots = Certificate::from_pem_bundle(pem.as_bytes()).map_err(Error::http("reading the CA"))?;
             builder = builder.tls_certs_only(roots);
