@@ -33,6 +33,16 @@ const PROMPT_CANCEL: Reason = Reason {
     replay: true,
     always: false,
 };
+const OVER_ALREADY: Reason = Reason {
+    text: "deliberate: 50 ms after the retry the task is over here, upstream is still at it",
+    replay: true,
+    always: false,
+};
+const PUSHED: Reason = Reason {
+    text: "deliberate: the poll answers with the first event, upstream with all of its next look a second later",
+    replay: true,
+    always: false,
+};
 const NAMED_FILE: Reason =
     differs("deliberate: one more line of the log names the file, the line and the column of a template error");
 const WAIT_FREES_SLOT: Reason = differs("deliberate: a waiting step gives its worker slot back, so no task stays open");
@@ -46,6 +56,8 @@ pub(crate) fn reason(file: &str) -> Option<Reason> {
         112 | 113 => NAMED_FILE,
         228 | 229 => AUTOCOMPLETE,
         172 => PROMPT_CANCEL,
+        179 => OVER_ALREADY,
+        403 => PUSHED,
         421 | 423 | 424 => WAIT_FREES_SLOT,
         _ => return None,
     })

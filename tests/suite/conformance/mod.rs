@@ -18,8 +18,6 @@ use crate::support::{Running, manifest_dir};
 pub(crate) struct Transcript {
     pub(crate) file: String,
     #[serde(default)]
-    pub(crate) note: Option<String>,
-    #[serde(default)]
     pub(crate) request: Option<RecordedRequest>,
     pub(crate) response: RecordedResponse,
 }
