@@ -187,7 +187,7 @@ impl ResponseError for ApiError {
             Self::Violations(_) => StatusCode::BAD_REQUEST,
         }
     }
-    /// Only the status: [`edge`](super::edge) puts [`ApiError::answer`] in its place.
+    /// Only the status: [`edge`](super::edge) writes the body, which names the request.
     fn error_response(&self) -> HttpResponse {
         HttpResponse::new(self.status_code())
     }
