@@ -1,6 +1,6 @@
 //! The step algorithm: what happens between a task's first event and its outcome.
 //!
-//! It knows neither store nor worker: events go to an [`EventSink`], what is kept across runs to a [`TaskState`]. Order,
+//! It knows neither store nor worker: events go to an `EventSink`, what is kept across runs to a `TaskState`. Order,
 //! texts and rules are those of `@backstage/plugin-scaffolder-backend` 4.2.0 (`NunjucksWorkflowRunner`).
 
 use std::{
