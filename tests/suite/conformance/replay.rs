@@ -384,7 +384,7 @@ fn without_prose(value: &Value) -> Value {
             members
                 .iter()
                 .filter(|(key, value)| {
-                    !(matches!(key.as_str(), "description" | "title" | "default" | "examples") && !value.is_object())
+                    !matches!(key.as_str(), "description" | "title" | "default" | "examples") || value.is_object()
                 })
                 .map(|(key, value)| (key.clone(), without_prose(value)))
                 .collect(),
