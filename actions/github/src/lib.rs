@@ -1,9 +1,9 @@
 //! GitHub actions: publish:github and friends.
 //!
-//! Each action has a file of its own and is put together from parts that it shares with its neighbours: `create` makes
-//! a repository with all that belongs to it, `push` fills it (by way of `api_commit` where git can't get through), `protection` guards its default branch. They talk to
-//! GitHub through `client`, which knows about rate limits and outages, and word its refusals as upstream does
-//! (`error`).
+//! Each action has a file of its own and is put together from parts that it shares with its neighbours: `create` makes a
+//! repository with all that belongs to it, `push` fills it (by way of `api_commit` where git can't get through),
+//! `protection` guards its default branch. They talk to GitHub through `client`, which knows about rate limits and outages,
+//! and word its refusals as upstream does (`error`).
 //!
 //! Behaviour follows `@backstage/plugin-scaffolder-backend-module-github` 0.10.0.
 
