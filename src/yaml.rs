@@ -79,15 +79,20 @@ pub fn parse_documents(text: &str) -> Result<Vec<Document>, YamlError> {
             text.len()
         )));
     }
-    // The reader recurses with large frames; a thread's default stack can be too small for what the limits allow.
+    with_stack(|| read(text))?
+}
+
+/// Reads on a thread of its own: the reader recurses with large frames, and a thread's default stack can be too small for
+/// what the limits allow.
+pub(crate) fn with_stack<T: Send>(read: impl FnOnce() -> T + Send) -> Result<T, YamlError> {
     std::thread::scope(|scope| {
         std::thread::Builder::new()
             .name("yaml".to_string())
             .stack_size(STACK)
-            .spawn_scoped(scope, || read(text))
+            .spawn_scoped(scope, read)
             .map_err(|error| failed(format!("no thread can be started to read the text: {error}")))?
             .join()
-            .unwrap_or_else(|_| Err(failed("the reader failed; please report this text".to_string())))
+            .map_err(|_| failed("the reader failed; please report this text".to_string()))
     })
 }
 

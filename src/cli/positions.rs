@@ -5,6 +5,8 @@ use std::{collections::HashMap, fmt};
 use serde::{Deserialize, Deserializer, de};
 use serde_saphyr::Spanned;
 
+use crate::yaml;
+
 /// Line and column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
@@ -17,11 +19,13 @@ pub(super) struct Place {
 pub(super) struct Positions(HashMap<String, Place>);
 
 impl Positions {
-    /// The places in each document of a text that [`parse_documents`](crate::yaml::parse_documents) accepts; empty for
+    /// The places in each document of a text that [`parse_documents`](yaml::parse_documents) accepts; empty for
     /// one that it refuses.
     pub(super) fn of_documents(text: &str) -> Vec<Self> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let documents: Vec<Spanned<Node>> =
-            serde_saphyr::from_multiple_with_options(text, crate::yaml::options()).unwrap_or_default();
+            yaml::with_stack(|| serde_saphyr::from_multiple_with_options(text, yaml::options()).unwrap_or_default())
+                .unwrap_or_default();
         documents
             .iter()
             .map(|document| {

@@ -24,6 +24,9 @@ use crate::{
     yaml,
 };
 
+/// The exit code of a run that was interrupted twice: that of a process ended by SIGINT.
+const INTERRUPTED: i32 = 130;
+
 /// What is to be run, and with what.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
@@ -74,6 +77,10 @@ pub(super) async fn run(parts: &Parts, args: RunArgs) -> Result<(), Failure> {
         async move {
             if tokio::signal::ctrl_c().await.is_ok() {
                 stop.stop(StopReason::Cancelled);
+            }
+            // An action that doesn't listen must not hold the terminal for ever.
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(INTERRUPTED);
             }
         }
     });
@@ -126,14 +133,23 @@ fn template_of(source: &Source) -> Result<(Value, Option<Utf8PathBuf>), Failure>
     match &source.origin {
         Origin::File(path) => Ok((template, Some(path.clone()))),
         Origin::Url(url) => {
-            let annotations = &mut template["metadata"]["annotations"];
-            if !annotations.is_object() {
-                *annotations = Value::Object(Map::new());
+            let location = Value::String(format!("url:{url}"));
+            let metadata = member_object(template.as_object_mut(), "metadata");
+            if let Some(annotations) = member_object(metadata, "annotations") {
+                annotations.insert("backstage.io/managed-by-location".into(), location);
             }
-            annotations["backstage.io/managed-by-location"] = Value::String(format!("url:{url}"));
             Ok((template, None))
         }
     }
+}
+
+/// The object at a member, which takes the place of anything else there.
+fn member_object<'v>(parent: Option<&'v mut Map<String, Value>>, name: &str) -> Option<&'v mut Map<String, Value>> {
+    let member = parent?.entry(name).or_insert(Value::Null);
+    if !member.is_object() {
+        *member = Value::Object(Map::new());
+    }
+    member.as_object_mut()
 }
 
 fn form_values(template: &Value, args: &RunArgs) -> Result<Map<String, Value>, Failure> {
@@ -253,6 +269,18 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn metadata_of_any_kind_is_no_panic() {
+        for metadata in ["text", "[]", "1", "{annotations: text}", "~"] {
+            for origin in [Origin::Url("https://h/t.yaml".into()), Origin::File("/t.yaml".into())] {
+                let text =
+                    format!("apiVersion: scaffolder.backstage.io/v1beta3\nkind: Template\nmetadata: {metadata}\n");
+                let (template, _) = template_of(&Source { shown: "t.yaml".into(), text, origin }).unwrap();
+                assert_eq!(template["kind"], "Template");
+            }
+        }
+    }
 
     #[test]
     fn results_are_merged_and_links_not_followed() {

@@ -72,8 +72,10 @@ impl Checker {
             Err(error) => return vec![error.in_file(&source.shown)],
         };
         let positions = Positions::of_documents(&source.text);
+        let unknown = Positions::default();
         let mut findings = Vec::new();
-        for (document, positions) in documents.iter().zip(&positions) {
+        for (index, document) in documents.iter().enumerate() {
+            let positions = positions.get(index).unwrap_or(&unknown);
             let mut check = Check { text: &source.text, positions, findings: &mut findings };
             check.entity(&document.value);
             if document.value["kind"] == "Template" {
@@ -270,5 +272,14 @@ mod tests {
             assert!(found.len() == 1 && found[0].starts_with(expected), "{rest}: {found:?}");
         }
         assert_eq!(findings(""), ["t.yaml: the file is empty"]);
+    }
+
+    #[test]
+    fn texts_that_are_read_in_an_unusual_way_are_checked_too() {
+        let wrong = format!("{HEAD}  steps: 5\n");
+        assert_eq!(findings(&format!("\u{feff}{wrong}")), findings(&wrong));
+        let deep = format!("{wrong}  deep: {}1{}\n", "[".repeat(95), "]".repeat(95));
+        let found = std::thread::spawn(move || findings(&deep)).join().unwrap();
+        assert_eq!(found, findings(&wrong));
     }
 }
