@@ -47,7 +47,7 @@ impl Caller {
             Principal::Anonymous => json!({"type": "none"}),
         };
         let credentials = json!({"$$type": "@backstage/BackstageCredentials", "version": "v1", "principal": principal});
-        secrets.remove("backstageToken");
+        secrets.shift_remove("backstageToken");
         secrets.insert("__initiatorCredentials".into(), Value::String(credentials.to_string()));
         secrets
     }

@@ -98,7 +98,7 @@ pub(super) async fn unknown_tasks<S: TaskStore>(store: S) {
         assert_eq!(store.append_events(id, vec![log("x")]).await.unwrap_err().to_string(), expected);
         assert_eq!(store.cancel_task(id, json!({})).await.unwrap_err().to_string(), expected);
         assert_eq!(store.retry_task(id, None).await.unwrap_err().to_string(), expected);
-        assert_eq!(store.release_task(id).await.unwrap_err().to_string(), expected);
+        assert_eq!(store.release_task(id, None).await.unwrap_err().to_string(), expected);
         let completed = store.complete_task(id, TaskStatus::Completed, json!({})).await;
         assert_eq!(completed.unwrap_err().to_string(), expected);
         assert_eq!(store.load_state(id).await.unwrap_err().to_string(), expected);
@@ -194,20 +194,20 @@ pub(super) async fn secrets_live_as_long_as_needed<S: TaskStore>(store: S) {
     for (new, keep, seen_again) in [(task(), false, false), (task(), true, true), (starting_over(), false, true)] {
         let id = store.create_task(NewTask { secrets: secrets("s"), ..new }).await.unwrap();
         assert_eq!(store.claim_task(keep).await.unwrap().unwrap().secrets["token"], "s");
-        store.release_task(&id).await.unwrap();
+        store.release_task(&id, None).await.unwrap();
         assert_eq!(store.claim_task(true).await.unwrap().unwrap().secrets.contains_key("token"), seen_again);
         store.complete_task(&id, TaskStatus::Completed, json!({})).await.unwrap();
         // Completion wipes them ...
         store.retry_task(&id, None).await.unwrap();
         assert!(store.claim_task(true).await.unwrap().unwrap().secrets.is_empty());
-        store.release_task(&id).await.unwrap();
+        store.release_task(&id, None).await.unwrap();
         store.claim_task(true).await.unwrap().unwrap();
         store.complete_task(&id, TaskStatus::Failed, json!({})).await.unwrap();
         // ... and a retry brings new ones, which a cancellation wipes.
         store.retry_task(&id, secrets("new")).await.unwrap();
         assert_eq!(store.claim_task(true).await.unwrap().unwrap().secrets["token"], "new");
         store.cancel_task(&id, json!({})).await.unwrap();
-        store.release_task(&id).await.unwrap();
+        store.release_task(&id, None).await.unwrap();
         assert!(store.claim_task(true).await.unwrap().unwrap().secrets.is_empty());
         store.complete_task(&id, TaskStatus::Failed, json!({})).await.unwrap();
     }
@@ -299,10 +299,10 @@ pub(super) async fn retry_refused<S: TaskStore>(store: S) {
 
 pub(super) async fn release<S: TaskStore>(store: S) {
     let id = processing(&store).await;
-    let event = store.release_task(&id).await.unwrap();
+    let event = store.release_task(&id, None).await.unwrap();
     assert_eq!((event.kind, event.body), (EventType::Recovered, json!({"recoverStrategy": "none"})));
     assert_eq!(status(&store, &id).await, TaskStatus::Open);
-    let error = store.release_task(&id).await.unwrap_err();
+    let error = store.release_task(&id, None).await.unwrap_err();
     assert!(matches!(&error, StoreError::Conflict(text) if text.contains("currently 'open'")), "{error}");
     assert_eq!(store.claim_task(true).await.unwrap().unwrap().id, id);
 }
@@ -384,7 +384,7 @@ pub(super) async fn events_of_started_over_tasks<S: TaskStore>(store: S) {
     let id = store.create_task(starting_over()).await.unwrap();
     store.claim_task(false).await.unwrap().unwrap();
     store.append_events(&id, vec![log("first run")]).await.unwrap();
-    let event = store.release_task(&id).await.unwrap();
+    let event = store.release_task(&id, None).await.unwrap();
     assert!(event.is_task_recoverable);
     assert_eq!(event.body, json!({"recoverStrategy": "startOver"}));
     assert!(store.list_events(&id, None).await.unwrap().is_empty());

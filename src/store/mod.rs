@@ -116,8 +116,9 @@ pub trait TaskStore: Send + Sync + 'static {
     /// Puts an ended task back to `open`: secrets replaced, cancelled and completion events removed, `recovered` event
     /// stored. [`StoreError::Conflict`] with upstream's text when the task has not ended.
     async fn retry_task(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError>;
-    /// Puts a processing task back to `open` with a `recovered` event: graceful shutdown hands it over.
-    async fn release_task(&self, id: &str) -> Result<TaskEvent, StoreError>;
+    /// Puts a processing task back to `open` with a `recovered` event: graceful shutdown hands it over. Secrets that were
+    /// not kept when it was claimed can be given back; `None` leaves what is stored.
+    async fn release_task(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError>;
     /// Puts processing tasks whose heartbeat is at least this old back to `open`, each with a `recovered` event.
     async fn recover_stale(&self, older_than: Duration) -> Result<Vec<TaskEvent>, StoreError>;
     /// Processing tasks whose heartbeat is at least this old (the janitor closes them).

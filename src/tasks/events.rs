@@ -6,7 +6,10 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,6 +28,8 @@ use crate::{
 const CHANNEL_BATCHES: usize = 32;
 
 struct Channel {
+    /// How many [`ChannelRef`]s there are; changed under the lock of the list only.
+    users: AtomicUsize,
     order: tokio::sync::Mutex<()>,
     live: broadcast::Sender<Arc<Vec<TaskEvent>>>,
 }
@@ -46,8 +51,7 @@ pub(super) struct ChannelRef {
 impl Drop for ChannelRef {
     fn drop(&mut self) {
         let mut channels = lock(&self.log.channels);
-        // Clones are only made under this lock: the map's and this one are the last two.
-        if Arc::strong_count(&self.channel) <= 2 {
+        if self.channel.users.fetch_sub(1, Ordering::Relaxed) == 1 {
             channels.remove(&self.id);
         }
     }
@@ -95,12 +99,22 @@ impl EventLog {
     pub(super) fn new(store: Arc<dyn TaskStore>) -> Self {
         Self { store, channels: Mutex::default(), closed: CancellationToken::new() }
     }
+    /// How many tasks have a channel at the moment.
+    #[cfg(test)]
+    pub(super) fn open_channels(&self) -> usize {
+        lock(&self.channels).len()
+    }
     /// The channel of a task.
     pub(super) fn channel(self: &Arc<Self>, id: &str) -> ChannelRef {
         let mut channels = lock(&self.channels);
         let channel = channels.entry(id.to_string()).or_insert_with(|| {
-            Arc::new(Channel { order: tokio::sync::Mutex::default(), live: broadcast::channel(CHANNEL_BATCHES).0 })
+            Arc::new(Channel {
+                users: AtomicUsize::new(0),
+                order: tokio::sync::Mutex::default(),
+                live: broadcast::channel(CHANNEL_BATCHES).0,
+            })
         });
+        channel.users.fetch_add(1, Ordering::Relaxed);
         ChannelRef { log: Arc::clone(self), id: id.to_string(), channel: Arc::clone(channel) }
     }
     /// Stores that somebody asked to cancel the task. The event names the step of the newest event that has one, `0`
@@ -142,9 +156,13 @@ impl EventLog {
     ///
     /// # Errors
     /// As the store.
-    pub(super) async fn release(self: &Arc<Self>, id: &str) -> Result<(), StoreError> {
+    pub(super) async fn release(
+        self: &Arc<Self>,
+        id: &str,
+        secrets: Option<Map<String, Value>>,
+    ) -> Result<(), StoreError> {
         let channel = self.channel(id);
-        channel.write(async { Ok(vec![self.store.release_task(id).await?]) }).await
+        channel.write(async { Ok(vec![self.store.release_task(id, secrets).await?]) }).await
     }
     /// Puts tasks without a sign of life back into the queue; gives their number.
     ///

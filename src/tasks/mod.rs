@@ -52,6 +52,9 @@ use crate::{
     store::{NewTask, StoreError, TaskFilter, TaskPage, TaskStore},
 };
 
+/// How long a shutdown waits for heartbeats and other loops to end; they look up every second.
+const LOOPS_GRACE: Duration = Duration::from_secs(2);
+
 /// Batches of a task's events: first what is stored, then what happens, without gaps or duplicates; never an empty one.
 /// Ends when the service shuts down.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<Vec<TaskEvent>, StoreError>> + Send>>;
@@ -262,18 +265,20 @@ impl TaskService {
     pub fn is_idle(&self) -> bool {
         self.worker.is_idle()
     }
-    /// Stops claiming, asks running steps to stop, hands their tasks back to the queue; gives up waiting after `grace`.
+    /// Stops claiming, asks running steps to stop, hands their tasks back to the queue; gives up waiting for steps after
+    /// `grace`.
     pub async fn shutdown(&self, grace: Duration) {
         let worker = &self.worker;
+        let deadline = tokio::time::Instant::now() + grace;
         worker.stopping.cancel();
         // A claim on its way comes through before the runs are counted.
         worker.claims.close();
-        if tokio::time::timeout(grace, worker.claims.wait()).await.is_err() {
+        if tokio::time::timeout_at(deadline, worker.claims.wait()).await.is_err() {
             tracing::warn!("the store did not answer a claim in time");
         }
-        worker.hand_over(grace).await;
+        worker.hand_over(deadline).await;
         worker.loops.close();
-        if tokio::time::timeout(grace, worker.loops.wait()).await.is_err() {
+        if tokio::time::timeout(LOOPS_GRACE, worker.loops.wait()).await.is_err() {
             tracing::warn!("heartbeats did not end in time");
         }
         self.log.close();

@@ -18,6 +18,7 @@ use tokio::{
     runtime::Handle,
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use understudy_sdk::{ActionError, Secrets, WorkerSlot};
@@ -72,6 +73,8 @@ impl WorkerSlot for Slot {
 /// A task this process runs.
 pub(super) struct ActiveRun {
     pub(super) stop: Arc<StopSignal>,
+    /// The task's secrets where the store has not kept them: without them it can't go back to the queue.
+    secrets: Option<Map<String, Value>>,
     /// The outcome is being stored: heartbeats may be refused from now on.
     ending: AtomicBool,
     done: CancellationToken,
@@ -197,6 +200,7 @@ impl Worker {
     fn start(self: &Arc<Self>, task: ClaimedTask, place: OwnedSemaphorePermit) {
         let run = Arc::new(ActiveRun {
             stop: Arc::default(),
+            secrets: (!self.settings.recovery).then(|| task.secrets.clone()),
             ending: AtomicBool::new(false),
             done: CancellationToken::new(),
             abort: OnceLock::new(),
@@ -246,7 +250,9 @@ impl Worker {
                 });
                 self.complete(&channel, &guard, TaskStatus::Failed, body, directory).await;
             }
-            Ok(RunEnd::Interrupted) if guard.run.stop.reason() == Some(StopReason::Shutdown) => self.release(&id).await,
+            Ok(RunEnd::Interrupted) if guard.run.stop.reason() == Some(StopReason::Shutdown) => {
+                self.release(&id, &guard.run).await;
+            }
             Ok(RunEnd::Interrupted) => tracing::warn!(task_id = id, "the task is no longer ours, its run has ended"),
             Err(error) => {
                 tracing::error!(task_id = id, %error, "the task's run can't go on; it is left for recovery");
@@ -374,8 +380,10 @@ impl Worker {
         }
     }
 
-    async fn release(&self, id: &str) {
-        match self.log.release(id).await {
+    async fn release(&self, id: &str, run: &ActiveRun) {
+        // A cancellation has wiped them.
+        let secrets = run.secrets.clone().filter(|_| !run.stop.is_cancelled());
+        match self.log.release(id, secrets).await {
             Ok(()) => tracing::info!(task_id = id, "the task went back to the queue"),
             Err(error) => tracing::warn!(task_id = id, %error, "the task could not be put back into the queue"),
         }
@@ -407,13 +415,13 @@ impl Worker {
         lock(&self.running).is_empty()
     }
 
-    /// Asks all runs to stop and hand their tasks back, waits at most `grace` for that, and hands back the rest itself.
-    pub(super) async fn hand_over(&self, grace: Duration) {
+    /// Asks all runs to stop and hand their tasks back, waits for that until `deadline`, and hands back the rest itself.
+    pub(super) async fn hand_over(&self, deadline: Instant) {
         for run in lock(&self.running).values() {
             run.stop.stop(StopReason::Shutdown);
         }
         self.runs.close();
-        if tokio::time::timeout(grace, self.runs.wait()).await.is_ok() {
+        if tokio::time::timeout_at(deadline, self.runs.wait()).await.is_ok() {
             return;
         }
         let left: Vec<_> = lock(&self.running).iter().map(|(id, run)| (id.clone(), Arc::clone(run))).collect();
@@ -423,8 +431,10 @@ impl Worker {
                 abort.abort();
             }
             if !run.ending.load(Ordering::Acquire) {
-                self.release(&id).await;
+                self.release(&id, &run).await;
             }
+            // A step that blocks its thread lives on; it needs no heartbeats any more.
+            lock(&self.running).remove(&id);
         }
     }
 }

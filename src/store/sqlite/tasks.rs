@@ -183,8 +183,9 @@ impl TaskStore for SqliteStore {
         self.stored_event(id, EventType::Recovered, recovered_body(&strategy), stored).await
     }
 
-    async fn release_task(&self, id: &str) -> Result<TaskEvent, StoreError> {
-        let (strategy, stored) = self.write(ReleaseTask { id: id.to_string() }).await?;
+    async fn release_task(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError> {
+        let secrets = secrets.as_ref().map(to_json).transpose()?;
+        let (strategy, stored) = self.write(ReleaseTask { id: id.to_string(), secrets }).await?;
         self.stored_event(id, EventType::Recovered, recovered_body(&strategy), stored).await
     }
 
@@ -451,6 +452,7 @@ impl Write for RetryTask {
 
 struct ReleaseTask {
     id: String,
+    secrets: Option<String>,
 }
 
 #[async_trait]
@@ -459,9 +461,10 @@ impl Write for ReleaseTask {
     async fn run(&self, conn: &mut SqliteConnection) -> Result<(String, Stored), StoreError> {
         let status = current_status(conn, &self.id).await?;
         let spec: Option<String> = sqlx::query_scalar(
-            "UPDATE tasks SET status = 'open', last_heartbeat_at = CURRENT_TIMESTAMP \
+            "UPDATE tasks SET secrets = COALESCE(?, secrets), status = 'open', last_heartbeat_at = CURRENT_TIMESTAMP \
              WHERE id = ? AND status = 'processing' RETURNING spec",
         )
+        .bind(self.secrets.clone())
         .bind(self.id.clone())
         .fetch_optional(&mut *conn)
         .await?;

@@ -147,6 +147,13 @@ impl DynAction for TestAction {
                 self.stage.inside.fetch_add(1, Ordering::SeqCst);
                 pending::<()>().await;
             }
+            // Holds its thread.
+            "test:block" => {
+                self.stage.inside.fetch_add(1, Ordering::SeqCst);
+                while self.stage.effects.load(Ordering::SeqCst) == 0 {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
             "test:flood" => {
                 let lines = input.get("lines").and_then(Value::as_u64).unwrap();
                 if input.get("blocking").is_some() {
@@ -168,7 +175,7 @@ impl DynAction for TestAction {
     }
 }
 
-const ACTIONS: [&str; 14] = [
+const ACTIONS: [&str; 15] = [
     "debug:log",
     "test:output",
     "test:levels",
@@ -181,6 +188,7 @@ const ACTIONS: [&str; 14] = [
     "test:wait",
     "test:work",
     "test:deaf",
+    "test:block",
     "test:flood",
     "test:temp",
 ];

@@ -106,3 +106,21 @@ async fn streams_see_a_retry() {
     assert_eq!(kinds[before], (EventType::Recovered, json!({"recoverStrategy": "none"})));
     assert_eq!(kinds.len(), before * 2 + 1);
 }
+
+#[test]
+fn channels_are_gone_when_nobody_uses_them() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store =
+        runtime.block_on(crate::store::SqliteStore::open(&crate::config::DatabaseConfig::SqliteMemory)).unwrap();
+    let log = std::sync::Arc::new(crate::tasks::events::EventLog::new(std::sync::Arc::new(store)));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for n in 0..20_000 {
+                    drop(log.channel(&n.to_string()));
+                }
+            });
+        }
+    });
+    assert_eq!(log.open_channels(), 0);
+}

@@ -73,8 +73,8 @@ impl TaskStore for FailingStore {
     async fn retry_task(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError> {
         self.store.retry_task(id, secrets).await
     }
-    async fn release_task(&self, id: &str) -> Result<TaskEvent, StoreError> {
-        self.store.release_task(id).await
+    async fn release_task(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError> {
+        self.store.release_task(id, secrets).await
     }
     async fn recover_stale(&self, older_than: Duration) -> Result<Vec<TaskEvent>, StoreError> {
         self.store.recover_stale(older_than).await

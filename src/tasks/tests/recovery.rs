@@ -150,7 +150,7 @@ async fn a_task_that_was_taken_away_is_left_alone() {
     let id = bench.create(json!([{"id": "w", "action": "test:work"}])).await;
     bench.until_inside(1).await;
     // Somebody else puts it back into the queue: the old run ends without an outcome, a new one begins.
-    bench.store.release_task(&id).await.unwrap();
+    bench.store.release_task(&id, None).await.unwrap();
     bench.until_inside(0).await;
     // Wakes the worker.
     bench.create(json!([])).await;

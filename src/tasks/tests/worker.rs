@@ -232,3 +232,36 @@ async fn shutdown_hands_tasks_back_and_ends_streams() {
     assert_eq!(found.last().unwrap()["output"], json!({"f": "kept"}));
     assert_eq!(next.stage.effects.load(Ordering::SeqCst), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn shutdown_does_not_wait_for_heartbeats_of_a_step_that_blocks() {
+    let bench = Bench::start().await;
+    let id = bench.create(json!([{"action": "test:block"}])).await;
+    bench.until_inside(1).await;
+    // The step ends only after the shutdown: were it counted as running, the loops would never end.
+    let shutdown = bench.service.shutdown(Duration::from_millis(50));
+    tokio::time::timeout(Duration::from_secs(30), shutdown).await.unwrap();
+    assert!(bench.service.is_idle());
+    assert_eq!(bench.status(&id).await, TaskStatus::Open);
+    bench.stage.effects.store(1, Ordering::SeqCst);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_handed_back_keeps_its_secrets_though_nothing_is_recovered() {
+    let bench = Bench::with(|settings| settings.recovery = false).await;
+    let secret = json!([{"action": "test:wait"}, {"id": "o", "action": "test:output", "input": {"is": "${{ secrets.apiKey == 'hunter2' }}"}}]);
+    let output = json!({"output": {"is": "${{ steps.o.output.is }}"}});
+    let id = bench.create_with(secret, json!({}), output).await;
+    let deaf = bench.create(json!([{"action": "test:deaf"}])).await;
+    bench.until_inside(2).await;
+    bench.service.shutdown(Duration::from_millis(300)).await;
+    for _ in 0..2 {
+        let task = bench.store.claim_task(true).await.unwrap().unwrap();
+        assert_eq!(task.secrets["apiKey"], "hunter2", "{} {}", task.id, task.id == deaf);
+        bench.store.release_task(&task.id, None).await.unwrap();
+    }
+    let next = bench.restarted(|settings| settings.recovery = false);
+    next.until_inside(2).await;
+    next.stage.go.notify_waiters();
+    assert_eq!(bodies(&next.finish(&id).await).last().unwrap()["output"], json!({"is": true}));
+}
