@@ -8,6 +8,7 @@ pub mod app;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+mod form_schema;
 pub mod model;
 pub mod store;
 pub mod tasks;

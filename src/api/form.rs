@@ -6,6 +6,8 @@ use understudy_sdk::{
     schema::{Validator, Violation},
 };
 
+use crate::form_schema;
+
 /// The one `apiVersion` of templates.
 const API_VERSION: &str = "scaffolder.backstage.io/v1beta3";
 
@@ -28,11 +30,7 @@ pub(super) fn is_template(entity: &Map<String, Value>) -> bool {
 
 /// The schemas of a template's form: none, one, or one for each page.
 pub(crate) fn pages(template: &Entity) -> Vec<&Value> {
-    match template.pointer("/spec/parameters") {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(pages)) => pages.iter().collect(),
-        Some(page) => vec![page],
-    }
+    form_schema::pages(template).into_iter().map(|(_, page)| page).collect()
 }
 
 /// What is wrong with a form's values; the first page that refuses them decides.

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     config::LocationConfig,
+    form_schema,
     store::{CatalogStore, StoreError, StoredEntity, StoredLocation},
 };
 
@@ -163,12 +164,7 @@ impl EmbeddedCatalog {
     /// `ConflictError` when it is registered already or holds a template that another location provides.
     pub async fn register(&self, kind: &str, target: &str, dry_run: bool) -> Result<AddedLocation, ActionError> {
         let location = checked_location(kind, target)?;
-        let known = || async {
-            let registered = self.0.store.locations().await.map_err(store_error)?;
-            let configured = self.0.configured.contains(&location);
-            Ok::<bool, ActionError>(configured || registered.iter().any(|known| is_at(known, &location)))
-        };
-        let exists = known().await?;
+        let exists = self.is_known(&location).await.map_err(store_error)?;
         let conflict = || ActionError::conflict(format!("Location {location} already exists"));
         if exists && !dry_run {
             return Err(conflict());
@@ -194,6 +190,7 @@ impl EmbeddedCatalog {
             target: location.target.clone(),
         };
         self.0.store.put_location(&row, &stored).await.map_err(store_error)?;
+        warn_of_forms(&stored);
         self.reload().await.map_err(store_error)?;
         let problems = shadowed.into_iter().map(|(problem, _)| problem).collect();
         self.remember(&location, problems);
@@ -362,6 +359,10 @@ impl EmbeddedCatalog {
     async fn refresh_location(&self, origin: &Location) -> Result<Vec<Problem>, StoreError> {
         let discovery = discover(&self.0.scm, origin).await;
         let _changing = self.0.changing.lock().await;
+        if !self.is_known(origin).await? {
+            // It was removed while it was read: what was found must not outlive it.
+            return Ok(Vec::new());
+        }
         let index = self.index();
         let (found, shadowed) = without_others(&index, &discovery, origin);
         let read: HashSet<String> = discovery.entities().map(|found| found.location.to_string()).collect();
@@ -385,9 +386,16 @@ impl EmbeddedCatalog {
             tracing::warn!(location = %origin, problem = %problem.message, "a catalog location can't be used as it is");
         }
         self.0.store.replace_origin(&origin.to_string(), &stored).await?;
+        warn_of_forms(&stored);
         self.reload().await?;
         self.remember(origin, problems.clone());
         Ok(problems)
+    }
+
+    /// Whether a location is configured or registered.
+    async fn is_known(&self, location: &Location) -> Result<bool, StoreError> {
+        Ok(self.0.configured.contains(location)
+            || self.0.store.locations().await?.iter().any(|row| is_at(row, location)))
     }
 
     /// The entities of a dry run.
@@ -518,6 +526,12 @@ fn without_others<'a>(
         }
     }
     (found, shadowed)
+}
+
+fn warn_of_forms(entities: &[StoredEntity]) {
+    for entity in entities {
+        form_schema::warn(&entity.entity_ref, &entity.location, &entity.entity);
+    }
 }
 
 fn without_relations(entity: &Value) -> Value {

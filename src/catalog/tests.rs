@@ -23,20 +23,29 @@ struct Site {
     base: String,
     host: String,
     texts: Arc<std::sync::Mutex<HashMap<String, String>>>,
+    /// How many requests have come, and what answers wait for.
+    asked: Arc<std::sync::atomic::AtomicUsize>,
+    gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Site {
     async fn start(texts: &[(&str, &str)]) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
-        let site = Self { base: format!("http://{host}"), host, texts: Arc::default() };
+        let site = Self {
+            base: format!("http://{host}"),
+            host,
+            texts: Arc::default(),
+            asked: Arc::default(),
+            gate: Arc::default(),
+        };
         for (path, text) in texts {
             site.put(path, text);
         }
-        let texts = Arc::clone(&site.texts);
+        let served = site.clone();
         tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
-                let texts = Arc::clone(&texts);
+                let Self { texts, asked, gate, .. } = served.clone();
                 tokio::spawn(async move {
                     let mut request = Vec::new();
                     let mut buffer = [0; 1024];
@@ -46,6 +55,8 @@ impl Site {
                             Ok(read) => request.extend_from_slice(&buffer[..read]),
                         }
                     }
+                    asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    drop(gate.lock().await);
                     let request = String::from_utf8_lossy(&request).into_owned();
                     let path = request.split(' ').nth(1).unwrap_or("/").to_string();
                     let text = texts.lock().unwrap().get(&path).cloned();
@@ -437,6 +448,53 @@ async fn refreshing_a_url() {
     assert!(catalog.locations().await.unwrap()[0].problems.is_empty());
     let error = catalog.refresh("template:default/none").await.unwrap_err().to_string();
     assert_eq!(error, "NotFoundError: Entity template:default/none not found");
+}
+
+#[tokio::test]
+async fn a_location_removed_while_it_is_read_again_stays_removed() {
+    let site = Site::start(&[("/t.yaml", &template("t"))]).await;
+    let catalog = catalog(site.scm(), &[]).await;
+    let added = catalog.register("url", &site.url("/t.yaml"), false).await.unwrap();
+    let id = added.location.id;
+    let gate = site.gate.clone().lock_owned().await;
+    let refreshing = tokio::spawn({
+        let catalog = catalog.clone();
+        async move { catalog.refresh("template:default/t").await }
+    });
+    while site.asked.load(std::sync::atomic::Ordering::SeqCst) < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    catalog.remove_location(&id).await.unwrap();
+    drop(gate);
+    refreshing.await.unwrap().unwrap();
+    assert!(refs(&catalog).is_empty());
+}
+
+#[tokio::test]
+async fn forms_that_are_no_schema_are_taken_with_a_warning() {
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let writer = Arc::clone(&lines);
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || Lines(Arc::clone(&writer))).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let wrong = format!("{}  parameters: {{properties: {{a: {{required: true}}}}}}\n", template("wrong"));
+    let dir = Dir::new(&[("wrong.yaml", &wrong), ("good.yaml", &template("good"))]);
+    let catalog = catalog(no_hosts(), &[file(dir.path("wrong.yaml")), file(dir.path("good.yaml"))]).await;
+    assert_eq!(refs(&catalog), ["template:default/good", "template:default/wrong"]);
+    let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("WARN") && text.contains("template:default/wrong"), "{text}");
+    assert!(text.contains("/spec/parameters/properties/a/required: true is not of type"), "{text}");
 }
 
 async fn organisation() -> EmbeddedCatalog {

@@ -15,7 +15,7 @@ use super::{
     positions::{self, Place, Positions, escape},
     source::{self, Source},
 };
-use crate::{api::form, app::Parts, tasks::step_templating, yaml};
+use crate::{api::form, app::Parts, form_schema, tasks::step_templating, yaml};
 
 /// One thing that is wrong.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,17 +113,7 @@ impl Check<'_> {
         if let Err(reason) = form::check_version(template) {
             self.add("/apiVersion", reason);
         }
-        let pages = form::pages(template);
-        let many = template.pointer("/spec/parameters").is_some_and(Value::is_array);
-        for (index, page) in pages.into_iter().enumerate() {
-            if let Err(reason) = Validator::new(page) {
-                let pointer = if many { format!("/spec/parameters/{index}") } else { "/spec/parameters".into() };
-                self.add(&pointer, format!("not a valid JSON Schema: {reason}"));
-            }
-        }
-        if let Some(Err(reason)) = template.pointer("/spec/secrets/schema").map(Validator::new) {
-            self.add("/spec/secrets/schema", format!("not a valid JSON Schema: {reason}"));
-        }
+        self.schemas(template);
         let mut ids = std::collections::HashMap::new();
         for (index, step) in template.pointer("/spec/steps").and_then(Value::as_array).into_iter().flatten().enumerate()
         {
@@ -138,6 +128,20 @@ impl Check<'_> {
         }
         if let Some(output) = template.pointer("/spec/output") {
             self.strings(&checker.templating, output, "/spec/output");
+        }
+    }
+
+    /// The schemas of the form and the secrets: against the standard, then as the service will read them.
+    fn schemas(&mut self, template: &Value) {
+        let problems = form_schema::problems(template);
+        for (pointer, schema) in form_schema::schemas(template) {
+            let is_known = problems.iter().any(|problem| is_within(&problem.pointer, &pointer));
+            if let Some(reason) = Validator::new(schema).err().filter(|_| !is_known) {
+                self.add(&pointer, format!("not a valid JSON Schema: {reason}"));
+            }
+        }
+        for problem in problems {
+            self.add(&problem.pointer, format!("not a valid JSON Schema: {}", problem.message));
         }
     }
 
@@ -189,6 +193,11 @@ impl Check<'_> {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
+}
+
+/// Whether a JSON Pointer leads to a place in that of another.
+fn is_within(pointer: &str, outer: &str) -> bool {
+    pointer.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The JSON Pointer to the field that a problem's text starts with: `spec.steps[0].action is missing`.
@@ -264,7 +273,18 @@ mod tests {
                 "  steps:\n    - {id: a, action: debug:wait}\n    - {id: a, action: debug:wait}\n",
                 "t.yaml:9:12: the id \"a\" belongs to step 1 already",
             ),
-            ("  parameters: {properties: {a: {pattern: '('}}}\n  steps: []\n", "t.yaml:7:15: not a valid JSON Schema"),
+            (
+                "  parameters: {properties: {a: {pattern: '('}}}\n  steps: []\n",
+                "t.yaml:7:42: not a valid JSON Schema: \"(\" is not a regular expression",
+            ),
+            (
+                "  parameters:\n    - title: One\n      properties:\n        a:\n          type: strin\n  steps: []\n",
+                "t.yaml:11:17: not a valid JSON Schema: \"strin\" is not one of array, boolean",
+            ),
+            (
+                "  secrets:\n    schema:\n      required: token\n  steps: []\n",
+                "t.yaml:9:17: not a valid JSON Schema: \"token\" is not of type \"array\"",
+            ),
             ("  steps: 5\n", "t.yaml:7:10: spec.steps must be a list"),
             ("  owner: [\n", "t.yaml:"),
         ] {
