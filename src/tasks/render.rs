@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use understudy_sdk::Secrets;
 use understudy_templating::{Context, Engine, Template, Value as Data, js_number_to_string};
 
@@ -83,18 +84,24 @@ impl Renderer {
     pub(super) fn asks_for_status(&self, condition: Option<&Value>, scope: &Scope) -> bool {
         let Some(Value::String(condition)) = condition else { return false };
         self.status.called.store(false, Ordering::Relaxed);
-        self.render_string(condition, scope);
+        apart(|| self.render_string(condition, scope));
         self.status.called.load(Ordering::Relaxed)
     }
     /// The value with every string in it rendered; `None` is JavaScript's `undefined`.
     pub(super) fn render(&self, value: &Value, scope: &Scope) -> Option<Value> {
+        apart(|| self.render_value(value, scope))
+    }
+    fn render_value(&self, value: &Value, scope: &Scope) -> Option<Value> {
         match value {
             Value::String(text) => self.render_string(text, scope),
             Value::Array(items) => {
-                Some(items.iter().map(|item| self.render(item, scope).unwrap_or(Value::Null)).collect())
+                Some(items.iter().map(|item| self.render_value(item, scope).unwrap_or(Value::Null)).collect())
             }
             Value::Object(members) => Some(Value::Object(
-                members.iter().filter_map(|(name, value)| Some((name.clone(), self.render(value, scope)?))).collect(),
+                members
+                    .iter()
+                    .filter_map(|(name, value)| Some((name.clone(), self.render_value(value, scope)?)))
+                    .collect(),
             )),
             other => Some(other.clone()),
         }
@@ -122,6 +129,15 @@ impl Renderer {
         let template = self.engine.parse(text).ok();
         lock(&self.compiled).insert(text.to_string(), template.clone());
         template
+    }
+}
+
+/// Renders while the runtime's other tasks go on elsewhere: within its limits a hostile expression still computes for
+/// seconds, and a few of them would hold every thread that answers requests.
+fn apart<T>(render: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(render),
+        _ => render(),
     }
 }
 
@@ -281,5 +297,27 @@ mod tests {
         let renderer = Renderer::new(&Engine::builder().build());
         let text = json!("${{ user.ref }} ${{ user.entity.metadata.name }} ${{ user.entity.nope.nope }}.");
         assert_eq!(renderer.render(&text, data.public()), Some(json!("user:default/jane jane .")));
+    }
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_long_rendering_does_not_hold_up_other_work() {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let receiver = Mutex::new(receiver);
+        let engine = Engine::builder().build().with_global_fn("answered", move |_: &[Data]| {
+            Ok(Data::from(lock(&receiver).recv_timeout(std::time::Duration::from_secs(10)).is_ok()))
+        });
+        let rendering = tokio::spawn(async move {
+            // Woken on the only worker, it has to run while this one renders.
+            tokio::spawn(async move { sender.send(()) });
+            let data = TaskData::new(
+                "id",
+                &Map::new(),
+                &UserSpec::default(),
+                &Map::new(),
+                &Secrets::default(),
+                &Secrets::default(),
+            );
+            Renderer::new(&engine).render(&json!("${{ answered() }}"), data.public())
+        });
+        assert_eq!(rendering.await.unwrap(), Some(json!(true)));
     }
 }

@@ -9,4 +9,5 @@ mod floors;
 mod killed;
 mod large;
 mod support;
+mod templates;
 mod tutorial;
