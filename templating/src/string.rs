@@ -188,6 +188,22 @@ impl Str {
         }
     }
 
+    /// How many pieces [`split`](Self::split) would give.
+    pub(crate) fn split_count(&self, separator: &Self) -> usize {
+        if separator.is_empty() {
+            return self.len();
+        }
+        if let (Some(text), Some(separator)) = (self.as_str(), separator.as_str()) {
+            return text.matches(separator).count() + 1;
+        }
+        let (mut count, mut start) = (1, 0);
+        while let Some(found) = self.index_of(separator, start) {
+            count += 1;
+            start = found + separator.len();
+        }
+        count
+    }
+
     /// The pieces between occurrences of `separator`; an empty separator gives the single code units.
     pub(crate) fn split(&self, separator: &Self) -> Vec<Self> {
         if separator.is_empty() {
@@ -387,6 +403,13 @@ mod tests {
     fn splits_and_searches() {
         let pieces = Str::from("a,b,").split(&Str::from(","));
         assert_eq!(pieces, [Str::from("a"), Str::from("b"), Str::from("")]);
+        for (text, separator, count) in [("a,b,", ",", 3), ("", ",", 1), ("aaa", "aa", 2), ("aé", "", 2), ("", "", 0)]
+        {
+            assert_eq!(Str::from(text).split_count(&separator.into()), count, "{text:?} at {separator:?}");
+            assert_eq!(Str::from(text).split(&separator.into()).len(), count, "{text:?} at {separator:?}");
+        }
+        let odd = Str::from_units(&[0xd800, 0x2c, 0xd800]);
+        assert_eq!((odd.split_count(&",".into()), odd.split(&",".into()).len()), (2, 2));
         assert_eq!(Str::from("abab").last_index_of(&Str::from("ab"), usize::MAX), Some(2));
         assert_eq!(Str::from("abab").last_index_of(&Str::from("ab"), 1), Some(0));
         assert_eq!(Str::from("\u{feff} x\u{a0}\n").trim(), Str::from("x"));

@@ -130,6 +130,19 @@ impl<'t> Interp<'t> {
         Err(Fault::limit(Phase::Evaluation, LimitKind::ScratchBytes, limit, bytes as u64))
     }
 
+    /// The pieces of a text between occurrences of `separator`. Each costs far more than its text, so their number is
+    /// judged before the first one is made.
+    pub(crate) fn split(&self, text: &Str, separator: &Str) -> Res<Vec<Str>> {
+        const PIECE_BYTES: usize = 64;
+        self.check_bytes(text.split_count(separator).saturating_mul(PIECE_BYTES))?;
+        Ok(text.split(separator))
+    }
+
+    /// The single code units of a text, judged like the pieces of [`split`](Self::split).
+    pub(crate) fn each_unit(&self, text: &Str) -> Res<Vec<Str>> {
+        self.split(text, &Str::default())
+    }
+
     /// Goes so many levels deeper. A construct counts for as many levels as it does in `nunjitsu` 0.7.0.
     fn enter(&mut self, levels: u64) -> Res<()> {
         self.depth += levels;

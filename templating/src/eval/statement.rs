@@ -160,7 +160,7 @@ impl<'t> Interp<'t> {
             }
             Value::Record(record) => self.array_like(statement, record),
             Value::String(text) | Value::Safe(text) => {
-                let units = text.each_unit();
+                let units = self.each_unit(text)?;
                 for (index, unit) in units.iter().enumerate() {
                     let unit = Value::String(unit.clone());
                     match iterable {

@@ -32,7 +32,7 @@ pub(super) fn list(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     match argument(values, 0) {
         Value::Array(array) => Ok(Value::Array(array.clone())),
         Value::String(text) => {
-            let units = text.each_unit().into_iter().map(Value::String).collect();
+            let units = interp.each_unit(text)?.into_iter().map(Value::String).collect();
             interp.array(units)
         }
         Value::Record(record) => {

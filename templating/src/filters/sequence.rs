@@ -21,7 +21,7 @@ pub(super) fn elements(interp: &mut Interp<'_>, value: &Value, refusal: &str) ->
 fn elements_or_none(interp: &mut Interp<'_>, value: &Value) -> Res<Vec<Value>> {
     let elements = match value {
         Value::Array(array) => interp.items(array).to_vec(),
-        Value::String(text) | Value::Safe(text) => text.each_unit().into_iter().map(Value::String).collect(),
+        Value::String(text) | Value::Safe(text) => interp.each_unit(text)?.into_iter().map(Value::String).collect(),
         _ => Vec::new(),
     };
     interp.charge(elements.len())?;

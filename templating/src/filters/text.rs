@@ -36,7 +36,7 @@ pub(super) fn title(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let text = text_or_empty(argument(values, 0))?;
     interp.charge_bytes(text.byte_len())?;
     let mut result = StrBuilder::default();
-    for (index, word) in text.split(&" ".into()).iter().enumerate() {
+    for (index, word) in interp.split(&text, &" ".into())?.iter().enumerate() {
         if index > 0 {
             result.push_str(" ");
         }
@@ -75,7 +75,7 @@ pub(super) fn indent(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     };
     let first = argument(values, 2).is_truthy();
     let margin = repeat(interp, ' ', width)?;
-    let lines = text.split(&"\n".into());
+    let lines = interp.split(&text, &"\n".into())?;
     interp.charge_bytes(text.byte_len().saturating_add(lines.len().saturating_mul(margin.len())))?;
     let mut result = StrBuilder::default();
     for (index, line) in lines.iter().enumerate() {
@@ -110,11 +110,11 @@ pub(super) fn replace(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let new = interp.text(new)?;
     let pieces = if old.is_empty() {
         let mut units = vec![Str::default()];
-        units.extend(text.each_unit());
+        units.extend(interp.each_unit(&text)?);
         units.push(Str::default());
         return Ok(like(input, joined(interp, &units, &new)?));
     } else {
-        text.split(&old)
+        interp.split(&text, &old)?
     };
     let most = match argument(values, 3) {
         Value::Undefined => -1.0,

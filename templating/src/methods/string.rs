@@ -146,7 +146,7 @@ fn split(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value
         Value::Regex(regex) => split_at_matches(interp, &text, regex)?,
         separator => {
             let separator = interp.text(separator)?;
-            text.split(&separator).into_iter().map(Value::String).collect()
+            interp.split(&text, &separator)?.into_iter().map(Value::String).collect()
         }
     };
     let pieces = pieces.into_iter().take(most).collect();

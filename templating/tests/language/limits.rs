@@ -143,3 +143,23 @@ fn an_error_knows_its_place_and_line() {
     assert_eq!(error.name(), "TemplateRenderError");
     assert_eq!(error.to_string(), "Template error at line 2, column 15: Unexpected expression token at end of input");
 }
+
+#[test]
+fn pieces_of_a_text_are_counted_before_they_are_made() {
+    // Twenty million letters are one allowed value; twenty million texts of one letter would be a gigabyte and more.
+    let big = r#"{% set s = "aaaaaaaaaa" %}{% for i in range(21) %}{% set s = s + s %}{% endfor %}"#;
+    for expression in [
+        r#"s | replace("a", "b")"#,
+        r#"s | replace("", "")"#,
+        "s | list",
+        "s | batch(2)",
+        r#"s.split("")"#,
+        r#"s.split("a")"#,
+        r#"s | replace("a", " ") | title"#,
+    ] {
+        let template = format!("{big}${{{{ ({expression}) | length }}}}");
+        assert_eq!(limit_of(&Engine::default(), &template), Some(LimitKind::ScratchBytes), "{expression}");
+    }
+    let template = format!("{big}{{% for c in s %}}{{% endfor %}}");
+    assert_eq!(limit_of(&Engine::default(), &template), Some(LimitKind::ScratchBytes));
+}
