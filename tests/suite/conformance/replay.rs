@@ -153,6 +153,12 @@ impl<'s> Replay<'s> {
 
     /// Waits until the task has got where it was when the request was recorded.
     async fn prepare(&self, transcript: &Transcript, method: &str, path: &str) -> Result<(), String> {
+        if path.ends_with("?status=processing")
+            && let Some((_, newest)) = self.tasks.last()
+        {
+            let reached = self.service.reaches(newest, Duration::from_secs(20), |status| status != "open").await;
+            return reached.map(drop).map_err(|status| format!("the task stays {status}"));
+        }
         let Some(rest) = path.strip_prefix(&format!("{TASKS}/")) else { return Ok(()) };
         let id: String = rest.chars().take(36).collect();
         if !self.tasks.iter().any(|(_, ours)| *ours == id) {
