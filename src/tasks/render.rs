@@ -13,11 +13,11 @@ use std::{
 
 use serde_json::{Map, Value, json};
 use tokio::runtime::{Handle, RuntimeFlavor};
-use understudy_sdk::Secrets;
+use understudy_sdk::{ActionError, Secrets};
 use understudy_templating::{Context, Engine, Template, Value as Data, js_number_to_string};
 
 use super::lock;
-use crate::model::UserSpec;
+use crate::{model::UserSpec, yaml::MAX_DEPTH};
 
 /// What `always()` and `failure()` know and say.
 #[derive(Default)]
@@ -139,6 +139,24 @@ fn apart<T>(render: impl FnOnce() -> T) -> T {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(render),
         _ => render(),
     }
+}
+
+/// Refuses a value that could be stored but not read again, as the reader of JSON stops at a depth.
+///
+/// # Errors
+/// `what` is nested too deeply.
+pub(super) fn check_depth(value: &Value, what: std::fmt::Arguments<'_>) -> Result<(), ActionError> {
+    fn is_deeper(value: &Value, levels: usize) -> bool {
+        match value {
+            Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+            Value::Object(members) => levels == 0 || members.values().any(|member| is_deeper(member, levels - 1)),
+            _ => false,
+        }
+    }
+    if is_deeper(value, MAX_DEPTH) {
+        return Err(ActionError::failed(format!("{what} is nested more than {MAX_DEPTH} levels deep")));
+    }
+    Ok(())
 }
 
 /// Whether an `if` with this rendered value is met: JavaScript's truthiness, but an empty array is false.

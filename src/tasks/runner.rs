@@ -23,7 +23,7 @@ use super::{
     log::{EventSink, LogEvent, StepStatus, StorageFailed},
     observe::{Outcome, TaskObserver},
     policy::{ActionGrants, ActionPolicy, AllowAll},
-    render::{Renderer, TaskData, is_truthy},
+    render::{Renderer, TaskData, check_depth, is_truthy},
     state::TaskState,
     step::{StepEnd, StepRun},
 };
@@ -318,7 +318,13 @@ impl Runner {
                 }
                 match first_error {
                     Some(error) => RunEnd::Failed(error),
-                    None => RunEnd::Completed(output(&job.spec.output, &progress)),
+                    None => {
+                        let output = output(&job.spec.output, &progress);
+                        match check_depth(&output, format_args!("the output of the template")) {
+                            Ok(()) => RunEnd::Completed(output),
+                            Err(error) => RunEnd::Failed(error),
+                        }
+                    }
                 }
             }
             Err(error) => {

@@ -9,7 +9,7 @@ use understudy_sdk::{ActionContext, ActionError, ActionLogger, DynAction, ErrorN
 use super::{
     log::{LogEvent, StepLogger, StepStatus, StorageFailed},
     redact,
-    render::{Scope, is_truthy, js_string},
+    render::{Scope, check_depth, is_truthy, js_string},
     runner::{Job, Progress, Runner, Step},
     schema_example,
     state::StepCheckpoints,
@@ -162,7 +162,9 @@ impl StepRun<'_> {
                 outputs = output;
             }
         }
-        Ok(Done::Output(Value::Object(outputs)))
+        let output = Value::Object(outputs);
+        check_depth(&output, format_args!("the output of step {}", step.id))?;
+        Ok(Done::Output(output))
     }
 
     /// The rendered input; absent or empty ones are an empty object.

@@ -133,3 +133,24 @@ async fn a_task_whose_state_can_not_be_stored_is_left_for_recovery() {
     next.finish(&id).await;
     assert_eq!(next.status(&id).await, TaskStatus::Completed);
 }
+
+/// What is stored must be readable again: the reader of JSON stops at a depth.
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_that_are_nested_too_deeply_are_refused() {
+    let bench = Bench::start().await;
+    let deep = |levels: usize| {
+        serde_json::from_str::<Value>(&format!("{}{}", "[".repeat(levels), "]".repeat(levels))).unwrap()
+    };
+    let echo = json!([{"id": "o", "action": "test:output", "input": {"v": "${{ parameters.v }}"}}]);
+    for (levels, steps, message) in [
+        (98, echo.clone(), None),
+        (125, echo, Some("the output of step o is nested more than 100 levels deep")),
+        (125, json!([]), Some("the output of the template is nested more than 100 levels deep")),
+    ] {
+        let output = json!({"output": {"x": {"v": "${{ parameters.v }}"}}});
+        let id = bench.create_with(steps, json!({"v": deep(levels)}), output).await;
+        let found = bench.finish(&id).await.pop().unwrap().body;
+        assert_eq!(found.pointer("/error/message").and_then(Value::as_str), message, "{levels}");
+        bench.store.load_state(&id).await.unwrap();
+    }
+}
