@@ -123,7 +123,7 @@ async fn initialize(client: &Client<'_>, place: Place<'_>) -> Result<String, Act
     struct Text {
         message: String,
     }
-    let Target { owner, repo } = place.target;
+    let Target { owner, repo, .. } = place.target;
     match client.get::<Vec<Known>>(&Route::new(&["repos", owner, repo, "commits"])?).await {
         // GitHub's answer for a repository without commits.
         Err(error) if error.is_status(409) => {}
@@ -222,7 +222,7 @@ mod tests {
     async fn commit(bench: &Bench, server: &MockServer) -> Result<String, ActionError> {
         let access = GithubAccess { api_base_url: format!("{}/api/v3", server.uri()), token: Secret::new("tok") };
         let client = Client::new(reqwest::Client::new(), &access, &bench.ctx)?;
-        let target = Target { owner: "o".into(), repo: "r".into() };
+        let target = Target { host: "github.com".into(), owner: "o".into(), repo: "r".into() };
         let place = Place { target: &target, branch: "main", key: "k" };
         commit_directory(&bench.ctx, &client, place, &bench.ctx.workspace, "Start\n\nWith care").await
     }

@@ -263,7 +263,7 @@ async fn set_user(client: &Client<'_>, target: &Target, user: &str, permission: 
 }
 
 async fn set_team(client: &Client<'_>, target: &Target, team: &str, permission: &str) -> Result<(), ApiError> {
-    let Target { owner, repo } = target;
+    let Target { owner, repo, .. } = target;
     let route = Route::new(&["orgs", owner, "teams", team, "repos", owner, repo])?;
     client.put(&route, &json!({ "permission": permission })).await
 }
@@ -316,7 +316,7 @@ async fn set_variables(
     target: &Target,
     variables: &IndexMap<String, String>,
 ) -> Result<(), ApiError> {
-    let Target { owner, repo } = target;
+    let Target { owner, repo, .. } = target;
     let all = Route::new(&["repos", owner, repo, "actions", "variables"])?;
     for (name, value) in variables {
         let body = json!({ "name": name, "value": value });
@@ -336,7 +336,7 @@ async fn set_secrets(client: &Client<'_>, target: &Target, secrets: &IndexMap<St
     if secrets.is_empty() {
         return Ok(());
     }
-    let Target { owner, repo } = target;
+    let Target { owner, repo, .. } = target;
     let key: SealingKey = client.get(&Route::new(&["repos", owner, repo, "actions", "secrets", "public-key"])?).await?;
     for (name, value) in secrets {
         let sealed: SealedSecret = key.seal(value)?;

@@ -105,7 +105,7 @@ async fn try_once(
         required_linear_history: rules.linear_history,
         block_creations: rules.block_creations,
     };
-    let Target { owner, repo } = target;
+    let Target { owner, repo, .. } = target;
     let protection = ["repos", owner, repo, "branches", branch, "protection"];
     let signatures = [&protection[..], &["required_signatures"]].concat();
     let result = async {

@@ -278,7 +278,7 @@ impl Action for PublishGithub {
         let branch = input.branch().to_string();
         let settings = input.push();
         let commit_hash =
-            push_workspace(ctx, &self.deps, &client, &target, &settings, &repository.clone_url, &access.token).await?;
+            push_workspace(ctx, &self.deps, &client, &target, &settings, &repository.clone_url, &access).await?;
         if input.protect_default_branch {
             protect_default_branch(ctx, &client, &target, &branch, &input.protection()).await?;
         }

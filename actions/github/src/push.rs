@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use understudy_scm::git::{Author, PushRequest, init_and_push, is_connection_failure};
-use understudy_sdk::{ActionContext, ActionError, Secret, Workspace};
+use understudy_scm::GithubAccess;
+use understudy_sdk::{ActionContext, ActionError, Workspace};
+use url::Url;
 
 use crate::{
     GithubDeps,
@@ -37,8 +39,9 @@ pub(crate) async fn push_workspace(
     target: &Target,
     settings: &PushSettings,
     remote_url: &str,
-    token: &Secret,
+    access: &GithubAccess,
 ) -> Result<String, ActionError> {
+    check_remote(remote_url, &target.host, &access.api_base_url)?;
     let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     let key = format!("init.repo.publish.{}.{}", target.owner, target.repo);
     // A run that ended after its push left a branch behind; with the same time this run's commit is the same.
@@ -47,7 +50,7 @@ pub(crate) async fn push_workspace(
         dir: source_directory(&ctx.workspace, settings.source_path.as_deref())?,
         remote_url: remote_url.to_string(),
         username: "x-access-token".to_string(),
-        password: token.clone(),
+        password: access.token.clone(),
         branch: settings.default_branch.clone(),
         message: given(&settings.message)
             .or_else(|| given(&deps.default_commit_message))
@@ -71,6 +74,27 @@ pub(crate) async fn push_workspace(
         }
     })
     .await
+}
+
+/// Makes sure that the token is sent where it belongs: to the host the step named or to that of its API, and not in the
+/// clear unless the API itself is.
+fn check_remote(remote_url: &str, host: &str, api_base_url: &str) -> Result<(), ActionError> {
+    let api = Url::parse(api_base_url).ok();
+    let remote = Url::parse(remote_url).ok().filter(|remote| {
+        let place = (remote.host_str(), remote.port_or_known_default());
+        let same = |other: &Url| (other.host_str(), other.port_or_known_default()) == place;
+        let named = Url::parse(&format!("{}://{host}", remote.scheme())).ok();
+        let clear = api.as_ref().is_some_and(|api| api.scheme() == "http");
+        (remote.scheme() == "https" || (remote.scheme() == "http" && clear))
+            && (named.as_ref().is_some_and(same) || api.as_ref().is_some_and(same))
+    });
+    match remote {
+        Some(_) => Ok(()),
+        None => Err(ActionError::not_allowed(format!(
+            "GitHub gave {remote_url} as the repository's clone URL, which is not an https URL on {host}; the token is not \
+             sent there. Correct the host name in the server's settings or in the integration"
+        ))),
+    }
 }
 
 /// The directory to push (`getRepoSourceDirectory` of `@backstage/plugin-scaffolder-node` 0.13.7): beneath the workspace
@@ -99,6 +123,31 @@ fn source_directory(workspace: &Workspace, source_path: Option<&str>) -> Result<
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_token_stays_on_the_host() {
+        let public = "https://api.github.com";
+        for (remote, host, api, fine) in [
+            ("https://github.com/o/r.git", "github.com", public, true),
+            ("https://GitHub.com:443/o/r.git", "github.com", public, true),
+            ("https://api.github.com/o/r.git", "github.com", public, true),
+            ("https://127.0.0.1:7208/o/r.git", "127.0.0.1:7208", "https://127.0.0.1:7208/api/v3", true),
+            ("http://127.0.0.1:7208/o/r.git", "127.0.0.1:7208", "http://127.0.0.1:7208/api/v3", true),
+            ("http://github.com/o/r.git", "github.com", public, false),
+            ("https://github.com:8443/o/r.git", "github.com", public, false),
+            ("https://github.com.evil.example/o/r.git", "github.com", public, false),
+            ("https://github.com@evil.example/o/r.git", "github.com", public, false),
+            ("https://evil.example/o/r.git", "github.com", public, false),
+            ("git://github.com/o/r.git", "github.com", public, false),
+            ("", "github.com", public, false),
+        ] {
+            let result = check_remote(remote, host, api);
+            assert_eq!(result.is_ok(), fine, "{remote}");
+            if let Err(error) = result {
+                assert!(error.to_string().starts_with("NotAllowedError: GitHub gave"), "{error}");
+            }
+        }
+    }
 
     #[test]
     fn the_source_stays_in_the_workspace() {

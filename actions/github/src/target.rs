@@ -6,6 +6,8 @@ use understudy_sdk::ActionError;
 /// Owner and name of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
+    /// Host, port included unless it is 443.
+    pub(crate) host: String,
     /// User or organization.
     pub(crate) owner: String,
     /// Repository name.
@@ -21,6 +23,7 @@ impl Target {
         let owner = url.owner.clone().filter(|owner| !owner.is_empty());
         let repo = url.repo.clone().filter(|repo| !repo.is_empty());
         Ok(Self {
+            host: url.host.clone(),
             owner: owner.ok_or_else(|| ActionError::input("Invalid repository owner provided in repoUrl"))?,
             repo: repo.ok_or_else(|| ActionError::input("Invalid repository name provided in repoUrl"))?,
         })
@@ -81,6 +84,6 @@ mod tests {
         let url = RepoUrl { host: "github.com".into(), repo: Some("r".into()), ..RepoUrl::default() };
         assert_eq!(Target::of(&url).unwrap_err().message(), "Invalid repository owner provided in repoUrl");
         let url = RepoUrl { owner: Some("o".into()), ..url };
-        assert_eq!(Target::of(&url).unwrap(), Target { owner: "o".into(), repo: "r".into() });
+        assert_eq!(Target::of(&url).unwrap(), Target { host: "github.com".into(), owner: "o".into(), repo: "r".into() });
     }
 }

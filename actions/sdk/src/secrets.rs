@@ -102,7 +102,7 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Secrets {
 /// Replaces secret values in texts by `***`.
 ///
 /// The rule is upstream's (`@backstage/plugin-scaffolder-backend` 4.2.0, `logger`): candidates are trimmed, those of one
-/// character or none are ignored, and overlapping or touching matches become one `***`.
+/// character or none are ignored, and overlapping matches become one `***`.
 #[derive(Clone, Default)]
 pub struct Redactor {
     values: Vec<String>,
