@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use understudy_regex::{Flags, Invalid, Match, Text};
+
 use crate::error::{Fault, Res};
+use crate::eval::Interp;
 use crate::string::Str;
 
 /// The longest pattern, in UTF-16 code units.
@@ -17,7 +20,7 @@ pub(crate) const MAX_PATTERN_UNITS: usize = 16_384;
 pub struct Regex {
     source: Str,
     flags: Arc<str>,
-    compiled: Arc<regress::Regex>,
+    compiled: Arc<understudy_regex::Regex>,
 }
 
 impl Regex {
@@ -27,9 +30,13 @@ impl Regex {
                 "Regular-expression pattern cannot exceed {MAX_PATTERN_UNITS} UTF-16 code units"
             )));
         }
-        let compile_flags: String = flags.chars().filter(|flag| matches!(flag, 'i' | 'm')).collect();
-        let compiled = regress::Regex::with_flags(source, compile_flags.as_str())
-            .map_err(|_| Fault::evaluation("Invalid regular-expression literal"))?;
+        let meant = Flags { ignore_case: flags.contains('i'), multiline: flags.contains('m'), unicode: false };
+        let compiled = understudy_regex::Regex::new(source, meant).map_err(|error| match error {
+            Invalid::Syntax(_) => Fault::evaluation("Invalid regular-expression literal"),
+            Invalid::Unsupported(reason) => {
+                Fault::evaluation(format!("Unsupported regular-expression literal: {reason}"))
+            }
+        })?;
         Ok(Self { source: source.into(), flags: flags.into(), compiled: Arc::new(compiled) })
     }
 
@@ -48,13 +55,13 @@ impl Regex {
         self.flags.contains('y')
     }
 
-    /// The first match at or after `start`, in code units.
-    pub(crate) fn find_at(&self, text: &[u16], start: usize) -> Option<regress::Match> {
-        if start > text.len() {
-            return None;
-        }
-        let found = self.compiled.find_from_ucs2(text, start).next()?;
-        (!self.is_sticky() || found.start() == start).then_some(found)
+    /// The first match at or after `start`, in code units. Charged for the text that may be looked at, which is the
+    /// dearer the more a search may go back.
+    pub(crate) fn find_at(&self, interp: &mut Interp<'_>, text: &Text, start: usize) -> Res<Option<Match>> {
+        let Some(rest) = text.len().checked_sub(start) else { return Ok(None) };
+        interp.charge(if self.compiled.backtracks() { 500 + rest / 256 } else { rest / 16_384 })?;
+        let found = self.compiled.find_at(text, start).map_err(|error| Fault::evaluation(error.to_string()))?;
+        Ok(found.filter(|found| !self.is_sticky() || found.start() == start))
     }
 }
 

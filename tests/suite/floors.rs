@@ -7,8 +7,9 @@ use crate::support::manifest_dir;
 /// Crate → its folder and the crates of ours it may depend on.
 fn allowed() -> BTreeMap<&'static str, (&'static str, &'static [&'static str])> {
     BTreeMap::from([
-        ("understudy-templating", ("templating", &[] as &[&str])),
-        ("understudy-sdk", ("actions/sdk", &[])),
+        ("understudy-regex", ("templating/regex", &[] as &[&str])),
+        ("understudy-templating", ("templating", &["understudy-regex"])),
+        ("understudy-sdk", ("actions/sdk", &["understudy-regex"])),
         ("understudy-scm", ("actions/scm", &["understudy-sdk"])),
         ("understudy-actions-core", ("actions/core", &["understudy-sdk", "understudy-scm", "understudy-templating"])),
         ("understudy-actions-github", ("actions/github", &["understudy-sdk", "understudy-scm"])),

@@ -1,5 +1,7 @@
 //! Methods of regular expressions.
 
+use understudy_regex::Text;
+
 use super::{Definition, argument, method};
 use crate::error::Res;
 use crate::eval::Interp;
@@ -11,11 +13,12 @@ fn test(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value>
     let text = interp.text(argument(values, 0))?;
     interp.charge_bytes(text.byte_len())?;
     let Value::Regex(regex) = target else { return Ok(Value::Bool(false)) };
+    let text = Text::new(&text.units());
     if !regex.remembers() {
-        return Ok(Value::Bool(regex.find_at(&text.units(), 0).is_some()));
+        return Ok(Value::Bool(regex.find_at(interp, &text, 0)?.is_some()));
     }
-    let last = interp.last_index(regex);
-    let found = regex.find_at(&text.units(), *last);
-    *last = found.as_ref().map_or(0, |found| found.end());
+    let last = *interp.last_index(regex);
+    let found = regex.find_at(interp, &text, last)?;
+    *interp.last_index(regex) = found.as_ref().map_or(0, |found| found.end());
     Ok(Value::Bool(found.is_some()))
 }

@@ -1,5 +1,7 @@
 //! Methods of strings.
 
+use understudy_regex::Text;
+
 use super::{Definition, argument, integer, method, relative_index, variadic};
 use crate::error::Res;
 use crate::eval::Interp;
@@ -157,14 +159,19 @@ fn split(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value
 fn split_at_matches(interp: &mut Interp<'_>, text: &Str, regex: &Regex) -> Res<Vec<Value>> {
     let units = text.units();
     let piece = |range: std::ops::Range<usize>| Value::String(Str::from_units(&units[range]));
+    let searched = Text::new(&units);
     if units.is_empty() {
-        return Ok(if regex.find_at(&units, 0).is_some() { Vec::new() } else { vec![Value::String(text.clone())] });
+        return Ok(if regex.find_at(interp, &searched, 0)?.is_some() {
+            Vec::new()
+        } else {
+            vec![Value::String(text.clone())]
+        });
     }
     let mut pieces = Vec::new();
     let (mut start, mut from) = (0, 0);
     while from < units.len() {
         interp.charge(1)?;
-        let Some(found) = regex.find_at(&units, from) else { break };
+        let Some(found) = regex.find_at(interp, &searched, from)? else { break };
         if found.start() >= units.len() {
             break;
         }
@@ -209,7 +216,8 @@ pub(crate) fn replace_matches(interp: &mut Interp<'_>, text: &Str, regex: &Regex
     let mut result = Vec::with_capacity(units.len());
     let (mut copied, mut from) = (0, 0);
     interp.charge_bytes(text.byte_len())?;
-    while let Some(found) = regex.find_at(&units, from) {
+    let searched = Text::new(&units);
+    while let Some(found) = regex.find_at(interp, &searched, from)? {
         interp.charge(1)?;
         result.extend_from_slice(&units[copied..found.start()]);
         let groups: Vec<Option<Range>> = found.groups().collect();

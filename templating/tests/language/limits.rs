@@ -163,3 +163,29 @@ fn pieces_of_a_text_are_counted_before_they_are_made() {
     let template = format!("{big}{{% for c in s %}}{{% endfor %}}");
     assert_eq!(limit_of(&Engine::default(), &template), Some(LimitKind::ScratchBytes));
 }
+
+/// On an engine that goes back without bounds these would not end, or overflow the stack.
+#[test]
+fn regular_expressions() {
+    let context = Context::try_from(&json!({"s": format!("{}!", "a".repeat(20_000))})).unwrap();
+    let engine = Engine::builder().build();
+    assert_eq!(engine.render_str("${{ r/^(a+)+$/.test(s) }}", &context).unwrap(), "false");
+    for (template, message) in [
+        ("${{ r/(a*)*\\1b/.test(s) }}".to_string(), "needs too much backtracking"),
+        ("${{ s | replace(r/(a*)*\\1b/, 'x') }}".to_string(), "needs too much backtracking"),
+        (format!("${{{{ r/{}/.test(s) }}}}", "|".repeat(16_000)), "more than 1000 alternatives"),
+        (format!("${{{{ r/{}{}/.test(s) }}}}", "(".repeat(8_000), ")".repeat(8_000)), "nested more than 60 levels"),
+    ] {
+        let error = engine.render_str(&template, &context).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    let global = "${{ s | replace(r/(?=a)a/g, 'b') }}";
+    assert_eq!(limit_of_with(&engine, global, &context), Some(LimitKind::WorkUnits));
+}
+
+fn limit_of_with(engine: &Engine, template: &str, context: &Context) -> Option<LimitKind> {
+    match engine.render_str(template, context).unwrap_err().kind() {
+        ErrorKind::Limit(kind) => Some(kind),
+        _ => None,
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::{net::Ipv6Addr, sync::OnceLock};
 
-use regress::Regex;
+use understudy_regex::{Flags, Invalid, Regex};
 
 /// Whether a text has the named format; unknown formats accept everything.
 pub(super) fn conforms(text: &str, format: &str) -> bool {
@@ -23,7 +23,7 @@ pub(super) fn conforms(text: &str, format: &str) -> bool {
         "relative-json-pointer" => relative_json_pointer(text),
         "hostname" | "host-name" => hostname(text),
         "utc-millisec" => utc_millisec(text),
-        "regex" | "regexp" | "pattern" => Regex::new(text).is_ok(),
+        "regex" | "regexp" | "pattern" => !matches!(Regex::new(text, Flags::default()), Err(Invalid::Syntax(_))),
         "phone" => phone(text),
         "alpha" => !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic()),
         "alphanumeric" => !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric()),
@@ -238,9 +238,10 @@ fn color(text: &str) -> bool {
     }
     let number = r"\s*(?:\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])\s*";
     let share = r"\s*(?:\d?\d%|100%)\s*";
-    RGB.get_or_init(|| Regex::new(&format!(r"^rgb\((?:{number},{number},{number}|{share},{share},{share})\)$")).ok())
+    let rgb = || format!(r"^rgb\((?:{number},{number},{number}|{share},{share},{share})\)$");
+    RGB.get_or_init(|| Regex::new(&rgb(), Flags::default()).ok())
         .as_ref()
-        .is_some_and(|rgb| rgb.find(text).is_some())
+        .is_some_and(|rgb| rgb.is_match(text) == Ok(true))
 }
 
 #[cfg(test)]

@@ -484,7 +484,7 @@ impl<'v> Run<'v> {
                 if found.full() {
                     return;
                 }
-                if self.validator.patterns.get(pattern).is_some_and(|pattern| pattern.matches(name)) {
+                if self.matches(pattern, name) == Some(true) {
                     matched = true;
                     self.check(&inner(Some(value), schema, &Path::Name(place.path, name), place.depth), found);
                 }
@@ -585,9 +585,21 @@ impl<'v> Run<'v> {
         }
     }
 
+    /// Whether a text matches a pattern; `None` for an unknown one, or when validation has to be given up.
+    fn matches(&mut self, pattern: &str, text: &str) -> Option<bool> {
+        match self.validator.patterns.get(pattern)?.matches(text) {
+            Ok(matches) => Some(matches),
+            Err(error) => {
+                self.aborted
+                    .get_or_insert_with(|| format!("can't be checked against the pattern \"{pattern}\": {error}"));
+                None
+            }
+        }
+    }
+
     fn pattern(&mut self, argument: &Value, place: &Place<'_>, found: &mut Found) {
         let (Some(Value::String(text)), Value::String(pattern)) = (place.instance, argument) else { return };
-        if self.validator.patterns.get(pattern).is_some_and(|pattern| !pattern.matches(text)) {
+        if self.matches(pattern, text) == Some(false) {
             let message = format!("does not match pattern {argument}");
             found.report(place, "pattern", message, Some(argument.clone()));
         }
