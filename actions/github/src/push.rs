@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use understudy_scm::git::{Author, PushRequest, init_and_push, is_connection_failure};
 use understudy_scm::GithubAccess;
+use understudy_scm::git::{Author, PushRequest, init_and_push, is_connection_failure};
 use understudy_sdk::{ActionContext, ActionError, Workspace};
 use url::Url;
 

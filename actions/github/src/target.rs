@@ -84,6 +84,9 @@ mod tests {
         let url = RepoUrl { host: "github.com".into(), repo: Some("r".into()), ..RepoUrl::default() };
         assert_eq!(Target::of(&url).unwrap_err().message(), "Invalid repository owner provided in repoUrl");
         let url = RepoUrl { owner: Some("o".into()), ..url };
-        assert_eq!(Target::of(&url).unwrap(), Target { host: "github.com".into(), owner: "o".into(), repo: "r".into() });
+        assert_eq!(
+            Target::of(&url).unwrap(),
+            Target { host: "github.com".into(), owner: "o".into(), repo: "r".into() }
+        );
     }
 }
