@@ -43,6 +43,9 @@ enum ListStyle {
     WithContents,
 }
 
+/// Bytes of a listing with contents; files that don't fit any more are skipped.
+const MAX_LISTING: usize = 4 << 20;
+
 #[async_trait]
 impl Action for DebugLog {
     type Input = Map<String, Value>;
@@ -121,10 +124,13 @@ fn listing(workspace: &Workspace, contents: bool) -> Result<String, ActionError>
             text.push('\n');
         }
         // Writing to a string can't fail.
-        let _ = match contents.then(|| workspace.read(file.as_str())) {
+        let room = MAX_LISTING.saturating_sub(text.len()) as u64;
+        let fits = |file: &str| workspace.target_entry(file).is_ok_and(|entry| entry.size <= room);
+        let content = |file: &str| fits(file).then(|| workspace.read(file).ok()).flatten();
+        let _ = match contents.then(|| content(file.as_str())) {
             None => write!(text, "  - {file}"),
-            Some(Ok(content)) => write!(text, " - {file}:\n\n  {}", String::from_utf8_lossy(&content)),
-            Some(Err(_)) => write!(text, " - {file}: [skipped]"),
+            Some(Some(content)) => write!(text, " - {file}:\n\n  {}", String::from_utf8_lossy(&content)),
+            Some(None) => write!(text, " - {file}: [skipped]"),
         };
     }
     Ok(text)
@@ -184,6 +190,18 @@ mod tests {
                 "info: Workspace:\n  - out/a/c.txt\n  - out/b.txt\n  - z.txt"
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn a_listing_is_bounded() {
+        let bench = Bench::new();
+        bench.file("a", &"a".repeat(3 << 20));
+        bench.file("b", &"b".repeat(3 << 20));
+        bench.file("c", "sea");
+        bench.run("debug:log", json!({"listWorkspace": "with-contents"})).await.unwrap();
+        let log = bench.log();
+        let listing = log.last().unwrap();
+        assert!(listing.len() < 4 << 20 && listing.ends_with("\n - b: [skipped]\n - c:\n\n  sea"));
     }
 
     #[tokio::test]

@@ -81,6 +81,10 @@ fn rules_of(workspace: &Workspace, dir: &Utf8Path) -> Result<Option<Gitignore>, 
     let text = workspace.read(path.as_str())?;
     let mut builder = GitignoreBuilder::new(Utf8Path::new("/").join(dir));
     for line in String::from_utf8_lossy(&text).lines() {
+        // Compiling a pattern recurses as deep as its braces nest.
+        if line.len() > 4096 || line.bytes().filter(|byte| *byte == b'{').count() > 64 {
+            continue;
+        }
         // A line that is no pattern excludes nothing, as in git.
         let _ = builder.add_line(None, line);
     }
@@ -112,6 +116,16 @@ mod tests {
 
     fn paths(files: &[CollectedFile]) -> Vec<&str> {
         files.iter().map(|file| file.path.as_str()).collect()
+    }
+
+    /// Compiling such a rule would overflow the stack.
+    #[test]
+    fn hostile_rules_are_skipped() {
+        let bench = Bench::new();
+        bench.file(".gitignore", &format!("{}a{}\nx\n", "{".repeat(100_000), "}".repeat(100_000)));
+        bench.file("x", "");
+        let workspace = Workspace::open(bench.root()).unwrap();
+        assert_eq!(paths(&collect_files(&workspace, true).unwrap()), [".gitignore"]);
     }
 
     #[test]

@@ -92,8 +92,19 @@ impl Builders {
     }
 }
 
+/// Longer patterns can't match a path.
+const MAX_PATTERN: usize = 4096;
+/// Compiling recurses as deep as braces nest.
+const MAX_GROUPS: usize = 64;
+
 /// A pattern that is none (an unclosed bracket) stands for itself.
 fn compile(pattern: &str) -> Result<globset::Glob, ActionError> {
+    if pattern.len() > MAX_PATTERN || pattern.bytes().filter(|byte| b"{(".contains(byte)).count() > MAX_GROUPS {
+        return Err(ActionError::input(format!(
+            "the glob pattern '{}…' is longer than {MAX_PATTERN} bytes or has more than {MAX_GROUPS} groups; split it up",
+            pattern.chars().take(60).collect::<String>()
+        )));
+    }
     let build = |pattern: &str| {
         GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).empty_alternates(true).build()
     };
@@ -139,6 +150,19 @@ fn without_groups(pattern: &str) -> Result<String, ActionError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// Compiling such patterns would overflow the stack.
+    #[test]
+    fn hostile_patterns_are_refused() {
+        for (open, close) in [("{", "}"), ("@(", ")")] {
+            for depth in [100, 100_000] {
+                let pattern = format!("{}a{}", open.repeat(depth), close.repeat(depth));
+                let error = Globs::new(&[pattern], |_| false).unwrap_err();
+                assert!(error.to_string().starts_with("InputError: the glob pattern '"), "{error}");
+            }
+            assert!(Globs::new(&[format!("{}a{}", open.repeat(60), close.repeat(60))], |_| false).is_ok());
+        }
+    }
 
     const TREE: [&str; 16] = [
         ".h/",

@@ -104,6 +104,11 @@ pub struct Entry {
     pub identity: (u64, u64),
 }
 
+/// Bytes of a path (Linux's `PATH_MAX`).
+const MAX_PATH: usize = 4096;
+/// Directories above one another: making and removing a tree recurses as deep, with an open directory for each level.
+const MAX_DEPTH: usize = 1000;
+
 /// A directory that can't be left. Cheap to clone.
 #[derive(Clone)]
 pub struct Workspace {
@@ -157,7 +162,7 @@ impl Workspace {
     /// folded. The result is relative to the root and empty for the root itself.
     ///
     /// # Errors
-    /// [`WorkspaceError::Escapes`].
+    /// [`WorkspaceError::Escapes`]; or the path is longer or deeper than a file system is asked for.
     pub fn resolve(&self, path: &str) -> Result<Utf8PathBuf> {
         let escapes = || WorkspaceError::Escapes { path: path.to_string() };
         if path.contains('\0') {
@@ -180,6 +185,14 @@ impl Workspace {
                 }
                 Utf8Component::RootDir | Utf8Component::Prefix(_) => return Err(escapes()),
             }
+        }
+        if folded.as_str().len() >= MAX_PATH || folded.components().count() > MAX_DEPTH {
+            let path: String = folded.as_str().chars().take(256).collect();
+            return Err(WorkspaceError::Io {
+                call: "open",
+                path: format!("{path}…").into(),
+                source: io::ErrorKind::InvalidFilename.into(),
+            });
         }
         Ok(folded)
     }

@@ -18,6 +18,10 @@ const MAX_DEPTH: usize = 500;
 /// A longer `.gitignore` is refused, since every line of it becomes a pattern in memory.
 const MAX_GITIGNORE: u64 = 1024 * 1024;
 
+/// Rules longer than this can't match a path, and compiling one recurses as deep as its braces nest.
+const MAX_RULE: usize = 4096;
+const MAX_BRACES: usize = 64;
+
 /// A file mode of git's trees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -147,7 +151,9 @@ fn read_patterns(
     // Matched paths are relative to the rules' directory.
     let mut builder = GitignoreBuilder::new("");
     for line in content.trim_start_matches('\u{feff}').lines() {
-        if let Err(error) = builder.add_line(None, line) {
+        if line.len() > MAX_RULE || line.bytes().filter(|byte| *byte == b'{').count() > MAX_BRACES {
+            warnings.push(format!("{file}: a rule was skipped: it is too long or has too many braces"));
+        } else if let Err(error) = builder.add_line(None, line) {
             warnings.push(format!("{file}: a rule was skipped: {error}"));
         }
     }

@@ -241,7 +241,7 @@ fn links_that_lead_out_are_committed_as_links() {
 
 #[test]
 fn deep_directories() {
-    for (depth, accepted) in [(490, true), (1100, false)] {
+    for (depth, accepted) in [(490, true), (600, false)] {
         let scratch = scratch();
         scratch.workspace.write(&format!("{}file", "d/".repeat(depth)), b"x", 0o644).unwrap();
         match pack(&scratch.workspace) {
@@ -264,6 +264,18 @@ fn stopping_ends_the_work() {
     let stop = CancellationToken::new();
     stop.cancel();
     assert!(matches!(scan::scan(&scratch.workspace, &stop), Err(PushError::Cancelled)));
+}
+
+/// Compiling such a rule would overflow the stack.
+#[test]
+fn hostile_rules_are_skipped() {
+    let scratch = scratch();
+    let rules = format!("{}a{}\n*.log\n", "{".repeat(100_000), "}".repeat(100_000));
+    scratch.workspace.write(".gitignore", rules.as_bytes(), 0o644).unwrap();
+    scratch.workspace.write("x.log", b"", 0o644).unwrap();
+    let scan = scan::scan(&scratch.workspace, &CancellationToken::new()).unwrap();
+    assert_eq!(scan.files.len(), 1);
+    assert_eq!(scan.warnings, [".gitignore: a rule was skipped: it is too long or has too many braces"]);
 }
 
 #[test]

@@ -292,3 +292,16 @@ fn swapping_a_directory_for_a_link_wins_nothing() {
     swapper.join().unwrap();
     fixture.untouched();
 }
+
+#[test]
+fn paths_are_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let workspace = Workspace::create(Utf8Path::from_path(dir.path()).unwrap().join("w")).unwrap();
+    workspace.write(&format!("{}x", "d/".repeat(990)), b"", 0o644).unwrap();
+    for path in ["d/".repeat(1001), "d/".repeat(50_000), format!("{}/x", "d".repeat(4096))] {
+        for result in [workspace.write(&format!("{path}x"), b"", 0o644), workspace.create_dir_all(&path)] {
+            assert!(result.unwrap_err().to_string().starts_with("ENAMETOOLONG: name too long"));
+        }
+    }
+    workspace.remove_dir_all("d").unwrap();
+}
