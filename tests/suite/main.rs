@@ -6,6 +6,7 @@ mod bad_input;
 mod command_line;
 mod conformance;
 mod floors;
+mod hostile;
 mod killed;
 mod large;
 mod support;
