@@ -219,6 +219,7 @@ impl App {
             _ = signals.next() => return Ok(()),
         }
         self.tasks.start_workers();
+        self.keep_catalog_fresh();
 
         let state = self.state.clone();
         let server = HttpServer::new(move || {
@@ -265,6 +266,24 @@ impl App {
                 Ok(())
             }
         }
+    }
+
+    /// Reads all locations again from time to time, until the service stops.
+    fn keep_catalog_fresh(&self) {
+        let Some(interval) = self.config.catalog_refresh else { return };
+        let catalog = Arc::clone(&self.parts.catalog);
+        let stopping = self.stopping.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(interval) => {}
+                    () = stopping.cancelled() => return,
+                }
+                if let Err(error) = catalog.refresh_all().await {
+                    tracing::warn!(%error, "the catalog's locations could not be read again");
+                }
+            }
+        });
     }
 
     fn announce(&self, address: std::net::SocketAddr) {

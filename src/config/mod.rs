@@ -61,6 +61,8 @@ pub struct Config {
     pub scaffolder: ScaffolderConfig,
     /// `catalog.locations[]`
     pub catalog_locations: Vec<LocationConfig>,
+    /// `catalog.processingInterval`: how often all locations are read again; `None`: only when asked.
+    pub catalog_refresh: Option<Duration>,
     /// What the operator should know, one sentence each; logged at start.
     pub warnings: Vec<String>,
 }
@@ -72,6 +74,7 @@ impl std::fmt::Debug for Config {
             .field("backend", &self.backend)
             .field("scaffolder", &self.scaffolder)
             .field("catalog_locations", &self.catalog_locations)
+            .field("catalog_refresh", &self.catalog_refresh)
             .field("warnings", &self.warnings)
             .finish_non_exhaustive()
     }

@@ -320,6 +320,20 @@ fn catalog_locations() {
 }
 
 #[test]
+fn how_often_the_catalog_is_read_again() {
+    use std::time::Duration;
+    for (yaml, expected) in [
+        ("catalog: {}", Some(Duration::from_secs(300))),
+        ("catalog: {processingInterval: {seconds: 7}}", Some(Duration::from_secs(7))),
+        ("catalog: {processingInterval: false}", None),
+    ] {
+        assert_eq!(one(yaml).load().unwrap().catalog_refresh, expected, "{yaml}");
+    }
+    let error = one("catalog: {processingInterval: {seconds: 0}}").load().unwrap_err().to_string();
+    assert!(error.contains("catalog.processingInterval"), "{error}");
+}
+
+#[test]
 fn keys_of_other_plugins_are_ignored() {
     let config =
         one("app: {title: [1]}\ntechdocs: x\nkubernetes: null\nproxy: {endpoints: {'/x': {target: '${NONE}'}}}\n\

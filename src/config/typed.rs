@@ -33,8 +33,22 @@ impl Config {
         let backend = backend(&root.at("backend")?, options, &mut warnings)?;
         let scaffolder = scaffolder(&root.at("scaffolder")?, &mut warnings)?;
         let catalog_locations = locations(&root, options, &mut warnings)?;
-        Ok(Self { backend, scaffolder, catalog_locations, warnings, raw: loaded.value.clone() })
+        let catalog_refresh = refresh_interval(&root.at("catalog.processingInterval")?)?;
+        Ok(Self { backend, scaffolder, catalog_locations, catalog_refresh, warnings, raw: loaded.value.clone() })
     }
+}
+
+/// Backstage's catalog takes a duration or `false`; the default is of its order.
+fn refresh_interval(interval: &Reader<'_>) -> Result<Option<std::time::Duration>, ConfigError> {
+    const DEFAULT: std::time::Duration = std::time::Duration::from_secs(5 * 60);
+    if matches!(interval.value(), Some(Value::Bool(false))) {
+        return Ok(None);
+    }
+    let duration = interval.duration()?.unwrap_or(DEFAULT);
+    if duration.is_zero() {
+        return Err(interval.wrong("must be longer than nothing, or false"));
+    }
+    Ok(Some(duration))
 }
 
 fn backend(
