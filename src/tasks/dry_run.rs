@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use understudy_actions_core::files::collect_files;
-use understudy_sdk::{ActionError, Workspace};
+use understudy_sdk::{ActionError, Workspace, WorkspaceError};
 
 use super::{
     DryRunRequest, DryRunResult, EngineSettings,
@@ -66,7 +66,9 @@ async fn run_in(
     let uploaded = directories.contents.open()?;
     let files = request.directory_contents;
     blocking(move || {
-        files.iter().try_for_each(|(path, content)| uploaded.write(path, content, 0o666)).map_err(ActionError::from)
+        files
+            .iter()
+            .try_for_each(|(path, content)| uploaded.write(path, content, 0o666).map_err(|e| upload_error(path, e)))
     })
     .await?;
     let mut spec = build_task_spec(&request.template, request.values, request.user)
@@ -102,6 +104,22 @@ async fn run_in(
         output,
         steps: job.spec.steps.into_iter().map(Value::Object).collect(),
     })
+}
+
+/// What is wrong with the list of files itself is the caller's, the rest (a full disk) ours.
+fn upload_error(path: &str, error: WorkspaceError) -> ActionError {
+    use std::io::ErrorKind::{AlreadyExists, InvalidFilename, IsADirectory, NotADirectory};
+    match &error {
+        WorkspaceError::Io { source, .. }
+            if matches!(source.kind(), AlreadyExists | InvalidFilename | IsADirectory | NotADirectory) =>
+        {
+            ActionError::input(format!(
+                "directoryContents: {path:?} can't be a file beside the others: its name is too long, or it is a \
+                 directory of another entry; leave one of them out"
+            ))
+        }
+        _ => error.into(),
+    }
 }
 
 async fn blocking<T: Send + 'static>(

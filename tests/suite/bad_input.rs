@@ -180,6 +180,16 @@ async fn requests_that_are_wrong() {
     let deep = format!("{{\"templateRef\":\"form\",\"values\":{}1{}}}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
     let answer = running.request("POST", TASKS, std::slice::from_ref(&content), Some(&deep)).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
+    // Uploaded files that contradict each other.
+    for paths in [["a", "a/b"], ["a/b", "a"]] {
+        let files: Vec<Value> = paths.iter().map(|path| json!({"path": path, "base64Content": "eA=="})).collect();
+        let steps = json!([{"action": "debug:log"}]);
+        let document: Value = serde_json::from_str(&template("dry", &steps)).unwrap();
+        let body = json!({"template": document, "values": {}, "directoryContents": files});
+        let answer = running.post("/api/scaffolder/v2/dry-run", &body).await;
+        assert_eq!(answer.status, 400, "{paths:?}: {}", answer.text());
+        assert!(answer.error_message().contains("directoryContents"), "{paths:?}: {}", answer.text());
+    }
     still_well(running).await;
 }
 
