@@ -159,8 +159,7 @@ async fn requests_that_are_wrong() {
                 "steps": [{"action": "debug:log", "input": {"message": "hi"}}]}})
         .to_string(),
     );
-    let running = with_templates(&dir, &[]).await;
-    drop(running);
+    write(dir.path.join("healthy.yaml"), template("healthy", &json!([{"action": "debug:log"}])));
     let running = Running::start(&locations(&[&dir.path.join("form.yaml"), &dir.path.join("healthy.yaml")])).await;
     let content = ("content-type".to_string(), "application/json".to_string());
     for (body, status, text) in [
@@ -324,7 +323,7 @@ async fn a_full_disk() {
     let small = dir.path.join("small");
     std::fs::create_dir(&small).unwrap();
     let wrapper = dir.path.join("understudy-on-a-small-disk");
-    let root = if rustix_uid() == 0 { "unshare -m" } else { "unshare -rm" };
+    let root = if user_id() == 0 { "unshare -m" } else { "unshare -rm" };
     write(
         &wrapper,
         format!(
@@ -345,7 +344,7 @@ async fn a_full_disk() {
     still_well(running).await;
 }
 
-fn rustix_uid() -> u32 {
+fn user_id() -> u32 {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").unwrap().uid()
 }

@@ -7,7 +7,7 @@ use understudy_testbed::{github::Fault, process::ServiceOptions};
 
 use crate::{
     support::{Running, TempDir, binary, completion, locations, manifest_dir, messages, template, write},
-    tutorial::{TOKEN, double},
+    tutorial::{TOKEN, double, in_place_of_github},
 };
 
 /// Templates that compute as long as their limits let them: each stays text, and the service answers meanwhile.
@@ -46,16 +46,13 @@ async fn expressions_without_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_github_that_fails() {
     let github = double().await;
-    let api = github.api_url();
-    let config = json!({
-        "integrations": {"github": [
-            {"host": "github.com", "apiBaseUrl": api, "token": TOKEN},
-            {"host": github.host(), "apiBaseUrl": api, "token": TOKEN},
-        ]},
-        "catalog": {"locations": [{"type": "file", "target": manifest_dir().join("templates/catalog.yaml")}]},
-    });
-    let running =
-        Running::with(ServiceOptions::new(binary()).config(config.to_string()).extra_ca(github.ca_file())).await;
+    let running = Running::with(
+        ServiceOptions::new(binary())
+            .config(in_place_of_github(&github))
+            .config(locations(&[&manifest_dir().join("templates/catalog.yaml")]))
+            .extra_ca(github.ca_file()),
+    )
+    .await;
     let faults = [
         // (what, fault, whether the task completes)
         ("slow", Fault::delay("GET", "/**", Duration::from_millis(300)), true),

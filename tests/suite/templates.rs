@@ -6,24 +6,20 @@ use serde_json::json;
 use understudy_testbed::process::ServiceOptions;
 
 use crate::{
-    support::{Running, TempDir, binary, completion, manifest_dir, messages},
-    tutorial::{TOKEN, double, files, git},
+    support::{Running, TempDir, binary, completion, locations, manifest_dir, messages},
+    tutorial::{TOKEN, double, files, git, in_place_of_github},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn github_service_is_published_and_registered() {
     let github = double().await;
-    // Its form allows github.com only, so the double stands in for github.com.
-    let api = github.api_url();
-    let config = json!({
-        "integrations": {"github": [
-            {"host": "github.com", "apiBaseUrl": api, "token": TOKEN},
-            {"host": github.host(), "apiBaseUrl": api, "token": TOKEN},
-        ]},
-        "catalog": {"locations": [{"type": "file", "target": manifest_dir().join("templates/catalog.yaml")}]},
-    });
-    let running =
-        Running::with(ServiceOptions::new(binary()).config(config.to_string()).extra_ca(github.ca_file())).await;
+    let running = Running::with(
+        ServiceOptions::new(binary())
+            .config(in_place_of_github(&github))
+            .config(locations(&[&manifest_dir().join("templates/catalog.yaml")]))
+            .extra_ca(github.ca_file()),
+    )
+    .await;
 
     let id = running
         .create_task(&json!({"templateRef": "template:default/github-service", "values": {

@@ -20,6 +20,13 @@ pub(crate) async fn double() -> GithubDouble {
     GithubDouble::start(options).await.expect("the GitHub double starts")
 }
 
+/// A configuration in which the double stands in for github.com, for templates that allow no other host; what the double
+/// calls itself in its answers is known as well.
+pub(crate) fn in_place_of_github(double: &GithubDouble) -> String {
+    let integration = |host: &str| json!({"host": host, "apiBaseUrl": double.api_url(), "token": TOKEN});
+    json!({"integrations": {"github": [integration("github.com"), integration(&double.host())]}}).to_string()
+}
+
 /// Runs git in a folder; gives its output.
 pub(crate) fn git(folder: &Utf8Path, args: &[&str]) -> String {
     let output = Command::new("git").arg("-C").arg(folder).args(args).output().expect("git runs");
@@ -84,14 +91,9 @@ async fn run(folder: &str, template: &str) {
     let source = tutorial().join(folder);
     let github = double().await;
     github.seed_repo("octo", "templates", source.as_std_path()).await.unwrap();
-    // The templates allow github.com only, so the double stands in for github.com; what it calls itself is known as well.
-    let api = github.api_url();
-    let integrations = json!({"integrations": {"github": [
-        {"host": "github.com", "apiBaseUrl": api, "token": TOKEN},
-        {"host": github.host(), "apiBaseUrl": api, "token": TOKEN},
-    ]}});
     let running =
-        Running::with(ServiceOptions::new(binary()).config(integrations.to_string()).extra_ca(github.ca_file())).await;
+        Running::with(ServiceOptions::new(binary()).config(in_place_of_github(&github)).extra_ca(github.ca_file()))
+            .await;
 
     let target = "https://github.com/octo/templates/blob/main/template.yaml";
     let answer = running.post("/api/catalog/locations", &json!({"type": "url", "target": target})).await;
