@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::context::Context;
+use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::function::{Callable, HostFn};
 use crate::limits::Limits;
@@ -15,6 +16,7 @@ use crate::value::Value;
 pub(crate) struct Syntax {
     pub(crate) variable_start: String,
     pub(crate) variable_end: String,
+    pub(crate) dialect: Dialect,
     pub(crate) cookiecutter: bool,
     pub(crate) trim_blocks: bool,
     pub(crate) lstrip_blocks: bool,
@@ -74,6 +76,11 @@ impl Engine {
         Self(Arc::new(settings))
     }
 
+    /// The generation of the language that the engine speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.0.syntax.dialect
+    }
+
     /// The names of all filters, built in and registered, sorted.
     pub fn filter_names(&self) -> Vec<String> {
         let mut names: Vec<String> = crate::filters::names(self.0.syntax.cookiecutter).map(str::to_owned).collect();
@@ -105,6 +112,7 @@ impl std::fmt::Debug for Engine {
 #[derive(Default)]
 pub struct EngineBuilder {
     tags: Option<(String, String)>,
+    dialect: Dialect,
     cookiecutter: bool,
     trim_blocks: bool,
     lstrip_blocks: bool,
@@ -118,6 +126,13 @@ impl EngineBuilder {
     #[must_use]
     pub fn tags(mut self, variable_start: impl Into<String>, variable_end: impl Into<String>) -> Self {
         self.tags = Some((variable_start.into(), variable_end.into()));
+        self
+    }
+
+    /// The generation of the language; the default is today's.
+    #[must_use]
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
         self
     }
 
@@ -184,6 +199,7 @@ impl EngineBuilder {
         let syntax = Syntax {
             variable_start,
             variable_end,
+            dialect: self.dialect,
             cookiecutter: self.cookiecutter,
             trim_blocks: self.trim_blocks,
             lstrip_blocks: self.lstrip_blocks,

@@ -18,6 +18,7 @@
 
 mod ast;
 mod context;
+mod dialect;
 mod engine;
 mod error;
 mod eval;
@@ -37,6 +38,7 @@ mod tests;
 mod value;
 
 pub use context::{Context, MAX_CONTEXT_ENTRIES};
+pub use dialect::{Dialect, UnknownDialect};
 pub use engine::{Engine, EngineBuilder};
 pub use error::{Error, ErrorKind, Position};
 pub use facts::{Facts, NameUse};
