@@ -79,6 +79,11 @@ impl Str {
         }
     }
 
+    /// The UTF-16 code units.
+    pub fn code_units(&self) -> impl Iterator<Item = u16> {
+        self.units().into_iter()
+    }
+
     pub(crate) fn from_units(units: &[u16]) -> Self {
         match String::from_utf16(units) {
             Ok(text) => text.into(),

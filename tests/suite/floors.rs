@@ -14,6 +14,8 @@ fn allowed() -> BTreeMap<&'static str, (&'static str, &'static [&'static str])> 
         ("understudy-actions-core", ("actions/core", &["understudy-sdk", "understudy-scm", "understudy-templating"])),
         ("understudy-actions-github", ("actions/github", &["understudy-sdk", "understudy-scm"])),
         ("understudy-testbed", ("tests/testbed", &[])),
+        ("understudy-corpus", ("templating/tests/corpus", &["understudy-templating"])),
+        ("understudy-oracle", ("tests/oracle", &["understudy-corpus", "understudy-templating"])),
     ])
 }
 

@@ -1,0 +1,25 @@
+//! Runs the reference implementations of the template language, pinned, under the Node that they want.
+//!
+//! [`Installation::ensure`] has npm put them into a cache outside the tree, once; [`Oracle`] evaluates cases with them.
+//!
+//! ```no_run
+//! use understudy_corpus::{Case, Language, Options};
+//! use understudy_oracle::Oracle;
+//!
+//! # fn main() -> Result<(), understudy_oracle::Error> {
+//! let mut oracle = Oracle::start()?;
+//! let case = Case { source: "${{ 1 + n }}".to_owned(), context: serde_json::json!({"n": 1}).into(), options: Options::default() };
+//! for outcome in oracle.evaluate(Language::Nunjitsu, &[case])? {
+//!     println!("{outcome}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod install;
+mod oracle;
+
+pub use error::Error;
+pub use install::Installation;
+pub use oracle::Oracle;
