@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::context::Context;
+use crate::definition::Defined;
 use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::function::{Callable, HostFn};
@@ -32,6 +33,9 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) filters: Arc<HashMap<Arc<str>, Arc<HostFn>>>,
     pub(crate) globals: HashMap<Arc<str>, Value>,
+    /// What is defined in the language itself, and which of it are filters, by name.
+    pub(crate) defined: Arc<Vec<Arc<Defined>>>,
+    pub(crate) defined_filters: Arc<HashMap<Arc<str>, usize>>,
 }
 
 impl Engine {
@@ -84,7 +88,7 @@ impl Engine {
     /// The names of all filters, built in and registered, sorted.
     pub fn filter_names(&self) -> Vec<String> {
         let mut names: Vec<String> = crate::filters::names(self.0.syntax.cookiecutter).map(str::to_owned).collect();
-        names.extend(self.0.filters.keys().map(|name| name.to_string()));
+        names.extend(self.0.filters.keys().chain(self.0.defined_filters.keys()).map(|name| name.to_string()));
         names.sort();
         names.dedup();
         names
@@ -104,6 +108,7 @@ impl std::fmt::Debug for Engine {
             .field("limits", &self.0.limits)
             .field("filters", &self.0.filters.keys())
             .field("globals", &self.0.globals.keys())
+            .field("defined_filters", &self.0.defined_filters.keys())
             .finish()
     }
 }
@@ -209,6 +214,8 @@ impl EngineBuilder {
             limits: self.limits,
             filters: Arc::new(self.filters),
             globals: self.globals,
+            defined: Arc::default(),
+            defined_filters: Arc::default(),
         }))
     }
 }

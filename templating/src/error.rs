@@ -154,6 +154,17 @@ impl Fault {
         self
     }
 
+    /// The failure of something called, as its caller sees it: a place in another source means nothing there. Limits
+    /// keep their message.
+    pub(crate) fn of_callee(mut self: Box<Self>, wording: impl FnOnce(&str) -> String) -> Box<Self> {
+        self.offset = None;
+        if !matches!(self.kind, ErrorKind::Limit(_)) {
+            self.message = wording(&self.message);
+            self.kind = ErrorKind::Capability;
+        }
+        self
+    }
+
     pub(crate) fn into_error(self, source: &str) -> Error {
         let position = self.offset.map(|offset| Position::find(source, offset));
         Error(Box::new(Inner {

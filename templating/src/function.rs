@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Host { name: Arc<str>, function: Arc<HostFn> },
     /// A function of the language.
     Builtin(Builtin),
+    /// A function written in the language, by its number in the engine.
+    Defined(usize),
     /// A method taken from a value: `name.toUpperCase`.
     Method(Arc<(Value, Method)>),
     /// A macro or a `call` body, by its number in the running render.
@@ -47,6 +49,7 @@ impl Callable {
             (Kind::Host { function: a, .. }, Kind::Host { function: b, .. }) => Arc::ptr_eq(a, b),
             (Kind::Builtin(a), Kind::Builtin(b)) => a == b,
             (Kind::Macro(a), Kind::Macro(b)) | (Kind::Cycler(a), Kind::Cycler(b)) => a == b,
+            (Kind::Defined(a), Kind::Defined(b)) => a == b,
             (Kind::Joiner(a), Kind::Joiner(b)) => a == b,
             _ => false,
         }
@@ -59,6 +62,7 @@ impl fmt::Debug for Callable {
             Kind::Host { name, .. } => write!(f, "function {name}"),
             Kind::Builtin(builtin) => write!(f, "function {builtin:?}"),
             Kind::Method(method) => write!(f, "method {:?}", method.1),
+            Kind::Defined(index) => write!(f, "definition {index}"),
             Kind::Macro(_) => f.write_str("macro"),
             Kind::Cycler(_) | Kind::CyclerNext(_) | Kind::CyclerReset(_) => f.write_str("cycler"),
             Kind::Joiner(_) => f.write_str("joiner"),

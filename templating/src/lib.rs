@@ -18,6 +18,7 @@
 
 mod ast;
 mod context;
+mod definition;
 mod dialect;
 mod engine;
 mod error;
@@ -38,6 +39,7 @@ mod tests;
 mod value;
 
 pub use context::{Context, MAX_CONTEXT_ENTRIES};
+pub use definition::{Definition, DefinitionError, DefinitionKind};
 pub use dialect::{Dialect, UnknownDialect};
 pub use engine::{Engine, EngineBuilder};
 pub use error::{Error, ErrorKind, Position};

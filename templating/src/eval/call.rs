@@ -1,7 +1,7 @@
 //! Calls: macros, functions, methods, filters and tests.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use indexmap::IndexMap;
 
@@ -10,6 +10,8 @@ use super::heap::not_text;
 use super::scope::Scope;
 use super::{Cycler, Interp, Joiner};
 use crate::ast::{self, ExprId, ExprKind, Macro};
+use crate::context::Context;
+use crate::definition::{ARGUMENTS, Defined};
 use crate::error::{Fault, Res};
 use crate::filters::FilterRef;
 use crate::function::{Callable, HostFn, Kind};
@@ -122,6 +124,7 @@ impl<'t> Interp<'t> {
         match &callable.0 {
             Kind::Host { name, function } => self.call_host("global", name, &**function, arguments),
             Kind::Builtin(builtin) => globals::call(self, *builtin, arguments),
+            Kind::Defined(index) => self.call_defined(*index, arguments),
             Kind::Method(method) => methods::call(self, method.1, &method.0, arguments),
             Kind::Macro(closure) => self.call_macro(*closure, arguments).map(Value::Safe),
             Kind::CyclerNext(cycler) => {
@@ -154,6 +157,38 @@ impl<'t> Interp<'t> {
             return Err(Fault::evaluation(too_deep()));
         }
         Ok(result)
+    }
+
+    /// Calls what is written in the language itself. It gets copies and gives one, so that nothing it does is seen here.
+    fn call_defined(&mut self, index: usize, arguments: Arguments) -> Res<Value> {
+        static NOTHING: LazyLock<Context> = LazyLock::new(Context::new);
+        // Numbers are given out by the engine that the template belongs to.
+        let Some(defined) = self.settings.defined.get(index) else { return Err(Fault::evaluation("Not a function")) };
+        let Defined { kind, name, ast, expr } = &**defined;
+        if !arguments.keyword.is_empty() {
+            return Err(Fault::evaluation(format!("Template {kind} \"{name}\" does not accept keyword arguments")));
+        }
+        self.count_capability_call()?;
+        let values = arguments.positional.iter().map(|value| self.export(value)).collect::<Res<Vec<_>>>()?;
+        let values = self.array(values)?;
+        let scope = Scope::detached();
+        scope.declare(&ARGUMENTS.into(), values);
+        let caller = (
+            std::mem::replace(&mut self.ast, ast),
+            std::mem::replace(&mut self.context, &NOTHING),
+            std::mem::replace(&mut self.root, scope.clone()),
+            std::mem::replace(&mut self.scope, scope),
+            std::mem::take(&mut self.exports),
+            std::mem::take(&mut self.heap),
+            std::mem::replace(&mut self.in_definition, true),
+        );
+        let result = self.eval(*expr).and_then(|value| self.export(&value));
+        (self.ast, self.context, self.root, self.scope, self.exports, self.heap, self.in_definition) = caller;
+        let result = result.map(|value| match value {
+            Value::Safe(text) => Value::String(text),
+            value => value,
+        });
+        result.map_err(|fault| fault.of_callee(|reason| format!("Template {kind} \"{name}\" failed: {reason}")))
     }
 
     /// A `call` block's call: the macro gets the block as `caller`.
@@ -214,6 +249,11 @@ impl<'t> Interp<'t> {
                 (filter.apply)(self, &values).map_err(|fault| {
                     fault.reword(|reason| format!("Filter \"{}\" failed for {kind} input: {reason}", filter.name))
                 })
+            }
+            FilterRef::Defined { index, .. } => {
+                let mut arguments = arguments;
+                arguments.positional.insert(0, input);
+                self.call_defined(*index, arguments)
             }
             FilterRef::Host { name, function } => {
                 let mut arguments = arguments;

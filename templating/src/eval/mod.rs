@@ -38,6 +38,8 @@ pub(crate) struct Interp<'t> {
     exports: HashMap<Arc<str>, Value>,
     heap: Heap,
     closures: Vec<Closure<'t>>,
+    /// Whether what runs is a definition and not the template.
+    in_definition: bool,
     cyclers: Vec<Cycler>,
     joiners: Vec<Joiner>,
     /// The text being written, and outside of it the texts that wait for an inner one to be captured.
@@ -93,6 +95,7 @@ impl<'t> Interp<'t> {
             exports: HashMap::new(),
             heap: Heap::default(),
             closures: Vec::new(),
+            in_definition: false,
             cyclers: Vec::new(),
             joiners: Vec::new(),
             output: vec![StrBuilder::default()],
@@ -211,6 +214,7 @@ impl<'t> Interp<'t> {
     }
 
     pub(crate) fn is_cookiecutter(&self) -> bool {
-        self.settings.syntax.cookiecutter
+        // A definition means the same whoever calls it.
+        self.settings.syntax.cookiecutter && !self.in_definition
     }
 }

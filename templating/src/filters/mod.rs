@@ -20,14 +20,22 @@ use crate::value::Value;
 /// A filter that a template applies.
 pub(crate) enum FilterRef {
     Builtin(&'static Filter),
-    Host { name: Arc<str>, function: Arc<HostFn> },
+    Host {
+        name: Arc<str>,
+        function: Arc<HostFn>,
+    },
+    /// Written in the language, by its number in the engine.
+    Defined {
+        name: Arc<str>,
+        index: usize,
+    },
 }
 
 impl FilterRef {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Builtin(filter) => filter.name,
-            Self::Host { name, .. } => name,
+            Self::Host { name, .. } | Self::Defined { name, .. } => name,
         }
     }
 }

@@ -259,13 +259,17 @@ impl<'s> Parser<'s> {
         }
         let arguments = if tokens.at_symbol("(") { self.arguments(tokens)? } else { Arguments::default() };
         let settings = self.settings;
+        if let Some((name, index)) = settings.defined_filters.get_key_value(name.as_str()) {
+            return Ok((FilterRef::Defined { name: name.clone(), index: *index }, offset, arguments));
+        }
         if let Some((name, function)) = settings.filters.get_key_value(name.as_str()) {
             return Ok((FilterRef::Host { name: name.clone(), function: function.clone() }, offset, arguments));
         }
         if let Some(builtin) = filters::find(&name, settings.syntax.cookiecutter) {
             return Ok((FilterRef::Builtin(builtin), offset, arguments));
         }
-        let known: Vec<&str> = settings.filters.keys().map(|name| &**name).collect();
+        let known = settings.filters.keys().chain(settings.defined_filters.keys());
+        let known: Vec<&str> = known.map(|name| &**name).collect();
         let known = filters::names(settings.syntax.cookiecutter).map(|name: &str| name).chain(known);
         let message = did_you_mean(format!("Unknown template filter \"{name}\""), &name, known);
         Err(Fault::syntax(offset, message))

@@ -17,30 +17,32 @@ use crate::limits::{LimitKind, Limits};
 
 /// Parses a source.
 pub(crate) fn parse(source: &str, settings: &Settings) -> Res<Ast> {
+    check_length(source, settings)?;
+    let pieces = lexer::split(source, &settings.syntax)?;
+    let mut parser = Parser::new(source, settings, pieces);
+    let body = parser.template()?;
+    Ok(Ast { exprs: parser.exprs, body })
+}
+
+/// Parses a source that is one expression, without delimiters.
+pub(crate) fn parse_expression(source: &str, settings: &Settings) -> Res<(Ast, ExprId)> {
+    check_length(source, settings)?;
+    let mut tokens = Tokens::new(source, 0..source.len())?;
+    let mut parser = Parser::new(source, settings, Vec::new());
+    let expr = parser.expression(&mut tokens)?;
+    tokens.expect_end()?;
+    Ok((Ast { exprs: parser.exprs, body: Vec::new() }, expr))
+}
+
+fn check_length(source: &str, settings: &Settings) -> Res<()> {
     let units = source.encode_utf16().count() as u64;
-    let limits = settings.limits;
     // Offsets are kept as u32; a source that long is beyond any sensible limit anyway.
-    let source_limit = limits.source_code_units.min(u64::from(u32::MAX / 4));
+    let source_limit = settings.limits.source_code_units.min(u64::from(u32::MAX / 4));
     if units > source_limit {
         let fault = Fault::limit(Phase::Parsing, LimitKind::SourceCodeUnits, source_limit, units);
         return Err(fault.at(0));
     }
-    let pieces = lexer::split(source, &settings.syntax)?;
-    let mut parser = Parser {
-        source,
-        settings,
-        limits,
-        pieces,
-        next_piece: 0,
-        exprs: Vec::new(),
-        nodes: 0,
-        depth: 0,
-        stack: 0,
-        blocks: Vec::new(),
-        loop_uses: 0,
-    };
-    let body = parser.template()?;
-    Ok(Ast { exprs: parser.exprs, body })
+    Ok(())
 }
 
 /// How many calls of the expression parser may be under way at once. An operator with a tighter one in its right
@@ -64,6 +66,22 @@ struct Parser<'s> {
 }
 
 impl<'s> Parser<'s> {
+    fn new(source: &'s str, settings: &'s Settings, pieces: Vec<Piece>) -> Self {
+        Self {
+            source,
+            settings,
+            limits: settings.limits,
+            pieces,
+            next_piece: 0,
+            exprs: Vec::new(),
+            nodes: 0,
+            depth: 0,
+            stack: 0,
+            blocks: Vec::new(),
+            loop_uses: 0,
+        }
+    }
+
     fn push(&mut self, offset: u32, kind: ExprKind) -> Res<ExprId> {
         self.count_node(offset)?;
         let id = ExprId(self.exprs.len() as u32);

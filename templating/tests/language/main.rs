@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod conversions;
+mod definitions;
 mod edges;
 mod expressions;
 mod filters;
