@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use crate::hint;
 use crate::limits::LimitKind;
+use crate::snippet::{printable, snippet};
 
 /// The category of an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,7 +35,9 @@ struct Inner {
     message: String,
     line: Option<u32>,
     column: Option<u32>,
+    offset: Option<u32>,
     source_line: Option<String>,
+    hint: Option<String>,
 }
 
 impl Error {
@@ -62,6 +66,50 @@ impl Error {
         self.0.source_line.as_deref()
     }
 
+    /// Where in the source the failure is, in bytes.
+    pub fn offset(&self) -> Option<usize> {
+        self.0.offset.map(|offset| offset as usize)
+    }
+
+    /// What may help: `did you mean "range"?`, `write "or" instead of "||"`. Where the language itself makes a suggestion,
+    /// that is part of the message instead.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The error for people, over several lines: `name:line:column: message; hint`, and below it the line of the source
+    /// with a caret under the column. `name` says which source it is, e.g. a file's path. Fit for a terminal: control
+    /// characters are made visible, tabs and wide characters counted as they are shown, long lines cut. The column is
+    /// counted in characters.
+    pub fn report(&self, name: &str) -> String {
+        let mut report = printable(name).into_owned();
+        let place = self.place();
+        if let Some((line, column, _)) = place {
+            report.push_str(&format!(":{line}:{column}"));
+        }
+        report.push_str(": ");
+        report.push_str(&printable(self.message()));
+        if let Some(hint) = self.hint() {
+            report.push_str(&format!("; {}", printable(hint)));
+        }
+        if let Some((line, column, text)) = place {
+            report.push('\n');
+            report.push_str(&snippet(line.into(), text, column));
+        }
+        report
+    }
+
+    /// Line and column from 1, the column in characters, and the line's text.
+    fn place(&self) -> Option<(u32, usize, &str)> {
+        let (line, column, text) = (self.line()?, self.column()? as usize, self.source_line()?);
+        let mut units = 0;
+        let before = text.chars().take_while(|character| {
+            units += character.len_utf16();
+            units < column
+        });
+        Some((line, before.count() + 1, text))
+    }
+
     /// The error's class name in `nunjitsu` 0.7.0.
     pub fn name(&self) -> &'static str {
         match self.0.kind {
@@ -77,7 +125,9 @@ impl Error {
             message: message.into(),
             line: None,
             column: None,
+            offset: None,
             source_line: None,
+            hint: None,
         }))
     }
 }
@@ -104,6 +154,7 @@ pub(crate) struct Fault {
     kind: ErrorKind,
     message: String,
     offset: Option<u32>,
+    hint: Option<String>,
 }
 
 /// The result of everything inside the engine. The error is boxed because the evaluator recurses through it.
@@ -119,15 +170,15 @@ pub(crate) enum Phase {
 
 impl Fault {
     pub(crate) fn syntax(offset: u32, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { kind: ErrorKind::Syntax, message: message.into(), offset: Some(offset) })
+        Box::new(Self { kind: ErrorKind::Syntax, message: message.into(), offset: Some(offset), hint: None })
     }
 
     pub(crate) fn evaluation(message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { kind: ErrorKind::Evaluation, message: message.into(), offset: None })
+        Box::new(Self { kind: ErrorKind::Evaluation, message: message.into(), offset: None, hint: None })
     }
 
     pub(crate) fn capability(message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { kind: ErrorKind::Capability, message: message.into(), offset: None })
+        Box::new(Self { kind: ErrorKind::Capability, message: message.into(), offset: None, hint: None })
     }
 
     pub(crate) fn limit(phase: Phase, kind: LimitKind, configured: u64, observed: u64) -> Box<Self> {
@@ -137,12 +188,18 @@ impl Fault {
             Phase::Rendering => "rendering",
         };
         let message = format!("Template {phase} exceeded the {kind} limit of {configured} (observed {observed})");
-        Box::new(Self { kind: ErrorKind::Limit(kind), message, offset: None })
+        Box::new(Self { kind: ErrorKind::Limit(kind), message, offset: None, hint: None })
     }
 
     /// Gives the fault a place, unless it already has a more precise one.
     pub(crate) fn at(mut self: Box<Self>, offset: u32) -> Box<Self> {
         self.offset.get_or_insert(offset);
+        self
+    }
+
+    /// Adds what may help; see [`Error::hint`].
+    pub(crate) fn hint(mut self: Box<Self>, hint: Option<String>) -> Box<Self> {
+        self.hint = hint;
         self
     }
 
@@ -167,11 +224,18 @@ impl Fault {
 
     pub(crate) fn into_error(self, source: &str) -> Error {
         let position = self.offset.map(|offset| Position::find(source, offset));
+        let habit = || match self.kind {
+            ErrorKind::Syntax => self.offset.and_then(|offset| hint::for_syntax(source, offset)),
+            _ => None,
+        };
+        let hint = self.hint.or_else(habit);
         Error(Box::new(Inner {
             kind: self.kind,
             message: self.message,
             line: position.map(|position| position.line),
             column: position.map(|position| position.column),
+            offset: self.offset,
+            hint,
             source_line: self.offset.map(|offset| line_around(source, offset)),
         }))
     }
@@ -202,4 +266,62 @@ fn line_around(source: &str, offset: u32) -> String {
     let start = source[..offset].rfind('\n').map_or(0, |newline| newline + 1);
     let end = source[offset..].find('\n').map_or(source.len(), |newline| offset + newline);
     source[start..end].trim_end_matches('\r').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use crate::{Context, Engine};
+
+    #[test]
+    fn reports_show_the_line_and_a_caret() {
+        for (source, display, report) in [
+            (
+                "a\n  ${{ values.name | uper }}\n",
+                "Template error at line 2, column 21: Unknown template filter \"uper\"; did you mean \"upper\"?",
+                "f.txt:2:21: Unknown template filter \"uper\"; did you mean \"upper\"?\n 2 |   ${{ values.name | uper }}\n   |                     ^",
+            ),
+            // The language counts columns in UTF-16 code units, people in characters.
+            (
+                "\u{1f600}\t${{ a is od }}",
+                "Template error at line 1, column 13: Unknown template test \"od\"; did you mean \"odd\"?",
+                "f.txt:1:12: Unknown template test \"od\"; did you mean \"odd\"?\n 1 | \u{1f600}    ${{ a is od }}\n   |                ^",
+            ),
+            (
+                "${{ a || b }}",
+                "Template error at line 1, column 8: Expected name, received \"|\"",
+                "f.txt:1:8: Expected name, received \"|\"; write \"or\" instead of \"||\"\n 1 | ${{ a || b }}\n   |        ^",
+            ),
+            (
+                "${{ ragne(3) }}",
+                "Template error at line 1, column 5: Template value \"ragne\" resolved to undefined and cannot be called",
+                "f.txt:1:5: Template value \"ragne\" resolved to undefined and cannot be called; did you mean \"range\"?\n 1 | ${{ ragne(3) }}\n   |     ^",
+            ),
+            (
+                "${{ name.toUppercase() }}",
+                "Template error at line 1, column 10: Template value \"name.toUppercase\" resolved to undefined and cannot be called",
+                "f.txt:1:10: Template value \"name.toUppercase\" resolved to undefined and cannot be called; did you mean \"toUpperCase\"?\n 1 | ${{ name.toUppercase() }}\n   |          ^",
+            ),
+            (
+                "${{ namme.trim() }}",
+                "Template error at line 1, column 11: Template value \"namme.trim\" resolved to undefined and cannot be called",
+                "f.txt:1:11: Template value \"namme.trim\" resolved to undefined and cannot be called; \"namme\" is not defined, did you mean \"name\"?\n 1 | ${{ namme.trim() }}\n   |           ^",
+            ),
+        ] {
+            let context = Context::try_from(&json!({"name": "x"})).unwrap();
+            let error = Engine::default().render_str(source, &context).unwrap_err();
+            assert_eq!(error.to_string(), display);
+            assert_eq!(error.report("f.txt"), report, "\n{}", error.report("f.txt"));
+        }
+    }
+
+    #[test]
+    fn reports_steer_no_terminal() {
+        let error = Engine::default().parse("${{ a | b }}\u{1b}[2J").unwrap_err();
+        let report = error.report("x\u{1b}]0;\n.txt");
+        assert!(report.starts_with("x␛]0;␊.txt:1:9: "), "{report}");
+        assert!(!report.contains('\u{1b}'), "{report}");
+    }
 }

@@ -13,6 +13,9 @@ pub(crate) enum Builtin {
     Joiner,
 }
 
+/// The names of all of them.
+pub(crate) const NAMES: [&str; 3] = ["cycler", "joiner", "range"];
+
 /// The value of a global name.
 pub(crate) fn find(name: &str) -> Option<Value> {
     let builtin = match name {

@@ -61,7 +61,7 @@ impl<'t> Interp<'t> {
                 let arguments = self.arguments(arguments)?;
                 self.call(&callable, arguments)
             }
-            Found::Value(other) => Err(self.not_callable(callee, &other)),
+            Found::Value(other) => Err(self.not_callable(callee, &other).hint(self.call_hint(callee, &target))),
         }
     }
 

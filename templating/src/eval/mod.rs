@@ -7,6 +7,7 @@ mod call;
 mod convert;
 mod expression;
 mod heap;
+mod hint;
 mod scope;
 mod statement;
 

@@ -46,16 +46,38 @@ const fn variadic(name: &'static str, run: Run) -> Definition {
 
 /// The method of that name that `target` has.
 pub(crate) fn find(target: &Value, name: &str, cookiecutter: bool) -> Option<Method> {
-    let (common, dialect): (&'static [Definition], &'static [Definition]) = match target {
+    let (common, dialect) = tables(target);
+    let dialect = if cookiecutter { dialect } else { &[] };
+    dialect.iter().chain(common).find(|method| method.name == name)
+}
+
+/// The methods that values of the kind of `target` always have, and those they have in cookiecutter mode.
+fn tables(target: &Value) -> (&'static [Definition], &'static [Definition]) {
+    match target {
         Value::String(_) | Value::Safe(_) => (&string::METHODS, &[]),
         Value::Number(_) => (&number::METHODS, &[]),
         Value::Regex(_) => (&regex::METHODS, &[]),
         Value::Array(_) => (&array::METHODS, &array::COOKIECUTTER),
         Value::Record(_) => (&[], &record::COOKIECUTTER),
-        _ => return None,
+        _ => (&[], &[]),
+    }
+}
+
+/// The names of the methods that `target` has; of those that any value has when there is none.
+pub(crate) fn names(target: Option<&Value>, cookiecutter: bool) -> impl Iterator<Item = &'static str> {
+    let all: Vec<_> = match target {
+        Some(target) => vec![tables(target)],
+        None => vec![
+            (&string::METHODS, &[]),
+            (&number::METHODS, &[]),
+            (&regex::METHODS, &[]),
+            (&array::METHODS, &array::COOKIECUTTER),
+            (&[], &record::COOKIECUTTER),
+        ],
     };
-    let dialect = if cookiecutter { dialect } else { &[] };
-    dialect.iter().chain(common).find(|method| method.name == name)
+    all.into_iter()
+        .flat_map(move |(common, dialect)| common.iter().chain(if cookiecutter { dialect } else { &[] }))
+        .map(|method| method.name)
 }
 
 /// Calls a method.

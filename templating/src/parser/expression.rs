@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use super::suggest::did_you_mean;
 use super::{MAX_EXPRESSION_CALLS, Parser, Tokens, token_text};
 use crate::ast::{Arguments, BinaryOp, ExprId, ExprKind, Slice, UnaryOp};
 use crate::error::{Fault, Phase, Res};
 use crate::filters::{self, FilterRef};
 use crate::lexer::TokenKind;
 use crate::limits::LimitKind;
+use crate::suggest::did_you_mean;
 use crate::tests;
 use crate::value::{Value, is_reserved};
 

@@ -5,7 +5,6 @@
 
 mod expression;
 mod statement;
-mod suggest;
 
 use std::sync::Arc;
 

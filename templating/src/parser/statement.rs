@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::suggest::did_you_mean;
 use super::{Parser, Tokens};
 use crate::ast::{ExprKind, For, Macro, Parameter, Stmt, StmtKind, Switch};
 use crate::error::{Fault, Position, Res};
 use crate::lexer::{PieceKind, TokenKind, is_code_whitespace};
+use crate::suggest::did_you_mean;
 
 /// Tags that open a statement.
 const OPENERS: [&str; 8] = ["if", "for", "set", "macro", "call", "filter", "block", "switch"];

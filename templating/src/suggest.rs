@@ -1,0 +1,115 @@
+//! "Did you mean": the known name closest to an unknown one.
+
+/// Ends a message about an unknown name with a suggestion, when there is one.
+pub(crate) fn did_you_mean<'n>(message: String, name: &str, known: impl Iterator<Item = &'n str>) -> String {
+    match closest(name, known) {
+        Some(suggestion) => format!("{message}; did you mean \"{suggestion}\"?"),
+        None => message,
+    }
+}
+
+fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let length = name.chars().count();
+    if length > 64 {
+        return None;
+    }
+    let allowed = if length <= 4 { 1 } else { 2 };
+    known
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// The name of `known` that somebody who wrote `name` may have meant: the same but for case, dashes and underscores, or a
+/// slip of the pen away (letters left out, added, changed or swapped). For tools that check templates; what the language
+/// itself suggests is part of its messages.
+pub fn closest_name<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let letters = |name: &str| -> Vec<char> {
+        name.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
+    };
+    let wanted = letters(name);
+    if wanted.len() > 64 {
+        return None;
+    }
+    let allowed = match wanted.len() {
+        0..=2 => 0,
+        3..=4 => 1,
+        _ => 2,
+    };
+    known
+        .into_iter()
+        .filter(|candidate| *candidate != name && candidate.len() <= 256)
+        .map(|candidate| (slips(&wanted, &letters(candidate)), candidate))
+        .filter(|(slips, _)| *slips <= allowed)
+        .min_by_key(|(slips, _)| *slips)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance in which swapping two neighbours is one step.
+fn slips(a: &[char], b: &[char]) -> usize {
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for (i, from) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, to) in b.iter().enumerate() {
+            let mut best = (rows[i][j] + usize::from(from != to)).min(row[j] + 1).min(rows[i][j + 1] + 1);
+            if i > 0 && j > 0 && *from == b[j - 1] && a[i - 1] == *to {
+                best = best.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+/// Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let substitution = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = substitution.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_only_what_is_close() {
+        let known = ["upper", "lower", "for", "string"];
+        assert_eq!(closest("uper", known.into_iter()), Some("upper"));
+        assert_eq!(closest("foo", known.into_iter()), Some("for"));
+        assert_eq!(closest("fooooo", known.into_iter()), None);
+    }
+
+    #[test]
+    fn slips_of_the_pen() {
+        let known = ["name", "repoUrl", "description", "id", "port"];
+        for (name, expected) in [
+            ("nmae", Some("name")),
+            ("naem", Some("name")),
+            ("nam", Some("name")),
+            ("Name", Some("name")),
+            ("repo_url", Some("repoUrl")),
+            ("repourl", Some("repoUrl")),
+            ("repoUrls", Some("repoUrl")),
+            ("descripton", Some("description")),
+            ("ID", Some("id")),
+            ("is", None),
+            ("part", Some("port")),
+            ("nothing", None),
+            ("name", None),
+        ] {
+            assert_eq!(closest_name(name, known), expected, "{name}");
+        }
+    }
+}
