@@ -50,7 +50,7 @@ fn window(cells: &[(Cow<'_, str>, usize)], width: usize, caret: usize) -> (Strin
     if width <= WINDOW {
         return (text(cells), caret);
     }
-    let start = if caret > BEFORE { caret - BEFORE } else { 0 };
+    let start = caret.saturating_sub(BEFORE);
     let mut at = 0;
     let (mut first, mut last, mut start_width) = (cells.len(), cells.len(), width);
     for (index, (_, cell)) in cells.iter().enumerate() {
@@ -142,7 +142,7 @@ mod tests {
         let before: String = line.chars().skip(5).collect();
         // One column for the ellipsis, two for each character before the caret.
         assert_eq!((caret.len() - 6 - 1) % 2, 0, "{shown}");
-        assert!(before.starts_with('名'), "{shown}");
+        assert!(before.starts_with("…名"), "{shown}");
     }
 
     #[test]
