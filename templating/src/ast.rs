@@ -32,6 +32,11 @@ impl Ast {
             _ => None,
         }
     }
+
+    /// Whether the template is one tag (comments aside) and no text.
+    pub(crate) fn is_sole_tag(&self) -> bool {
+        matches!(self.body.as_slice(), [only] if !matches!(only.kind, StmtKind::Text(_)))
+    }
 }
 
 pub(crate) struct Expr {

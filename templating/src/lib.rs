@@ -28,6 +28,7 @@ mod filters;
 mod function;
 mod globals;
 mod hint;
+mod json;
 mod lexer;
 mod limits;
 mod methods;

@@ -1,13 +1,15 @@
 //! A parsed source.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::ast::Ast;
 use crate::context::Context;
-use crate::engine::Engine;
-use crate::error::Error;
+use crate::dialect::Dialect;
+use crate::engine::{Engine, Syntax};
+use crate::error::{Error, ErrorKind, Res};
 use crate::eval;
 use crate::facts::{self, Facts};
+use crate::json;
 use crate::parser;
 use crate::value::Value;
 
@@ -19,12 +21,14 @@ struct Parsed {
     source: Arc<str>,
     ast: Ast,
     engine: Engine,
+    /// With [`Dialect::Nunjucks3`]: the form of the template that writes its value as JSON, once it has been asked for.
+    as_json: OnceLock<Option<Ast>>,
 }
 
 impl Template {
     pub(crate) fn parse(engine: &Engine, source: &str) -> Result<Self, Error> {
         let ast = parser::parse(source, &engine.0).map_err(|fault| fault.into_error(source))?;
-        Ok(Self(Arc::new(Parsed { source: source.into(), ast, engine: engine.clone() })))
+        Ok(Self(Arc::new(Parsed { source: source.into(), ast, engine: engine.clone(), as_json: OnceLock::new() })))
     }
 
     /// The text the template was parsed from.
@@ -37,23 +41,63 @@ impl Template {
     /// # Errors
     /// When an expression cannot be evaluated, a registered function fails or a limit is exceeded.
     pub fn render(&self, context: &Context) -> Result<String, Error> {
-        let Parsed { source, ast, engine } = &*self.0;
+        let Parsed { source, ast, engine, .. } = &*self.0;
         eval::render(ast, &engine.0, context).map_err(|fault| fault.into_error(source))
     }
 
     /// Renders to a value: when the template is one interpolation and nothing else (comments aside), what its expression
     /// gives; otherwise the rendered text as a string.
     ///
+    /// With [`Dialect::Nunjucks3`], as `@backstage/plugin-scaffolder-backend` 4.0.2 did it: when the template is one tag
+    /// and nothing else, it is rendered with every interpolation passed through `dump`, and what that gives is read as
+    /// JSON; if it isn't any, or the template is more than that, the value is the rendered text. An empty text is
+    /// `undefined`.
+    ///
     /// # Errors
     /// As [`Template::render`], and when the value is a function or contains itself.
     pub fn render_value(&self, context: &Context) -> Result<Value, Error> {
-        let Parsed { source, ast, engine } = &*self.0;
+        let Parsed { source, ast, engine, .. } = &*self.0;
+        if engine.dialect() == Dialect::Nunjucks3 {
+            return self.render_reread(context);
+        }
         match ast.sole_interpolation() {
             Some((expr, offset)) => {
                 eval::evaluate(ast, expr, offset, &engine.0, context).map_err(|fault| fault.into_error(source))
             }
             None => self.render(context).map(Value::string),
         }
+    }
+
+    fn render_reread(&self, context: &Context) -> Result<Value, Error> {
+        if let Some(ast) = self.0.as_json.get_or_init(|| self.json_form()) {
+            // Whatever fails here makes the template a text. A limit would only be hit again.
+            match self.reread(ast, context).map_err(|fault| fault.into_error(&self.0.source)) {
+                Ok(Some(value)) => return Ok(value),
+                Err(error) if matches!(error.kind(), ErrorKind::Limit(_)) => return Err(error),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        let text = self.render(context)?;
+        Ok(if text.is_empty() { Value::Undefined } else { Value::string(text) })
+    }
+
+    /// The value of what the JSON form writes; `None` when that isn't JSON.
+    fn reread(&self, ast: &Ast, context: &Context) -> Res<Option<Value>> {
+        let settings = &self.0.engine.0;
+        let text = eval::render(ast, settings, context)?;
+        if text.is_empty() {
+            return Ok(Some(Value::Undefined));
+        }
+        json::parse(&text, settings.limits.work_units)
+    }
+
+    /// The form that writes JSON, if the template is one tag and the form is a template.
+    fn json_form(&self) -> Option<Ast> {
+        let Parsed { source, ast, engine, .. } = &*self.0;
+        if !ast.is_sole_tag() {
+            return None;
+        }
+        parser::parse(&dumping(source, &engine.0.syntax), &engine.0).ok()
     }
 
     /// Whether the template is exactly one interpolation, so that [`Template::render_value`] keeps its value's type.
@@ -65,6 +109,28 @@ impl Template {
     pub fn facts(&self) -> Facts {
         facts::collect(&self.0.ast, &self.0.source)
     }
+}
+
+/// The source with `| dump` applied to what stands between the first opening and the last closing delimiter of each
+/// line. This is the replacement of `/\${{(.+)}}/g` by `${{ ( $1 ) | dump }}`, with all its accidents: a line with two
+/// interpolations becomes something else, and `${{- n }}` a negation.
+fn dumping(source: &str, syntax: &Syntax) -> String {
+    let (open, close) = (syntax.variable_start.as_str(), syntax.variable_end.as_str());
+    let mut result = String::with_capacity(source.len() + 16);
+    for line in source.split_inclusive(['\n', '\r', '\u{2028}', '\u{2029}']) {
+        let between = line.find(open).and_then(|start| {
+            let end = line.rfind(close)?;
+            (start + open.len() < end).then_some((start, end))
+        });
+        match between {
+            None => result.push_str(line),
+            Some((start, end)) => {
+                let (code, rest) = (&line[start + open.len()..end], &line[end + close.len()..]);
+                result.extend([&line[..start], open, " ( ", code, " ) | dump ", close, rest]);
+            }
+        }
+    }
+    result
 }
 
 impl std::fmt::Debug for Template {

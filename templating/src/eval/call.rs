@@ -12,6 +12,7 @@ use super::{Cycler, Interp, Joiner};
 use crate::ast::{self, ExprId, ExprKind, Macro};
 use crate::context::Context;
 use crate::definition::{ARGUMENTS, Defined};
+use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::filters::FilterRef;
 use crate::function::{Callable, HostFn, Kind};
@@ -243,7 +244,7 @@ impl<'t> Interp<'t> {
                 let mut values = Vec::with_capacity(1 + arguments.positional.len());
                 values.push(input);
                 values.extend(arguments.flatten());
-                if values.iter().any(Value::has_functions) {
+                if self.dialect() == Dialect::Nunjitsu && values.iter().any(Value::has_functions) {
                     return Err(not_text());
                 }
                 (filter.apply)(self, &values).map_err(|fault| {

@@ -22,6 +22,7 @@ use self::heap::Heap;
 use self::scope::Scope;
 use crate::ast::{Ast, ExprId};
 use crate::context::Context;
+use crate::dialect::Dialect;
 use crate::engine::Settings;
 use crate::error::{Fault, Phase, Res};
 use crate::limits::LimitKind;
@@ -212,6 +213,10 @@ impl<'t> Interp<'t> {
             self.exports.insert(name.clone(), value.clone());
         }
         self.scope.assign(name, value);
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.settings.syntax.dialect
     }
 
     pub(crate) fn is_cookiecutter(&self) -> bool {

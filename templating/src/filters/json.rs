@@ -1,6 +1,7 @@
 //! `dump`: JSON as JavaScript writes it.
 
 use super::argument;
+use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::eval::Interp;
 use crate::number::js_number_to_string;
@@ -36,8 +37,14 @@ impl Writer<'_, '_> {
             Value::Bool(value) => self.text.push_str(if *value { "true" } else { "false" }),
             Value::Number(number) if number.is_finite() => self.text.push_str(&js_number_to_string(*number)),
             Value::Number(_) => self.text.push_str("null"),
+            // In JavaScript a safe string is an object with these two properties.
+            Value::Safe(text) if self.interp.dialect() == Dialect::Nunjucks3 => {
+                let own = [("val", Value::String(text.clone())), ("length", Value::Number(text.len() as f64))];
+                return self.value(&Value::Record(own.into_iter().collect()), level);
+            }
             Value::String(text) | Value::Safe(text) => self.string(text)?,
             Value::Regex(_) => self.text.push_str("{}"),
+            Value::Function(_) if self.interp.dialect() == Dialect::Nunjucks3 => return Ok(false),
             Value::Function(_) => return Err(Fault::evaluation("Callable values cannot be coerced")),
             Value::Array(array) => {
                 self.interp.step_into(array, &mut self.path)?;
@@ -55,7 +62,14 @@ impl Writer<'_, '_> {
             Value::Record(record) => {
                 self.text.push('{');
                 let mut written = 0;
-                for (key, value) in record.iter().filter(|(_, value)| !value.is_undefined()) {
+                for (key, value) in record.iter() {
+                    let missing = match value {
+                        Value::Function(_) => self.interp.dialect() == Dialect::Nunjucks3,
+                        value => value.is_undefined(),
+                    };
+                    if missing {
+                        continue;
+                    }
                     self.separate(written, level + 1)?;
                     self.string(&Str::from(key.clone()))?;
                     self.text.push_str(if self.indent.is_empty() { ":" } else { ": " });

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::dialect::Dialect;
 use crate::engine::Syntax;
 use crate::error::{Fault, Res};
 use crate::string::is_js_whitespace;
@@ -36,7 +37,8 @@ const BLOCK_END: &str = "%}";
 const COMMENT_START: &str = "{#";
 const COMMENT_END: &str = "#}";
 
-/// Splits `source`. Comments are gone from the result, and no text is empty.
+/// Splits `source`. Comments are gone from the result, and no text is empty; with [`Dialect::Nunjucks3`] a text is
+/// there even if whitespace control has left nothing of it, since it counts as one there.
 pub(crate) fn split(source: &str, syntax: &Syntax) -> Res<Vec<Piece>> {
     Splitter { source, syntax, pieces: Vec::new(), position: 0, trim_next: Trim::Nothing, slashes_left: true }.run()
 }
@@ -180,6 +182,9 @@ impl Splitter<'_> {
                 return Err(Fault::syntax(at as u32, message));
             }
             self.push_text(body_start..at, false, self.syntax.lstrip_blocks);
+            if body_start == at && self.keeps_empty_text() {
+                self.pieces.push(Piece { offset: at, kind: PieceKind::Text(at..at) });
+            }
             self.trim_next = if self.syntax.trim_blocks { Trim::LineBreak } else { Trim::Nothing };
             self.position = end;
             return Ok(());
@@ -221,15 +226,22 @@ impl Splitter<'_> {
         Err(Fault::syntax(start as u32, format!("Unterminated {what} tag")))
     }
 
+    fn keeps_empty_text(&self) -> bool {
+        self.syntax.dialect == Dialect::Nunjucks3
+    }
+
     fn push_text(&mut self, range: Range<usize>, trims_end: bool, strips_indentation: bool) {
         let Range { mut start, mut end } = range;
         let text = &self.source[start..end];
+        // What `-` trims away still counts as a text for `nunjucks` 3; what the options trim away doesn't.
+        let mut counts = !text.is_empty() && self.keeps_empty_text();
         match self.trim_next {
             Trim::Nothing => {}
             Trim::Whitespace => start = end - text.trim_start_matches(is_js_whitespace).len(),
             Trim::LineBreak => {
                 let rest = text.strip_prefix("\r\n").or_else(|| text.strip_prefix('\n')).unwrap_or(text);
                 start = end - rest.len();
+                counts &= start < end;
             }
         }
         self.trim_next = Trim::Nothing;
@@ -242,9 +254,10 @@ impl Splitter<'_> {
             let from_line_start = line > 0 || start == 0 || self.source[..start].ends_with('\n');
             if from_line_start && text[line..].chars().all(is_js_whitespace) {
                 end = start + line;
+                counts &= start < end;
             }
         }
-        if start < end {
+        if start < end || counts {
             self.pieces.push(Piece { offset: start, kind: PieceKind::Text(start..end) });
         }
     }

@@ -16,6 +16,7 @@ mod limits;
 mod methods;
 mod mixed;
 mod modes;
+mod nunjucks3;
 mod registered;
 mod statements;
 mod surrogates;
