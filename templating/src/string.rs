@@ -363,13 +363,6 @@ impl StrBuilder {
             Some(units) => Str::from_units(&units),
         }
     }
-
-    pub(crate) fn finish_lossy(self) -> String {
-        match self.units {
-            None => self.text,
-            Some(units) => String::from_utf16_lossy(&units),
-        }
-    }
 }
 
 #[cfg(test)]

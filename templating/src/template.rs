@@ -11,6 +11,7 @@ use crate::eval;
 use crate::facts::{self, Facts};
 use crate::json;
 use crate::parser;
+use crate::string::Str;
 use crate::value::Value;
 
 /// A parsed template. Cloning is cheap, and one template can be rendered by many threads at once.
@@ -36,11 +37,16 @@ impl Template {
         &self.0.source
     }
 
-    /// Renders to text.
+    /// Renders to text. Half of a character that stands alone (a lone surrogate) becomes U+FFFD, as it does when
+    /// JavaScript writes text to a file.
     ///
     /// # Errors
     /// When an expression cannot be evaluated, a registered function fails or a limit is exceeded.
     pub fn render(&self, context: &Context) -> Result<String, Error> {
+        self.render_text(context).map(|text| text.to_lossy().into_owned())
+    }
+
+    fn render_text(&self, context: &Context) -> Result<Str, Error> {
         let Parsed { source, ast, engine, .. } = &*self.0;
         eval::render(ast, &engine.0, context).map_err(|fault| fault.into_error(source))
     }
@@ -64,7 +70,7 @@ impl Template {
             Some((expr, offset)) => {
                 eval::evaluate(ast, expr, offset, &engine.0, context).map_err(|fault| fault.into_error(source))
             }
-            None => self.render(context).map(Value::string),
+            None => self.render_text(context).map(Value::String),
         }
     }
 
@@ -77,8 +83,8 @@ impl Template {
                 Ok(None) | Err(_) => {}
             }
         }
-        let text = self.render(context)?;
-        Ok(if text.is_empty() { Value::Undefined } else { Value::string(text) })
+        let text = self.render_text(context)?;
+        Ok(if text.is_empty() { Value::Undefined } else { Value::String(text) })
     }
 
     /// The value of what the JSON form writes; `None` when that isn't JSON.
@@ -88,7 +94,7 @@ impl Template {
         if text.is_empty() {
             return Ok(Some(Value::Undefined));
         }
-        json::parse(&text, settings.limits.work_units)
+        json::parse(&text.to_lossy(), settings.limits.work_units)
     }
 
     /// The form that writes JSON, if the template is one tag and the form is a template.

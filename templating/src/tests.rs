@@ -45,7 +45,7 @@ static TESTS: [Test; 27] = [
     test("lessthan", 1, |interp, values| compare(interp, values, Ordering::is_lt)),
     test("lower", 0, |_, values| cased(values, str::to_lowercase)),
     test("lt", 1, |interp, values| compare(interp, values, Ordering::is_lt)),
-    test("mapping", 0, |_, values| Ok(matches!(values[0], Value::Record(_) | Value::Regex(_)))),
+    test("mapping", 0, |_, values| Ok(matches!(values[0], Value::Record(_) | Value::Regex(_) | Value::Safe(_)))),
     identity("ne", 1, |_, values| Ok(!strictly_equal(&values[0], &values[1]))),
     test("none", 0, |_, values| Ok(matches!(values[0], Value::Null))),
     test("null", 0, |_, values| Ok(matches!(values[0], Value::Null))),
@@ -78,7 +78,7 @@ fn compare(interp: &mut Interp<'_>, values: &[Value], accept: fn(Ordering) -> bo
 fn iterable(_: &mut Interp<'_>, values: &[Value]) -> Res<bool> {
     match &values[0] {
         Value::Undefined | Value::Null => Err(Fault::evaluation("iterable test requires a value")),
-        value => Ok(matches!(value, Value::Array(_) | Value::String(_))),
+        value => Ok(matches!(value, Value::Array(_) | Value::String(_) | Value::Safe(_))),
     }
 }
 

@@ -66,10 +66,10 @@ struct Joiner {
 }
 
 /// Renders to text.
-pub(crate) fn render(ast: &Ast, settings: &Settings, context: &Context) -> Res<String> {
+pub(crate) fn render(ast: &Ast, settings: &Settings, context: &Context) -> Res<Str> {
     let mut interp = Interp::new(ast, settings, context);
     interp.body(&ast.body)?;
-    Ok(interp.output.pop().unwrap_or_default().finish_lossy())
+    Ok(interp.output.pop().unwrap_or_default().finish())
 }
 
 /// The value of the template's only interpolation.

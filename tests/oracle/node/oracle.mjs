@@ -79,7 +79,9 @@ answer({
 for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
   const request = JSON.parse(line);
   try {
-    answer({ value: notation(engines[request.engine](request)) });
+    const value = engines[request.engine](request);
+    // A file is written in UTF-8, where a lone half of a character becomes U+FFFD.
+    answer({ value: notation(request.mode === 'text' ? value.toWellFormed() : value) });
   } catch (error) {
     answer({ error: { name: String(error?.name), message: String(error?.message).toWellFormed() } });
   }

@@ -37,6 +37,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The corpus is not in order.
+    #[error(transparent)]
+    Corpus(#[from] understudy_corpus::Error),
     /// The oracle's process could not be started or talked to.
     #[error("the oracle's process failed: {0}")]
     Process(String),

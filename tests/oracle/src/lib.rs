@@ -3,13 +3,14 @@
 //! [`Installation::ensure`] has npm put them into a cache outside the tree, once; [`Oracle`] evaluates cases with them.
 //!
 //! ```no_run
-//! use understudy_corpus::{Case, Language, Options};
+//! use understudy_corpus::{Case, Options};
 //! use understudy_oracle::Oracle;
+//! use understudy_templating::Dialect;
 //!
 //! # fn main() -> Result<(), understudy_oracle::Error> {
 //! let mut oracle = Oracle::start()?;
 //! let case = Case { source: "${{ 1 + n }}".to_owned(), context: serde_json::json!({"n": 1}).into(), options: Options::default() };
-//! for outcome in oracle.evaluate(Language::Nunjitsu, &[case])? {
+//! for outcome in oracle.evaluate(Dialect::Nunjitsu, &[case])? {
 //!     println!("{outcome}");
 //! }
 //! # Ok(())
@@ -19,7 +20,11 @@
 mod error;
 mod install;
 mod oracle;
+mod record;
+mod report;
 
 pub use error::Error;
 pub use install::Installation;
 pub use oracle::Oracle;
+pub use record::record;
+pub use report::{Agreement, Report};

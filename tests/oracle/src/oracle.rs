@@ -7,7 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use understudy_corpus::{Case, Language, Mode, Outcome};
+use understudy_corpus::{Case, Mode, Outcome};
+use understudy_templating::Dialect;
 
 use crate::{Error, Installation};
 
@@ -56,14 +57,14 @@ impl Oracle {
     ///
     /// # Errors
     /// When a process can't be started or writes something that is no answer.
-    pub fn evaluate(&mut self, language: Language, cases: &[Case]) -> Result<Vec<Outcome>, Error> {
+    pub fn evaluate(&mut self, dialect: Dialect, cases: &[Case]) -> Result<Vec<Outcome>, Error> {
         let mut outcomes = Vec::with_capacity(cases.len());
         while outcomes.len() < cases.len() {
             let process = match self.process.take() {
                 Some(process) => process,
                 None => Process::start(&self.installation)?,
             };
-            self.process = process.answer(language, cases, &mut outcomes, self.patience)?;
+            self.process = process.answer(dialect, cases, &mut outcomes, self.patience)?;
         }
         Ok(outcomes)
     }
@@ -113,7 +114,7 @@ impl Process {
     /// Asks for the cases that have no outcome yet. Returns itself unless it hung or died, with that as the last outcome.
     fn answer(
         mut self,
-        language: Language,
+        dialect: Dialect,
         cases: &[Case],
         outcomes: &mut Vec<Outcome>,
         patience: Duration,
@@ -124,7 +125,7 @@ impl Process {
             // Written beside the reading, so that neither pipe fills up while the other is waited for.
             let writer = scope.spawn(move || {
                 let sent = pending.iter().try_for_each(|case| {
-                    serde_json::to_writer(&mut stdin, &request(language, case)).map_err(std::io::Error::from)?;
+                    serde_json::to_writer(&mut stdin, &request(dialect, case)).map_err(std::io::Error::from)?;
                     stdin.write_all(b"\n")
                 });
                 // A process that has died is noticed by its silence.
@@ -168,9 +169,9 @@ impl Drop for Process {
     }
 }
 
-fn request(language: Language, case: &Case) -> Json {
+fn request(dialect: Dialect, case: &Case) -> Json {
     json!({
-        "engine": language.name(),
+        "engine": dialect.name(),
         "source": case.source,
         "context": *case.context,
         "mode": match case.options.mode { Mode::Value => "value", Mode::Text => "text" },

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use understudy_corpus::{Case, Language, Mode, Options, Outcome};
+use understudy_corpus::{Case, Mode, Options, Outcome};
 use understudy_oracle::Oracle;
+use understudy_templating::Dialect;
 
 fn case(source: &str) -> Case {
     Case {
@@ -35,10 +36,10 @@ fn values_arrive_without_loss() {
         ("Hello ${{ name }}", r#""Hello world""#),
     ];
     let sources: Vec<Case> = cases.iter().map(|(source, _)| case(source)).collect();
-    let found = oracle.evaluate(Language::Nunjitsu, &sources).unwrap();
+    let found = oracle.evaluate(Dialect::Nunjitsu, &sources).unwrap();
     for ((source, expected), found) in cases.iter().zip(&found) {
         assert_eq!(found, &value(expected), "{source}");
-        assert_eq!(&understudy_corpus::evaluate(&case(source)), found, "{source}");
+        assert_eq!(&understudy_corpus::evaluate(Dialect::Nunjitsu, &case(source)), found, "{source}");
     }
 }
 
@@ -60,11 +61,11 @@ fn the_older_language_parses_what_it_rendered() {
         (compat, value(r#""[1,2]true2""#)),
     ];
     let sources: Vec<Case> = cases.iter().map(|(case, _)| case.clone()).collect();
-    let found = oracle.evaluate(Language::Nunjucks3, &sources).unwrap();
+    let found = oracle.evaluate(Dialect::Nunjucks3, &sources).unwrap();
     for ((case, expected), found) in cases.iter().zip(&found) {
         assert_eq!(found, expected, "{}", case.source);
     }
-    assert!(oracle.evaluate(Language::Nunjucks3, &[case("${{ x | nosuch }}")]).unwrap()[0].is_error());
+    assert!(oracle.evaluate(Dialect::Nunjucks3, &[case("${{ x | nosuch }}")]).unwrap()[0].is_error());
 }
 
 #[test]
@@ -72,6 +73,6 @@ fn what_hangs_or_dies_costs_one_answer() {
     let mut oracle = Oracle::start().unwrap().with_patience(Duration::from_secs(2));
     let hangs = case("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}");
     let cases = [case("${{ 1 }}"), hangs, case("${{ 2 }}")];
-    let found = oracle.evaluate(Language::Nunjucks3, &cases).unwrap();
+    let found = oracle.evaluate(Dialect::Nunjucks3, &cases).unwrap();
     assert_eq!(found, [value("1"), Outcome::Timeout, value("2")]);
 }

@@ -39,28 +39,6 @@ pub enum Mode {
     Text,
 }
 
-/// A reference implementation, and thereby a dialect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Language {
-    /// `nunjitsu` 0.7.0, set up as `@backstage/plugin-scaffolder-backend` 4.2.0 does.
-    Nunjitsu,
-    /// `nunjucks` 3.2.4 with what `@backstage/plugin-scaffolder-backend` up to 4.0.2 put around it.
-    Nunjucks3,
-}
-
-impl Language {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Nunjitsu, Self::Nunjucks3];
-
-    /// The name in corpus files and towards the oracle.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Nunjitsu => "nunjitsu",
-            Self::Nunjucks3 => "nunjucks-3",
-        }
-    }
-}
-
 /// What became of a [`Case`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outcome {

@@ -1,0 +1,58 @@
+//! Works on the corpus from the command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use understudy_oracle::{Error, Oracle, Report, record};
+
+/// Holds the template language against its reference implementations.
+#[derive(Debug, Parser)]
+#[command(name = "understudy-oracle", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Evaluate the corpus with both reference implementations and with ours, and print how far they agree.
+    Report,
+    /// Write what the reference implementations give into the corpus. Review the difference before it is committed.
+    Record {
+        /// Features to write; all of them when none is named
+        features: Vec<String>,
+        /// Write new rows only; leave those alone that have a result
+        #[arg(long)]
+        new: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::Report => {
+            let report = Report::of_corpus(&mut Oracle::start()?)?;
+            println!("{report}");
+            let found: Vec<&String> = report.stale.iter().chain(&report.differences).collect();
+            found.iter().for_each(|line| println!("{line}"));
+            if !found.is_empty() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Record { features, new } => {
+            for changed in record(&mut Oracle::start()?, features, *new)? {
+                println!("{changed}");
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
