@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::definition::Defined;
 use crate::dialect::Dialect;
 use crate::error::Error;
+use crate::facts::Facts;
 use crate::function::{Callable, HostFn};
 use crate::limits::Limits;
 use crate::template::Template;
@@ -52,6 +53,34 @@ impl Engine {
         Template::parse(self, source)
     }
 
+    /// Looks at a source without rendering it, for tools that check templates: all that is wrong with it, not just the
+    /// first thing, and what it speaks of as far as that can be told.
+    pub fn inspect(&self, source: &str) -> Inspection {
+        let (ast, faults) = crate::parser::parse_leniently(source, &self.0);
+        Inspection {
+            errors: faults.into_iter().map(|fault| fault.into_error(source)).collect(),
+            facts: crate::facts::collect(&ast, source),
+            is_sole_interpolation: ast.sole_interpolation().is_some(),
+        }
+    }
+
+    /// The names of the functions that every template can call, and of the other values that every template sees, sorted.
+    pub fn global_names(&self) -> Vec<String> {
+        let hosts = self.0.globals.keys().map(|name| name.to_string());
+        let mut names: Vec<String> = crate::globals::NAMES.into_iter().map(str::to_owned).chain(hosts).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The names of the methods that values of any kind have, sorted.
+    pub fn method_names(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = crate::methods::names(None, self.0.syntax.cookiecutter).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Parses and renders to text.
     ///
     /// # Errors
@@ -93,6 +122,18 @@ impl Engine {
         names.dedup();
         names
     }
+}
+
+/// What [`Engine::inspect`] found.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// All that is wrong, in the order in which parsing came upon it. [`Engine::parse`] gives the first.
+    pub errors: Vec<Error>,
+    /// What the template speaks of.
+    pub facts: Facts,
+    /// Whether the template is exactly one interpolation; see [`Template::render_value`].
+    pub is_sole_interpolation: bool,
 }
 
 impl Default for Engine {

@@ -191,6 +191,10 @@ impl Fault {
         Box::new(Self { kind: ErrorKind::Limit(kind), message, offset: None, hint: None })
     }
 
+    pub(crate) fn is_limit(&self) -> bool {
+        matches!(self.kind, ErrorKind::Limit(_))
+    }
+
     /// Gives the fault a place, unless it already has a more precise one.
     pub(crate) fn at(mut self: Box<Self>, offset: u32) -> Box<Self> {
         self.offset.get_or_insert(offset);
@@ -225,7 +229,7 @@ impl Fault {
     pub(crate) fn into_error(self, source: &str) -> Error {
         let position = self.offset.map(|offset| Position::find(source, offset));
         let habit = || match self.kind {
-            ErrorKind::Syntax => self.offset.and_then(|offset| hint::for_syntax(source, offset)),
+            ErrorKind::Syntax => self.offset.and_then(|offset| hint::for_syntax(source, offset, &self.message)),
             _ => None,
         };
         let hint = self.hint.or_else(habit);

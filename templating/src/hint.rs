@@ -1,7 +1,7 @@
 //! What people write who come from another language.
 
 /// A hint for a syntax error at this byte offset.
-pub(crate) fn for_syntax(source: &str, offset: u32) -> Option<String> {
+pub(crate) fn for_syntax(source: &str, offset: u32, message: &str) -> Option<String> {
     let at = source.floor_char_boundary(offset as usize);
     let (before, rest) = source.split_at(at);
     let habits = [
@@ -21,7 +21,7 @@ pub(crate) fn for_syntax(source: &str, offset: u32) -> Option<String> {
     if rest.starts_with('!') && !rest.starts_with("!=") {
         return Some("write \"not a\" instead of \"!a\"".to_owned());
     }
-    if rest.starts_with('=') && !rest.starts_with("==") && !before.ends_with(['=', '!', '<', '>']) {
+    if rest.starts_with('=') && message.starts_with("Expected eof") {
         return Some("write \"==\" to compare".to_owned());
     }
     None

@@ -1,10 +1,22 @@
 //! "Did you mean": the known name closest to an unknown one.
 
-/// Ends a message about an unknown name with a suggestion, when there is one.
-pub(crate) fn did_you_mean<'n>(message: String, name: &str, known: impl Iterator<Item = &'n str>) -> String {
-    match closest(name, known) {
-        Some(suggestion) => format!("{message}; did you mean \"{suggestion}\"?"),
-        None => message,
+use crate::error::Fault;
+
+/// A fault about an unknown name. Where the language itself suggests another, the message ends with that; what else may be
+/// meant is a hint.
+pub(crate) fn unknown<'n>(
+    offset: u32,
+    message: String,
+    name: &str,
+    known: impl Iterator<Item = &'n str>,
+) -> Box<Fault> {
+    let known: Vec<&str> = known.collect();
+    match closest(name, known.iter().copied()) {
+        Some(suggestion) => Fault::syntax(offset, format!("{message}; did you mean \"{suggestion}\"?")),
+        None => {
+            let hint = closest_name(name, known).map(|name| format!("did you mean \"{name}\"?"));
+            Fault::syntax(offset, message).hint(hint)
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Fault, Phase, Res};
 use crate::filters::{self, FilterRef};
 use crate::lexer::TokenKind;
 use crate::limits::LimitKind;
-use crate::suggest::did_you_mean;
+use crate::suggest;
 use crate::tests;
 use crate::value::{Value, is_reserved};
 
@@ -202,12 +202,14 @@ impl<'s> Parser<'s> {
             },
             _ => (None, Arguments::default()),
         };
-        let test = match &name {
+        let test = match name.as_ref().map(|name| (name, tests::find(name))) {
             None => &tests::NEVER,
-            Some(name) => tests::find(name).ok_or_else(|| {
+            Some((_, Some(test))) => test,
+            Some((name, None)) => {
                 let message = format!("Unknown template test \"{name}\"");
-                Fault::syntax(offset, did_you_mean(message, name, tests::names()))
-            })?,
+                self.recover(suggest::unknown(offset, message, name, tests::names()))?;
+                &tests::NEVER
+            }
         };
         self.push(offset, ExprKind::Test { test, negated, input, arguments })
     }
@@ -271,8 +273,10 @@ impl<'s> Parser<'s> {
         let known = settings.filters.keys().chain(settings.defined_filters.keys());
         let known: Vec<&str> = known.map(|name| &**name).collect();
         let known = filters::names(settings.syntax.cookiecutter).map(|name: &str| name).chain(known);
-        let message = did_you_mean(format!("Unknown template filter \"{name}\""), &name, known);
-        Err(Fault::syntax(offset, message))
+        let message = format!("Unknown template filter \"{name}\"");
+        self.recover(suggest::unknown(offset, message, &name, known))?;
+        let stand_in = FilterRef::Host { name: name.into(), function: Arc::new(|_| Ok(Value::Undefined)) };
+        Ok((stand_in, offset, arguments))
     }
 
     /// A literal, a name, or something in brackets; with the look-ups and calls after it.

@@ -4,6 +4,7 @@
 //! they are, so that no source can exhaust the stack.
 
 mod expression;
+mod recovery;
 mod statement;
 
 use std::sync::Arc;
@@ -13,6 +14,9 @@ use crate::engine::Settings;
 use crate::error::{Fault, Phase, Res};
 use crate::lexer::{self, Piece, Token, TokenKind};
 use crate::limits::{LimitKind, Limits};
+
+pub(crate) use self::recovery::parse_leniently;
+use self::{recovery::Recovery, statement::Closer};
 
 /// Parses a source.
 pub(crate) fn parse(source: &str, settings: &Settings) -> Res<Ast> {
@@ -62,6 +66,8 @@ struct Parser<'s> {
     blocks: Vec<(Arc<str>, u32)>,
     /// How often `loop` has been read as a name.
     loop_uses: usize,
+    /// Set when parsing goes on after a fault.
+    recovery: Option<Recovery>,
 }
 
 impl<'s> Parser<'s> {
@@ -78,6 +84,7 @@ impl<'s> Parser<'s> {
             stack: 0,
             blocks: Vec::new(),
             loop_uses: 0,
+            recovery: None,
         }
     }
 

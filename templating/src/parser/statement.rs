@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{Parser, Tokens};
-use crate::ast::{ExprKind, For, Macro, Parameter, Stmt, StmtKind, Switch};
+use crate::ast::{ExprId, ExprKind, For, Macro, Parameter, Stmt, StmtKind, Switch};
 use crate::error::{Fault, Position, Res};
 use crate::lexer::{PieceKind, TokenKind, is_code_whitespace};
-use crate::suggest::did_you_mean;
+use crate::suggest;
 
 /// Tags that open a statement.
 const OPENERS: [&str; 8] = ["if", "for", "set", "macro", "call", "filter", "block", "switch"];
@@ -32,10 +32,10 @@ const CLOSERS: [&str; 14] = [
 const LOADING: [&str; 4] = ["include", "import", "from", "extends"];
 
 /// A block tag that ended a body.
-struct Closer<'s> {
-    keyword: &'s str,
-    offset: u32,
-    tokens: Tokens<'s>,
+pub(super) struct Closer<'s> {
+    pub(super) keyword: &'s str,
+    pub(super) offset: u32,
+    pub(super) tokens: Tokens<'s>,
 }
 
 impl Closer<'_> {
@@ -55,7 +55,7 @@ impl<'s> Parser<'s> {
     }
 
     /// The statements up to one of the tags in `closers`, or, when there are none to wait for, up to the end.
-    fn body(&mut self, closers: &[&str], opener: Option<(u32, &str)>) -> Res<(Vec<Stmt>, Option<Closer<'s>>)> {
+    fn body(&mut self, closers: &[&str], opener: Option<(u32, &'static str)>) -> Res<(Vec<Stmt>, Option<Closer<'s>>)> {
         let mut body = Vec::new();
         while let Some(piece) = self.pieces.get(self.next_piece) {
             let offset = piece.offset as u32;
@@ -68,41 +68,67 @@ impl<'s> Parser<'s> {
                 }
                 PieceKind::Variable(code) => {
                     self.count_node(offset)?;
-                    let mut tokens = Tokens::new(self.source, code)?;
-                    let expr = self.expression(&mut tokens)?;
-                    tokens.expect_end()?;
-                    StmtKind::Output(expr)
+                    StmtKind::Output(self.interpolation(code)?)
                 }
                 PieceKind::Block(code) => {
-                    let (keyword, code_start) = self.keyword(code.clone(), offset)?;
+                    let (keyword, code_start) = match self.keyword(code.clone(), offset) {
+                        Ok(found) => found,
+                        Err(fault) => {
+                            self.recover(fault)?;
+                            continue;
+                        }
+                    };
                     let rest = self.source[code_start..code.end].trim_end_matches(is_code_whitespace);
                     let code_end = code_start + rest.len();
                     if CLOSERS.contains(&keyword) {
                         if !closers.contains(&keyword) {
-                            return Err(Fault::syntax(offset, unexpected(keyword, closers)));
+                            let fault = Fault::syntax(offset, unexpected(keyword, closers));
+                            match self.misfit(fault, keyword, opener)? {
+                                Some(closer) => return Ok((body, Some(closer))),
+                                None => continue,
+                            }
                         }
-                        let tokens = Tokens::new(self.source, code_start..code_end)?;
+                        let tokens = self.tag_tokens(keyword, code_start..code_end)?;
                         return Ok((body, Some(Closer { keyword, offset, tokens })));
                     }
-                    self.check_known(keyword, offset)?;
+                    if let Err(fault) = self.check_known(keyword, offset) {
+                        self.leave_out(fault)?;
+                        continue;
+                    }
                     self.count_node(offset)?;
                     self.enter_statement(offset)?;
-                    let tokens = Tokens::new(self.source, code_start..code_end)?;
-                    let kind = self.statement(keyword, offset, tokens)?;
-                    self.leave();
-                    kind
+                    let (piece, depth) = (self.next_piece, self.depth - 1);
+                    let tokens = self.tag_tokens(keyword, code_start..code_end);
+                    match tokens.and_then(|tokens| self.statement(keyword, offset, tokens)) {
+                        Ok(kind) => {
+                            self.leave();
+                            kind
+                        }
+                        Err(fault) => {
+                            self.leave_out_statement(fault, &self.source[code], piece, depth)?;
+                            continue;
+                        }
+                    }
                 }
             };
             body.push(Stmt { offset, kind });
         }
         match opener {
             None => Ok((body, None)),
-            Some((offset, end)) => Err(Fault::syntax(offset, format!("Missing {end} tag"))),
+            Some((offset, end)) => self.missing(body, offset, end),
+        }
+    }
+
+    fn interpolation(&mut self, code: std::ops::Range<usize>) -> Res<ExprId> {
+        let offset = code.start as u32;
+        match Tokens::new(self.source, code) {
+            Ok(mut tokens) => self.whole_expression(&mut tokens),
+            Err(fault) => self.stand_in(fault, offset),
         }
     }
 
     /// A body that must be closed: the closer is there.
-    fn closed_body(&mut self, closers: &[&str], offset: u32, end: &str) -> Res<(Vec<Stmt>, Closer<'s>)> {
+    fn closed_body(&mut self, closers: &[&str], offset: u32, end: &'static str) -> Res<(Vec<Stmt>, Closer<'s>)> {
         match self.body(closers, Some((offset, end)))? {
             (body, Some(closer)) => Ok((body, closer)),
             (_, None) => Err(Fault::syntax(offset, format!("Missing {end} tag"))),
@@ -129,7 +155,7 @@ impl<'s> Parser<'s> {
             return Err(Fault::syntax(offset, format!("Unsupported template-loading tag \"{keyword}\"")));
         }
         let message = format!("Unknown template tag \"{keyword}\"");
-        Err(Fault::syntax(offset, did_you_mean(message, keyword, OPENERS.into_iter())))
+        Err(suggest::unknown(offset, message, keyword, OPENERS.into_iter()))
     }
 
     fn statement(&mut self, keyword: &str, offset: u32, tokens: Tokens<'s>) -> Res<StmtKind> {
@@ -150,8 +176,7 @@ impl<'s> Parser<'s> {
         let mut branches = Vec::new();
         let mut otherwise = Vec::new();
         loop {
-            let condition = self.expression(&mut tokens)?;
-            tokens.expect_end()?;
+            let condition = self.whole_expression(&mut tokens)?;
             let (body, closer) = self.closed_body(&ALL, offset, "endif")?;
             branches.push((condition, body));
             match closer.keyword {
@@ -183,8 +208,7 @@ impl<'s> Parser<'s> {
         if !tokens.take_name("in") {
             return Err(not_a_loop());
         }
-        let iterable = self.expression(&mut tokens)?;
-        tokens.expect_end()?;
+        let iterable = self.whole_expression(&mut tokens)?;
         let uses_before = self.loop_uses;
         let (body, closer) = self.closed_body(&["else", "endfor"], offset, "endfor")?;
         let uses_loop = self.loop_uses > uses_before;
@@ -201,8 +225,7 @@ impl<'s> Parser<'s> {
     fn set_statement(&mut self, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
         let names = self.names(&mut tokens)?;
         if tokens.take_symbol("=") {
-            let value = self.expression(&mut tokens)?;
-            tokens.expect_end()?;
+            let value = self.whole_expression(&mut tokens)?;
             return Ok(StmtKind::Set { names, value });
         }
         tokens.expect_end()?;
@@ -263,8 +286,7 @@ impl<'s> Parser<'s> {
 
     fn call_statement(&mut self, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
         let parameters = if tokens.take_symbol("(") { self.parameters(&mut tokens)? } else { Vec::new() };
-        let call = self.expression(&mut tokens)?;
-        tokens.expect_end()?;
+        let call = self.whole_expression(&mut tokens)?;
         if !matches!(self.exprs[call.0 as usize].kind, ExprKind::Call { .. }) {
             return Err(Fault::syntax(offset, "Call block requires a function call"));
         }
@@ -311,8 +333,7 @@ impl<'s> Parser<'s> {
 
     fn switch_statement(&mut self, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
         const ALL: [&str; 3] = ["case", "default", "endswitch"];
-        let subject = self.expression(&mut tokens)?;
-        tokens.expect_end()?;
+        let subject = self.whole_expression(&mut tokens)?;
         let (before, mut closer) = self.closed_body(&ALL, offset, "endswitch")?;
         if !before.is_empty() {
             return Err(Fault::syntax(offset, "Switch content must begin with case or default"));
@@ -322,8 +343,7 @@ impl<'s> Parser<'s> {
         loop {
             match closer.keyword {
                 "case" => {
-                    let value = self.expression(&mut closer.tokens)?;
-                    closer.tokens.expect_end()?;
+                    let value = self.whole_expression(&mut closer.tokens)?;
                     let (body, next) = self.closed_body(&ALL, offset, "endswitch")?;
                     switch.cases.push((value, body));
                     closer = next;
