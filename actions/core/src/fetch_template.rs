@@ -10,7 +10,7 @@ use understudy_templating::{Context, Engine};
 
 use crate::{
     fetch::{self, LocalSource, Origin},
-    fields, filters,
+    fields, filters, pipeline,
     skeleton::{self, Rendering},
     support::{blocking, example},
 };
@@ -181,7 +181,7 @@ impl Action for FetchTemplate {
         blocking(move || {
             let ctx = inner;
             ctx.log.info("Listing files and directories in template");
-            let entries = source.walk(".")?;
+            let entries = source.list(".")?;
             let message = format!("Processing {} template files/directories with input values", entries.len());
             ctx.log.info(fields::with_fields(&message, input.values.as_ref().unwrap_or(&Map::new())));
             let (engine, context) = dialect.prepare(scm, input.values)?;
@@ -194,7 +194,7 @@ impl Action for FetchTemplate {
             };
             ctx.workspace.create_dir_all(&target)?;
             let out = ctx.workspace.sub(&target)?;
-            let rendered = skeleton::render(&ctx, &source, &entries, &out, &rendering);
+            let rendered = skeleton::render(&ctx, &source, &entries, &out, &rendering, pipeline::parallelism());
             drop(downloaded);
             rendered
         })

@@ -21,6 +21,7 @@ mod fs_delete;
 mod fs_readdir;
 mod fs_rename;
 mod globs;
+mod pipeline;
 mod skeleton;
 mod support;
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Every path is resolved beneath an open directory handle, so neither `..` nor a symbolic link can lead out of it, not
 //! even one that another process puts there between check and use.
 
+mod folder;
+
 use std::{
     collections::VecDeque,
     io::{self, Read, Write},
@@ -16,6 +18,7 @@ use cap_std::{
 };
 
 use crate::error::ActionError;
+pub use folder::{Folder, NewFile, OpenFile};
 
 /// What can go wrong with a path in a workspace.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +105,15 @@ pub struct Entry {
     pub size: u64,
     /// Device and inode: equal for the same file or directory, however it was reached.
     pub identity: (u64, u64),
+}
+
+/// A name of a tree, without what only a look at the entry itself would tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Path relative to the workspace root, `/`-separated.
+    pub path: Utf8PathBuf,
+    /// What it is; links are not followed.
+    pub kind: EntryKind,
 }
 
 /// Bytes of a path (Linux's `PATH_MAX`).
@@ -226,6 +238,18 @@ impl Workspace {
         let dir = self.dir.open_dir(self.at(&relative)).map_err(self.fail("opendir", &relative))?;
         Ok(Self { root: Arc::new(self.display(&relative)), dir: Arc::new(dir) })
     }
+    /// Opens a directory for work on many of its entries; links on the way to it are followed while they stay inside.
+    ///
+    /// # Errors
+    /// Not a directory, or it leads out.
+    pub fn folder(&self, path: &str) -> Result<Folder> {
+        let relative = self.resolve(path)?;
+        if relative.as_str().is_empty() {
+            return Ok(Folder::new(self.display(&relative), self.dir.clone()));
+        }
+        let dir = self.dir.open_dir(&relative).map_err(self.fail("opendir", &relative))?;
+        Ok(Folder::new(self.display(&relative), Arc::new(dir)))
+    }
     /// Whether something is there; a link counts, wherever it leads.
     ///
     /// # Errors
@@ -314,19 +338,26 @@ impl Workspace {
     /// # Errors
     /// As the file system says.
     pub fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<()> {
-        self.write_from(path, &mut &content[..], mode).map(|_| ())
+        self.create_file(path, mode)?.write(content)
     }
     /// As [`Workspace::write`], from a reader; gives the number of bytes.
     ///
     /// # Errors
     /// As the file system says.
     pub fn write_from(&self, path: &str, content: &mut dyn Read, mode: u32) -> Result<u64> {
+        self.create_file(path, mode)?.copy_from(content)
+    }
+    /// Makes a file for writing, with the rules of [`Workspace::write`].
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn create_file(&self, path: &str, mode: u32) -> Result<NewFile> {
         let relative = self.resolve(path)?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         cap_std::fs::OpenOptionsExt::mode(&mut options, mode & 0o7777);
         let open = || self.dir.open_with(&relative, &options);
-        let mut file = match open() {
+        let file = match open() {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.ensure_parent(&relative)?;
@@ -338,7 +369,7 @@ impl Workspace {
             }
             Err(error) => return Err(self.fail("open", &relative)(error)),
         };
-        io::copy(content, &mut file).and_then(|n| file.flush().map(|()| n)).map_err(self.fail("write", &relative))
+        Ok(NewFile::new(file.into_std(), self.display(&relative)))
     }
     /// Appends to a file, which is created where missing (its parents are not).
     ///
@@ -440,11 +471,7 @@ impl Workspace {
         let mut entries = Vec::new();
         for item in self.dir.read_dir(self.at(&relative)).map_err(self.fail("scandir", &relative))? {
             let item = item.map_err(self.fail("scandir", &relative))?;
-            let name = item.file_name().into_string().map_err(|name| WorkspaceError::NotUtf8 {
-                name: name.to_string_lossy().into_owned(),
-                dir: self.display(&relative),
-            })?;
-            let path = relative.join(name);
+            let path = relative.join(self.utf8(item.file_name(), &relative)?);
             let metadata = item.metadata().map_err(self.fail("lstat", &path))?;
             entries.push(entry(path, &metadata));
         }
@@ -465,6 +492,39 @@ impl Workspace {
         }
         Ok(all)
     }
+    /// The names of [`Workspace::walk`] in its order, without a look at each entry.
+    ///
+    /// # Errors
+    /// Not a directory.
+    pub fn list(&self, path: &str) -> Result<Vec<Listed>> {
+        let mut all: Vec<Listed> = Vec::new();
+        let mut next = 0;
+        let mut dir = self.resolve(path)?;
+        loop {
+            let start = all.len();
+            for item in self.dir.read_dir(self.at(&dir)).map_err(self.fail("scandir", &dir))? {
+                let item = item.map_err(self.fail("scandir", &dir))?;
+                let path = dir.join(self.utf8(item.file_name(), &dir)?);
+                let known = item.file_type().ok().map(kind_of).filter(|kind| *kind != EntryKind::Other);
+                let kind = match known {
+                    Some(kind) => kind,
+                    // Not every file system tells with the name.
+                    None => kind_of(item.metadata().map_err(self.fail("lstat", &path))?.file_type()),
+                };
+                all.push(Listed { path, kind });
+            }
+            all[start..].sort_unstable_by(|a, b| a.path.cmp(&b.path));
+            let Some(found) = all[next..].iter().position(|entry| entry.kind == EntryKind::Dir) else { return Ok(all) };
+            dir = all[next + found].path.clone();
+            next += found + 1;
+        }
+    }
+    fn utf8(&self, name: std::ffi::OsString, dir: &Utf8Path) -> Result<String> {
+        name.into_string().map_err(|name| WorkspaceError::NotUtf8 {
+            name: name.to_string_lossy().into_owned(),
+            dir: self.display(dir),
+        })
+    }
     /// Creates one directory with the given permission bits.
     ///
     /// # Errors
@@ -477,16 +537,20 @@ impl Workspace {
     }
 }
 
-fn entry(path: Utf8PathBuf, metadata: &cap_std::fs::Metadata) -> Entry {
-    let kind = if metadata.is_symlink() {
+fn kind_of(kind: cap_std::fs::FileType) -> EntryKind {
+    if kind.is_symlink() {
         EntryKind::Symlink
-    } else if metadata.is_dir() {
+    } else if kind.is_dir() {
         EntryKind::Dir
-    } else if metadata.is_file() {
+    } else if kind.is_file() {
         EntryKind::File
     } else {
         EntryKind::Other
-    };
+    }
+}
+
+fn entry(path: Utf8PathBuf, metadata: &cap_std::fs::Metadata) -> Entry {
+    let kind = kind_of(metadata.file_type());
     Entry { path, kind, mode: metadata.mode(), size: metadata.len(), identity: (metadata.dev(), metadata.ino()) }
 }
 
