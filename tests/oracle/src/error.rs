@@ -40,6 +40,9 @@ pub enum Error {
     /// The corpus is not in order.
     #[error(transparent)]
     Corpus(#[from] understudy_corpus::Error),
+    /// No case could be generated.
+    #[error("the generator failed: {0}")]
+    Generator(String),
     /// The oracle's process could not be started or talked to.
     #[error("the oracle's process failed: {0}")]
     Process(String),

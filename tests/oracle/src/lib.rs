@@ -17,12 +17,14 @@
 //! # }
 //! ```
 
+mod differential;
 mod error;
 mod install;
 mod oracle;
 mod record;
 mod report;
 
+pub use differential::{Explanation, Settings, Summary, Unexplained, differential};
 pub use error::Error;
 pub use install::Installation;
 pub use oracle::Oracle;
