@@ -1,5 +1,6 @@
 //! The functions every template can call: `range`, `cycler`, `joiner`.
 
+use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::eval::{Arguments, Interp};
 use crate::function::{Callable, Kind};
@@ -34,11 +35,13 @@ pub(crate) fn call(interp: &mut Interp<'_>, builtin: Builtin, arguments: Argumen
         Builtin::Cycler => ("cycler", None),
         Builtin::Joiner => ("joiner", Some(1)),
     };
+    let arguments = interp.positional_only(arguments);
     if !arguments.keyword.is_empty() {
         return Err(Fault::evaluation(format!("Built-in global {name} does not accept keyword arguments")));
     }
     let values = arguments.positional;
     if let Some(most) = most
+        && interp.dialect() == Dialect::Nunjitsu
         && values.len() > most
     {
         let plural = if most == 1 { "" } else { "s" };

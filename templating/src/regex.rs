@@ -40,6 +40,37 @@ impl Regex {
         Ok(Self { source: source.into(), flags: flags.into(), compiled: Arc::new(compiled) })
     }
 
+    /// The flags, in the order in which JavaScript lists them.
+    pub(crate) fn flags(&self) -> String {
+        ['g', 'i', 'm', 'y'].into_iter().filter(|flag| self.flags.contains(*flag)).collect()
+    }
+
+    /// The pattern as JavaScript shows it, as one that could stand between slashes.
+    pub(crate) fn source(&self) -> Str {
+        if self.source.is_empty() {
+            return "(?:)".into();
+        }
+        let mut shown = String::new();
+        let (mut escaped, mut class) = (false, false);
+        for character in self.source.to_lossy().chars() {
+            match character {
+                '/' if !escaped && !class => shown.push_str("\\/"),
+                '\n' if escaped => shown.push('n'),
+                '\r' if escaped => shown.push('r'),
+                '\n' => shown.push_str("\\n"),
+                '\r' => shown.push_str("\\r"),
+                other => shown.push(other),
+            }
+            match character {
+                '[' if !escaped => class = true,
+                ']' if !escaped => class = false,
+                _ => {}
+            }
+            escaped = character == '\\' && !escaped;
+        }
+        shown.into()
+    }
+
     /// Whether every match counts, not only the first.
     pub(crate) fn is_global(&self) -> bool {
         self.flags.contains('g')
@@ -67,6 +98,6 @@ impl Regex {
 
 impl fmt::Display for Regex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/{}/{}", self.source, self.flags)
+        write!(f, "/{}/{}", self.source(), self.flags())
     }
 }

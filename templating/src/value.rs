@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 use crate::error::Error;
-use crate::function::Callable;
+use crate::function::{Callable, Kind};
 use crate::number::js_number_to_string;
 use crate::regex::Regex;
 use crate::string::Str;
@@ -294,6 +294,8 @@ impl Value {
         match self {
             Self::Array(array) => array.0.depth,
             Self::Record(record) => record.0.depth,
+            // A method holds on to the value it was taken from.
+            Self::Function(Callable(Kind::Method(method))) => method.0.depth(),
             _ => 0,
         }
     }

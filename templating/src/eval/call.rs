@@ -122,6 +122,13 @@ impl<'t> Interp<'t> {
     }
 
     pub(crate) fn call(&mut self, callable: &Callable, arguments: Arguments) -> Res<Value> {
+        // JavaScript's functions take what they are given.
+        let arguments = match &callable.0 {
+            Kind::CyclerNext(_) | Kind::CyclerReset(_) | Kind::Joiner(_) if self.dialect() == Dialect::Nunjucks3 => {
+                Arguments::default()
+            }
+            _ => arguments,
+        };
         match &callable.0 {
             Kind::Host { name, function } => self.call_host("global", name, &**function, arguments),
             Kind::Builtin(builtin) => globals::call(self, *builtin, arguments),
@@ -145,8 +152,17 @@ impl<'t> Interp<'t> {
         }
     }
 
+    /// In the older dialect, keyword arguments are one more positional argument.
+    pub(crate) fn positional_only(&self, arguments: Arguments) -> Arguments {
+        match self.dialect() {
+            Dialect::Nunjucks3 => Arguments { positional: arguments.flatten(), ..Arguments::default() },
+            Dialect::Nunjitsu => arguments,
+        }
+    }
+
     /// Calls a function that the host registered.
     fn call_host(&mut self, what: &str, name: &str, function: &HostFn, arguments: Arguments) -> Res<Value> {
+        let arguments = self.positional_only(arguments);
         if !arguments.keyword.is_empty() {
             return Err(Fault::evaluation(format!("Template {what} \"{name}\" does not accept keyword arguments")));
         }
@@ -266,7 +282,7 @@ impl<'t> Interp<'t> {
 
     pub(super) fn apply_test(&mut self, test: &'static Test, input: Value, arguments: Arguments) -> Res<bool> {
         let given = arguments.positional.len() + usize::from(!arguments.keyword.is_empty());
-        if given != test.arity {
+        if self.dialect() == Dialect::Nunjitsu && given != test.arity {
             let plural = if test.arity == 1 { "" } else { "s" };
             return Err(Fault::evaluation(format!(
                 "Template test {} requires {} positional argument{plural}",
@@ -276,7 +292,9 @@ impl<'t> Interp<'t> {
         let kind = input.type_name();
         let mut values = vec![input];
         values.extend(arguments.flatten());
-        let holds = if !test.takes_functions && values.iter().any(Value::has_functions) {
+        values.resize(values.len().max(2), Value::Undefined);
+        let refuses_functions = self.dialect() == Dialect::Nunjitsu && !test.takes_functions;
+        let holds = if refuses_functions && values.iter().any(Value::has_functions) {
             Err(not_text())
         } else {
             (test.holds)(self, &values)
@@ -286,8 +304,19 @@ impl<'t> Interp<'t> {
     }
 
     pub(crate) fn new_cycler(&mut self, items: Vec<Value>) -> Value {
-        self.cyclers.push(Cycler { items, next: 0, current: Value::Undefined });
+        let before = match self.dialect() {
+            Dialect::Nunjucks3 => Value::Null,
+            Dialect::Nunjitsu => Value::Undefined,
+        };
+        self.cyclers.push(Cycler { items, next: 0, current: before.clone(), before });
         Value::Function(Callable(Kind::Cycler(self.cyclers.len() - 1)))
+    }
+
+    /// What JSON has of a cycler in the older dialect, where it is an object.
+    pub(crate) fn cycler_record(&self, callable: &Callable) -> Option<Value> {
+        let Kind::Cycler(cycler) = callable.0 else { return None };
+        let current = self.cyclers[cycler].current.clone();
+        Some(Value::Record([("current", current)].into_iter().collect()))
     }
 
     pub(crate) fn new_joiner(&mut self, separator: Value) -> Value {
@@ -314,7 +343,7 @@ impl Cycler {
 
     fn reset(&mut self) {
         self.next = 0;
-        self.current = Value::Undefined;
+        self.current = self.before.clone();
     }
 }
 

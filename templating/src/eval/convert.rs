@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 
 use super::Interp;
 use super::heap::not_text;
+use crate::dialect::Dialect;
 use crate::error::Res;
+use crate::function::{Callable, Kind};
 use crate::number::{js_number_to_string, string_to_number};
 use crate::string::{Str, StrBuilder};
 use crate::value::Value;
@@ -22,6 +24,10 @@ impl Interp<'_> {
             Value::Record(_) => "[object Object]".into(),
             Value::Regex(regex) => regex.to_string().into(),
             Value::Array(_) => return self.joined(value),
+            // An object there, not a function.
+            Value::Function(Callable(Kind::Cycler(_))) if self.dialect() == Dialect::Nunjucks3 => {
+                "[object Object]".into()
+            }
             Value::Function(_) => return Err(not_text()),
         })
     }

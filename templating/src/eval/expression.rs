@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use super::Interp;
 use super::convert::strictly_equal;
 use crate::ast::{BinaryOp, Expr, ExprId, ExprKind, Slice, UnaryOp};
+use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::function::{Callable, Kind};
 use crate::methods::{self, Method};
@@ -132,6 +133,7 @@ impl<'t> Interp<'t> {
                 Value::Array(array) => {
                     return Ok(Found::Value(self.items(array).get(index).cloned().unwrap_or_default()));
                 }
+                Value::Safe(_) if self.dialect() == Dialect::Nunjucks3 => {}
                 Value::String(text) | Value::Safe(text) => return Ok(Found::Value(unit(text, index))),
                 _ => {}
             }
@@ -171,6 +173,8 @@ impl<'t> Interp<'t> {
         let own = match target {
             Value::String(text) | Value::Safe(text) => match name {
                 "length" => Some(Value::Number(text.len() as f64)),
+                // A safe string of the older dialect has no elements.
+                _ if matches!(target, Value::Safe(_)) && self.dialect() == Dialect::Nunjucks3 => None,
                 _ => name_as_index(name).map(|index| unit(text, index)),
             },
             Value::Array(array) => match name {
@@ -181,9 +185,13 @@ impl<'t> Interp<'t> {
             Value::Function(callable) => self.callable_member(callable, name),
             _ => None,
         };
+        let own = match own {
+            None if self.dialect() == Dialect::Nunjucks3 => methods::nunjucks3::property(self, target, name),
+            own => own,
+        };
         match own {
             Some(value) => Found::Value(value),
-            None => match methods::find(target, name, self.is_cookiecutter()) {
+            None => match methods::find(target, name, self.dialect(), self.is_cookiecutter()) {
                 Some(method) => Found::Method(method),
                 None => Found::Value(Value::Undefined),
             },

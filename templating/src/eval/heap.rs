@@ -25,6 +25,8 @@ pub(super) struct Heap {
     changed: HashMap<usize, (Array, Rc<Vec<Value>>)>,
     /// Where the last `test` of a regular expression ended, likewise by identity.
     last_indices: HashMap<usize, (Arc<Regex>, usize)>,
+    /// What the arrays that tell of a match have beside their elements, likewise by identity.
+    match_details: HashMap<usize, (Array, Record)>,
 }
 
 /// The present elements of an array.
@@ -57,6 +59,20 @@ impl Interp<'_> {
     pub(crate) fn last_index(&mut self, regex: &Arc<Regex>) -> &mut usize {
         let identity = Arc::as_ptr(regex).addr();
         &mut self.heap.last_indices.entry(identity).or_insert_with(|| (regex.clone(), 0)).1
+    }
+
+    /// As [`last_index`](Self::last_index), without a reason to remember it.
+    pub(crate) fn known_last_index(&self, regex: &Arc<Regex>) -> usize {
+        self.heap.last_indices.get(&Arc::as_ptr(regex).addr()).map_or(0, |(_, last)| *last)
+    }
+
+    /// What an array that tells of a match has beside its elements.
+    pub(crate) fn match_details(&self, array: &Array) -> Option<&Record> {
+        self.heap.match_details.get(&array.identity()).map(|(_, details)| details)
+    }
+
+    pub(crate) fn set_match_details(&mut self, array: &Array, details: Record) {
+        self.heap.match_details.insert(array.identity(), (array.clone(), details));
     }
 
     /// Makes sure that `value` may become an element of `array`: that it isn't, and doesn't contain, the array itself.

@@ -25,7 +25,7 @@ impl Interp<'_> {
                 (root != &**name).then(|| format!("\"{root}\" is not defined, did you mean \"{known}\"?"))
             }
             ExprKind::Member { name, .. } => {
-                let known = closest_name(name, methods::names(Some(target), self.is_cookiecutter()))?;
+                let known = closest_name(name, methods::names(target, self.dialect(), self.is_cookiecutter()))?;
                 Some(format!("did you mean \"{known}\"?"))
             }
             _ => None,

@@ -57,6 +57,8 @@ struct Cycler {
     items: Vec<Value>,
     next: usize,
     current: Value,
+    /// What `current` is before the first step.
+    before: Value,
 }
 
 /// What `joiner(…)` makes.

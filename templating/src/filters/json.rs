@@ -44,7 +44,12 @@ impl Writer<'_, '_> {
             }
             Value::String(text) | Value::Safe(text) => self.string(text)?,
             Value::Regex(_) => self.text.push_str("{}"),
-            Value::Function(_) if self.interp.dialect() == Dialect::Nunjucks3 => return Ok(false),
+            Value::Function(callable) if self.interp.dialect() == Dialect::Nunjucks3 => {
+                return match self.interp.cycler_record(callable) {
+                    Some(cycler) => self.value(&cycler, level),
+                    None => Ok(false),
+                };
+            }
             Value::Function(_) => return Err(Fault::evaluation("Callable values cannot be coerced")),
             Value::Array(array) => {
                 self.interp.step_into(array, &mut self.path)?;
@@ -64,7 +69,9 @@ impl Writer<'_, '_> {
                 let mut written = 0;
                 for (key, value) in record.iter() {
                     let missing = match value {
-                        Value::Function(_) => self.interp.dialect() == Dialect::Nunjucks3,
+                        Value::Function(callable) => {
+                            self.interp.dialect() == Dialect::Nunjucks3 && self.interp.cycler_record(callable).is_none()
+                        }
                         value => value.is_undefined(),
                     };
                     if missing {

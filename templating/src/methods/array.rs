@@ -38,43 +38,47 @@ pub(super) static COOKIECUTTER: [Definition; 7] = [
 ];
 
 /// The array that the method belongs to.
-fn array_of(target: &Value) -> Array {
+pub(super) fn array_of(target: &Value) -> Array {
     target.as_array().cloned().unwrap_or_else(|| Array::new(Vec::new()))
 }
 
-fn items_of(interp: &mut Interp<'_>, target: &Value) -> Res<Vec<Value>> {
+pub(super) fn items_of(interp: &mut Interp<'_>, target: &Value) -> Res<Vec<Value>> {
     let items = interp.items(&array_of(target)).to_vec();
     interp.charge(items.len())?;
     Ok(items)
 }
 
 /// The array, which is about to get `values` as elements.
-fn array_for(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Array> {
+pub(super) fn array_for(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Array> {
     let array = array_of(target);
     values.iter().try_for_each(|value| interp.check_insertable(&array, value))?;
     Ok(array)
 }
 
-fn change(interp: &mut Interp<'_>, target: &Value, change: impl FnOnce(&mut Vec<Value>) -> Value) -> Res<Value> {
+pub(super) fn change(
+    interp: &mut Interp<'_>,
+    target: &Value,
+    change: impl FnOnce(&mut Vec<Value>) -> Value,
+) -> Res<Value> {
     interp.change(&array_of(target), change)
 }
 
-fn remove_at(items: &mut Vec<Value>, index: usize) -> Value {
+pub(super) fn remove_at(items: &mut Vec<Value>, index: usize) -> Value {
     if index < items.len() { items.remove(index) } else { Value::Undefined }
 }
 
-fn length(items: &[Value]) -> Value {
+pub(super) fn length(items: &[Value]) -> Value {
     Value::Number(items.len() as f64)
 }
 
-fn at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let items = interp.items(&array_of(target));
     let index = integer(interp.number_or_nan(argument(values, 0))?);
     let index = if index < 0.0 { index + items.len() as f64 } else { index };
     Ok(if index < 0.0 { None } else { items.get(index as usize).cloned() }.unwrap_or_default())
 }
 
-fn concat(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn concat(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let mut items = items_of(interp, target)?;
     for value in values {
         match value {
@@ -85,7 +89,7 @@ fn concat(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Valu
     interp.array(items)
 }
 
-fn copy_within(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn copy_within(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let source = items_of(interp, target)?;
     let count = source.len();
     let to = relative_index(interp, argument(values, 0), count, 0)?;
@@ -100,7 +104,7 @@ fn copy_within(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res
     Ok(target.clone())
 }
 
-fn fill(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn fill(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let count = interp.items(&array_of(target)).len();
     let start = relative_index(interp, argument(values, 1), count, 0)?;
     let end = relative_index(interp, argument(values, 2), count, count)?;
@@ -115,7 +119,7 @@ fn fill(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value>
     Ok(target.clone())
 }
 
-fn flat(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn flat(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let depth = match argument(values, 0) {
         Value::Undefined => 1.0,
         value => integer(interp.number(value)?),
@@ -125,7 +129,7 @@ fn flat(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value>
     interp.array(flattened)
 }
 
-fn flatten_into(
+pub(super) fn flatten_into(
     interp: &mut Interp<'_>,
     array: &Array,
     depth: f64,
@@ -145,24 +149,24 @@ fn flatten_into(
 }
 
 /// Like `==`, but NaN is found.
-fn same_value_zero(a: &Value, b: &Value) -> bool {
+pub(super) fn same_value_zero(a: &Value, b: &Value) -> bool {
     strictly_equal(a, b) || matches!((a, b), (Value::Number(a), Value::Number(b)) if a.is_nan() && b.is_nan())
 }
 
-fn includes(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn includes(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let items = items_of(interp, target)?;
     let from = relative_index(interp, argument(values, 1), items.len(), 0)?;
     Ok(Value::Bool(items[from..].iter().any(|item| same_value_zero(item, argument(values, 0)))))
 }
 
-fn index_of(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn index_of(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let items = items_of(interp, target)?;
     let from = relative_index(interp, argument(values, 1), items.len(), 0)?;
     let found = items[from..].iter().position(|item| strictly_equal(item, argument(values, 0)));
     Ok(index_value(found.map(|index| index + from)))
 }
 
-fn last_index_of(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn last_index_of(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let items = items_of(interp, target)?;
     let count = items.len() as f64;
     let from = match values.get(1) {
@@ -177,7 +181,7 @@ fn last_index_of(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> R
     Ok(index_value(items[..end].iter().rposition(|item| strictly_equal(item, argument(values, 0)))))
 }
 
-fn join(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn join(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let separator = match argument(values, 0) {
         Value::Undefined => ",".into(),
         separator => interp.text(separator)?,
@@ -186,7 +190,7 @@ fn join(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value>
     join_texts(interp, &items, &separator).map(Value::String)
 }
 
-fn push(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn push(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let array = array_for(interp, target, values)?;
     interp.change(&array, |items| {
         items.extend_from_slice(values);
@@ -194,7 +198,7 @@ fn push(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value>
     })
 }
 
-fn unshift(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn unshift(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let array = array_for(interp, target, values)?;
     interp.change(&array, |items| {
         items.splice(0..0, values.iter().cloned());
@@ -202,7 +206,7 @@ fn unshift(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Val
     })
 }
 
-fn reverse(interp: &mut Interp<'_>, target: &Value, _: &[Value]) -> Res<Value> {
+pub(super) fn reverse(interp: &mut Interp<'_>, target: &Value, _: &[Value]) -> Res<Value> {
     change(interp, target, |items| {
         items.reverse();
         Value::Undefined
@@ -210,14 +214,14 @@ fn reverse(interp: &mut Interp<'_>, target: &Value, _: &[Value]) -> Res<Value> {
     Ok(target.clone())
 }
 
-fn slice(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn slice(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let items = items_of(interp, target)?;
     let start = relative_index(interp, argument(values, 0), items.len(), 0)?;
     let end = relative_index(interp, argument(values, 1), items.len(), items.len())?;
     interp.array(items[start.min(end)..end].to_vec())
 }
 
-fn sort(interp: &mut Interp<'_>, target: &Value, _: &[Value]) -> Res<Value> {
+pub(super) fn sort(interp: &mut Interp<'_>, target: &Value, _: &[Value]) -> Res<Value> {
     let (undefined, items): (Vec<_>, Vec<_>) = items_of(interp, target)?.into_iter().partition(Value::is_undefined);
     let mut keyed = Vec::with_capacity(items.len());
     for item in items {
@@ -231,7 +235,7 @@ fn sort(interp: &mut Interp<'_>, target: &Value, _: &[Value]) -> Res<Value> {
     Ok(target.clone())
 }
 
-fn splice(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn splice(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let count = interp.items(&array_of(target)).len();
     let start = relative_index(interp, argument(values, 0), count, 0)?;
     let removed = match values {
@@ -246,13 +250,13 @@ fn splice(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Valu
     interp.array(removed)
 }
 
-fn count(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn count(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let items = items_of(interp, target)?;
     let equal = items.iter().filter(|item| strictly_equal(item, argument(values, 0))).count();
     Ok(Value::Number(equal as f64))
 }
 
-fn insert(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn insert(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let count = interp.items(&array_of(target)).len();
     let index = relative_index(interp, argument(values, 0), count, count)?;
     let array = array_for(interp, target, std::slice::from_ref(argument(values, 1)))?;
@@ -262,7 +266,7 @@ fn insert(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Valu
     })
 }
 
-fn pop_at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn pop_at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     if argument(values, 0).is_undefined() {
         return change(interp, target, |items| items.pop().unwrap_or_default());
     }
@@ -274,7 +278,7 @@ fn pop_at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Valu
 }
 
 /// Removes the first element that is equal, and gives it in an array of its own; an empty one when there is none.
-fn remove(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn remove(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let items = items_of(interp, target)?;
     let index = items.iter().position(|item| strictly_equal(item, argument(values, 0)));
     let removed = match index {

@@ -2,6 +2,7 @@
 
 mod array;
 mod number;
+pub(crate) mod nunjucks3;
 mod record;
 mod regex;
 mod string;
@@ -10,6 +11,7 @@ pub(crate) use self::string::replace_matches;
 
 use std::fmt;
 
+use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::eval::{Arguments, Interp};
 use crate::value::Value;
@@ -45,44 +47,43 @@ const fn variadic(name: &'static str, run: Run) -> Definition {
 }
 
 /// The method of that name that `target` has.
-pub(crate) fn find(target: &Value, name: &str, cookiecutter: bool) -> Option<Method> {
-    let (common, dialect) = tables(target);
-    let dialect = if cookiecutter { dialect } else { &[] };
-    dialect.iter().chain(common).find(|method| method.name == name)
+pub(crate) fn find(target: &Value, name: &str, dialect: Dialect, cookiecutter: bool) -> Option<Method> {
+    tables(target, dialect, cookiecutter).into_iter().flatten().find(|method| method.name == name)
 }
 
-/// The methods that values of the kind of `target` always have, and those they have in cookiecutter mode.
-fn tables(target: &Value) -> (&'static [Definition], &'static [Definition]) {
-    match target {
-        Value::String(_) | Value::Safe(_) => (&string::METHODS, &[]),
-        Value::Number(_) => (&number::METHODS, &[]),
-        Value::Regex(_) => (&regex::METHODS, &[]),
-        Value::Array(_) => (&array::METHODS, &array::COOKIECUTTER),
-        Value::Record(_) => (&[], &record::COOKIECUTTER),
-        _ => (&[], &[]),
-    }
-}
-
-/// The names of the methods that `target` has; of those that any value has when there is none.
-pub(crate) fn names(target: Option<&Value>, cookiecutter: bool) -> impl Iterator<Item = &'static str> {
-    let all: Vec<_> = match target {
-        Some(target) => vec![tables(target)],
-        None => vec![
-            (&string::METHODS, &[]),
-            (&number::METHODS, &[]),
-            (&regex::METHODS, &[]),
-            (&array::METHODS, &array::COOKIECUTTER),
-            (&[], &record::COOKIECUTTER),
-        ],
+/// The methods of values of the kind of `target`; earlier ones hide later ones.
+fn tables(target: &Value, dialect: Dialect, cookiecutter: bool) -> [&'static [Definition]; 3] {
+    let cookiecutter: &'static [Definition] = match target {
+        Value::Array(_) if cookiecutter => &array::COOKIECUTTER,
+        Value::Record(_) if cookiecutter => &record::COOKIECUTTER,
+        _ => &[],
     };
-    all.into_iter()
-        .flat_map(move |(common, dialect)| common.iter().chain(if cookiecutter { dialect } else { &[] }))
-        .map(|method| method.name)
+    if dialect == Dialect::Nunjucks3 {
+        let [own, common] = nunjucks3::tables(target);
+        return [cookiecutter, own, common];
+    }
+    let own: &'static [Definition] = match target {
+        Value::String(_) | Value::Safe(_) => &string::METHODS,
+        Value::Number(_) => &number::METHODS,
+        Value::Regex(_) => &regex::METHODS,
+        Value::Array(_) => &array::METHODS,
+        _ => &[],
+    };
+    [cookiecutter, own, &[]]
+}
+
+/// The names of the methods that `target` has.
+pub(crate) fn names(target: &Value, dialect: Dialect, cookiecutter: bool) -> impl Iterator<Item = &'static str> {
+    tables(target, dialect, cookiecutter).into_iter().flatten().map(|method| method.name)
 }
 
 /// Calls a method.
 pub(crate) fn call(interp: &mut Interp<'_>, method: Method, target: &Value, arguments: Arguments) -> Res<Value> {
     let name = method.name;
+    if interp.dialect() == Dialect::Nunjucks3 {
+        let arguments = interp.positional_only(arguments);
+        return (method.run)(interp, target, &arguments.positional);
+    }
     if !arguments.keyword.is_empty() {
         return Err(Fault::evaluation(format!("Template intrinsic {name} does not accept keyword arguments")));
     }

@@ -13,12 +13,17 @@ pub(super) static METHODS: [Definition; 4] = [
     method("toString", 0, 1, string),
 ];
 
-fn number_of(target: &Value) -> f64 {
+pub(super) fn number_of(target: &Value) -> f64 {
     target.as_number().unwrap_or(f64::NAN)
 }
 
 /// An argument that must lie in `range`.
-fn count(interp: &mut Interp<'_>, value: &Value, range: std::ops::RangeInclusive<u8>, what: &str) -> Res<usize> {
+pub(super) fn count(
+    interp: &mut Interp<'_>,
+    value: &Value,
+    range: std::ops::RangeInclusive<u8>,
+    what: &str,
+) -> Res<usize> {
     let number = integer(interp.number_or_nan(value)?);
     if number >= f64::from(*range.start()) && number <= f64::from(*range.end()) {
         return Ok(number as usize);
@@ -26,12 +31,12 @@ fn count(interp: &mut Interp<'_>, value: &Value, range: std::ops::RangeInclusive
     Err(Fault::evaluation(format!("{what} must be between {} and {}", range.start(), range.end())))
 }
 
-fn fixed(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn fixed(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let digits = count(interp, argument(values, 0), 0..=100, "toFixed() digits argument")?;
     Ok(Value::string(to_fixed(number_of(target), digits)))
 }
 
-fn exponential(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn exponential(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let digits = match argument(values, 0) {
         Value::Undefined => None,
         value if number_of(target).is_finite() => Some(count(interp, value, 0..=100, "toExponential() argument")?),
@@ -40,7 +45,7 @@ fn exponential(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res
     Ok(Value::string(to_exponential(number_of(target), digits)))
 }
 
-fn precision(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn precision(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let number = number_of(target);
     let value = argument(values, 0);
     if value.is_undefined() || !number.is_finite() {
@@ -50,7 +55,7 @@ fn precision(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<V
     Ok(Value::string(to_precision(number, digits)))
 }
 
-fn string(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn string(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let radix = match argument(values, 0) {
         Value::Undefined => 10,
         value => count(interp, value, 2..=36, "toString() radix argument")?,

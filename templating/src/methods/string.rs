@@ -30,17 +30,17 @@ pub(super) static METHODS: [Definition; 17] = [
 ];
 
 /// The string that the method belongs to.
-fn text_of(target: &Value) -> Str {
+pub(super) fn text_of(target: &Value) -> Str {
     target.as_string().cloned().unwrap_or_default()
 }
 
-fn changed(interp: &mut Interp<'_>, target: &Value, change: fn(&str) -> String) -> Res<Value> {
+pub(super) fn changed(interp: &mut Interp<'_>, target: &Value, change: fn(&str) -> String) -> Res<Value> {
     let text = text_of(target);
     interp.charge_bytes(text.byte_len())?;
     Ok(Value::String(text.map_text(change)))
 }
 
-fn char_at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn char_at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let index = integer(interp.number_or_nan(argument(values, 0))?);
     let text = text_of(target);
     Ok(match text.unit_at(index as usize) {
@@ -49,13 +49,13 @@ fn char_at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Val
     })
 }
 
-fn char_code_at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn char_code_at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let index = integer(interp.number_or_nan(argument(values, 0))?);
     let unit = if index >= 0.0 { text_of(target).unit_at(index as usize) } else { None };
     Ok(Value::Number(unit.map_or(f64::NAN, f64::from)))
 }
 
-fn concat(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn concat(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let mut result = StrBuilder::default();
     result.push(&text_of(target));
     for value in values {
@@ -67,24 +67,24 @@ fn concat(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Valu
 }
 
 /// The position argument of the searching methods, clamped to the length.
-fn position(interp: &mut Interp<'_>, value: &Value, length: usize) -> Res<usize> {
+pub(super) fn position(interp: &mut Interp<'_>, value: &Value, length: usize) -> Res<usize> {
     let number = integer(interp.number_or_nan(value)?);
     Ok(number.clamp(0.0, length as f64) as usize)
 }
 
-fn searched(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<(Str, Str)> {
+pub(super) fn searched(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<(Str, Str)> {
     let text = text_of(target);
     interp.charge_bytes(text.byte_len())?;
     Ok((text, interp.text(argument(values, 0))?))
 }
 
-fn starts_with(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn starts_with(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let (text, needle) = searched(interp, target, values)?;
     let at = position(interp, argument(values, 1), text.len())?;
     Ok(Value::Bool(text.slice(at, at + needle.len()) == needle))
 }
 
-fn ends_with(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn ends_with(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let (text, needle) = searched(interp, target, values)?;
     let end = match argument(values, 1) {
         Value::Undefined => text.len(),
@@ -94,19 +94,19 @@ fn ends_with(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<V
     Ok(Value::Bool(start.is_some_and(|start| text.slice(start, end) == needle)))
 }
 
-fn includes(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn includes(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let (text, needle) = searched(interp, target, values)?;
     let from = position(interp, argument(values, 1), text.len())?;
     Ok(Value::Bool(text.index_of(&needle, from).is_some()))
 }
 
-fn index_of(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn index_of(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let (text, needle) = searched(interp, target, values)?;
     let from = position(interp, argument(values, 1), text.len())?;
     Ok(index_value(text.index_of(&needle, from)))
 }
 
-fn last_index_of(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn last_index_of(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let (text, needle) = searched(interp, target, values)?;
     let from = interp.number_or_nan(argument(values, 1))?;
     let from = if from.is_nan() { usize::MAX } else { from.max(0.0) as usize };
@@ -118,7 +118,7 @@ pub(super) fn index_value(index: Option<usize>) -> Value {
     Value::Number(index.map_or(-1.0, |index| index as f64))
 }
 
-fn slice(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn slice(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let text = text_of(target);
     let length = text.len();
     let start = relative_index(interp, argument(values, 0), length, 0)?;
@@ -126,7 +126,7 @@ fn slice(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value
     Ok(Value::String(text.slice(start, end)))
 }
 
-fn substring(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn substring(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let text = text_of(target);
     let start = position(interp, argument(values, 0), text.len())?;
     let end = match argument(values, 1) {
@@ -136,7 +136,7 @@ fn substring(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<V
     Ok(Value::String(text.slice(start.min(end), start.max(end))))
 }
 
-fn split(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn split(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let text = text_of(target);
     interp.charge_bytes(text.byte_len())?;
     let most = match argument(values, 1) {
@@ -156,7 +156,7 @@ fn split(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value
 }
 
 /// The pieces between matches, with what their groups captured.
-fn split_at_matches(interp: &mut Interp<'_>, text: &Str, regex: &Regex) -> Res<Vec<Value>> {
+pub(super) fn split_at_matches(interp: &mut Interp<'_>, text: &Str, regex: &Regex) -> Res<Vec<Value>> {
     let units = text.units();
     let piece = |range: std::ops::Range<usize>| Value::String(Str::from_units(&units[range]));
     let searched = Text::new(&units);
@@ -190,7 +190,7 @@ fn split_at_matches(interp: &mut Interp<'_>, text: &Str, regex: &Regex) -> Res<V
     Ok(pieces)
 }
 
-fn replace(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+pub(super) fn replace(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let text = text_of(target);
     let replacement = interp.text(argument(values, 1))?;
     if let Value::Regex(regex) = argument(values, 0) {
@@ -207,7 +207,7 @@ fn replace(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Val
     Ok(Value::String(Str::from_units(&result)))
 }
 
-type Range = std::ops::Range<usize>;
+pub(super) type Range = std::ops::Range<usize>;
 
 /// JavaScript's `text.replace(regex, replacement)`.
 pub(crate) fn replace_matches(interp: &mut Interp<'_>, text: &Str, regex: &Regex, replacement: &Str) -> Res<Str> {
@@ -234,7 +234,7 @@ pub(crate) fn replace_matches(interp: &mut Interp<'_>, text: &Str, regex: &Regex
 }
 
 /// Writes a replacement with its `$` patterns filled in. The first group is the whole match.
-fn expand(
+pub(super) fn expand(
     interp: &mut Interp<'_>,
     result: &mut Vec<u16>,
     text: &[u16],

@@ -127,6 +127,9 @@ fn values_that_nest_too_deep_or_contain_themselves() {
     let message = |template: &str| Engine::default().render_str(template, &Context::new()).unwrap_err().to_string();
     let deep = "{% set a = [] %}{% for i in range(6000) %}{% set a = [a] %}{% endfor %}";
     assert!(message(deep).ends_with("Template value nesting cannot exceed 256 levels"));
+    // A method that was taken from an array holds on to it.
+    let methods = "{% set a = [] %}{% for i in range(90000) %}{% set a = [a.pop] %}{% endfor %}";
+    assert!(message(methods).ends_with("Template value nesting cannot exceed 256 levels"));
     let cyclic = "{% set a = [] %}{% set b = [a] %}${{ a.push(b) }}";
     assert!(message(cyclic).ends_with("Cyclic template values are not supported"));
     // A chain that grows downwards is never too deep for an array that is made, only for one that is walked.
