@@ -75,7 +75,7 @@ impl Engine {
 
     /// The names of the methods that values of any kind have, sorted.
     pub fn method_names(&self) -> Vec<&'static str> {
-        let mut names: Vec<_> = crate::methods::names(None, self.0.syntax.cookiecutter).collect();
+        let mut names: Vec<_> = crate::methods::all_names(self.dialect(), self.0.syntax.cookiecutter).collect();
         names.sort_unstable();
         names.dedup();
         names

@@ -77,6 +77,17 @@ pub(crate) fn names(target: &Value, dialect: Dialect, cookiecutter: bool) -> imp
     tables(target, dialect, cookiecutter).into_iter().flatten().map(|method| method.name)
 }
 
+/// The names of the methods that any value has.
+pub(crate) fn all_names(dialect: Dialect, cookiecutter: bool) -> impl Iterator<Item = &'static str> {
+    let kinds: [&'static [Definition]; 5] = match dialect {
+        Dialect::Nunjitsu => [&string::METHODS, &number::METHODS, &regex::METHODS, &array::METHODS, &[]],
+        Dialect::Nunjucks3 => nunjucks3::TABLES,
+    };
+    let more: [&'static [Definition]; 2] =
+        if cookiecutter { [&array::COOKIECUTTER, &record::COOKIECUTTER] } else { [&[], &[]] };
+    kinds.into_iter().chain(more).flatten().map(|method| method.name)
+}
+
 /// Calls a method.
 pub(crate) fn call(interp: &mut Interp<'_>, method: Method, target: &Value, arguments: Arguments) -> Res<Value> {
     let name = method.name;

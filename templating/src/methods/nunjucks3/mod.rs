@@ -17,6 +17,10 @@ use crate::function::{Callable, Kind};
 use crate::globals::Builtin;
 use crate::value::Value;
 
+/// The methods of every kind of value.
+pub(super) static TABLES: [&[Definition]; 5] =
+    [&string::METHODS, &number::METHODS, &pattern::METHODS, &array::METHODS, &object::METHODS];
+
 /// The methods that values of the kind of `target` have, the kind's own first.
 pub(super) fn tables(target: &Value) -> [&'static [Definition]; 2] {
     let own: &'static [Definition] = match target {
