@@ -20,6 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing_actix_web::TracingLogger;
+use understudy_actions_core::templating::Templating;
 use understudy_scm::Scm;
 use understudy_sdk::{Action, Catalog, DynAction, Registry, Typed};
 
@@ -32,8 +33,7 @@ use crate::{
     config::{Config, DatabaseConfig},
     store::{SqliteStore, StoreError},
     tasks::{
-        EngineDeps, EngineSettings, TaskService, log::log_level, observe::LogObserver, policy::AllowAll,
-        runner::Runner, step_templating,
+        EngineDeps, EngineSettings, TaskService, log::log_level, observe::LogObserver, policy::AllowAll, runner::Runner,
     },
     telemetry::RequestLog,
 };
@@ -99,7 +99,7 @@ impl AppBuilder {
         let tasks = TaskService::new(EngineDeps {
             store: parts.store.clone(),
             registry: parts.registry.clone(),
-            scm: parts.scm.clone(),
+            templating: parts.templating.clone(),
             catalog: Arc::new(move |_| Arc::clone(&catalog)),
             config: EngineSettings::from_config(&config, log_level(std::env::var("LOG_LEVEL").ok().as_deref())),
             policy: Arc::new(AllowAll),
@@ -124,6 +124,7 @@ impl AppBuilder {
 /// The parts that need no engine: what `understudy run` works with too.
 pub struct Parts {
     scm: Scm,
+    templating: Templating,
     registry: Registry,
     store: Arc<SqliteStore>,
     catalog: Arc<EmbeddedCatalog>,
@@ -137,18 +138,23 @@ impl Parts {
     pub async fn new(config: &Config, actions: Vec<Arc<dyn DynAction>>) -> Result<Self, AppError> {
         install_tls_provider();
         let scm = Scm::from_config(&config.raw).map_err(AppError::Config)?;
-        let mut registry = built_in_actions(config, &scm);
+        let templating = templating(config, &scm)?;
+        let mut registry = built_in_actions(config, &templating);
         for action in actions {
             registry.register_dyn(action);
         }
         let store = Arc::new(SqliteStore::open(&config.backend.database).await?);
         let catalog = EmbeddedCatalog::open(store.clone(), scm.clone(), &config.catalog_locations).await?;
         let catalog = Arc::new(catalog);
-        Ok(Self { scm, registry, store, catalog })
+        Ok(Self { scm, templating, registry, store, catalog })
     }
     /// Integrations and readers.
     pub fn scm(&self) -> &Scm {
         &self.scm
+    }
+    /// The template language.
+    pub fn templating(&self) -> &Templating {
+        &self.templating
     }
     /// The actions.
     pub fn registry(&self) -> &Registry {
@@ -157,14 +163,29 @@ impl Parts {
     /// Runs templates without a store.
     pub fn runner(&self) -> Runner {
         let catalog: Arc<dyn Catalog> = self.catalog.clone();
-        Runner::new(self.registry.clone(), step_templating(&self.scm), Arc::new(move |_| Arc::clone(&catalog)))
+        Runner::new(self.registry.clone(), self.templating.clone(), Arc::new(move |_| Arc::clone(&catalog)))
     }
 }
 
+/// The template language as the configuration sets it up.
+///
+/// # Errors
+/// A filter or global that can't be used; [`Config::load`] has refused such ones already.
+pub fn templating(config: &Config, scm: &Scm) -> Result<Templating, AppError> {
+    Templating::with_language(scm, config.scaffolder.templating.clone()).map_err(|errors| {
+        let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        AppError::Config(texts.join("\n"))
+    })
+}
+
 /// The actions that come with the service.
-pub fn built_in_actions(config: &Config, scm: &Scm) -> Registry {
+pub fn built_in_actions(config: &Config, templating: &Templating) -> Registry {
     let mut registry = Registry::new();
-    understudy_actions_core::register(&mut registry, understudy_actions_core::CoreDeps { scm: scm.clone() });
+    let scm = templating.scm();
+    understudy_actions_core::register(
+        &mut registry,
+        understudy_actions_core::CoreDeps { scm: scm.clone(), templating: templating.clone() },
+    );
     #[cfg(feature = "github")]
     understudy_actions_github::register(
         &mut registry,

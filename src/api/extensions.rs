@@ -1,22 +1,44 @@
 //! What the service adds to the template language.
 
-use actix_web::{HttpRequest, HttpResponse};
-use serde_json::{Value, json};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use serde_json::{Map, Value, json};
+use understudy_actions_core::templating::Language;
+use understudy_templating::DefinitionKind;
 
-use super::{caller::Caller, error::ApiError, reply, request};
+use super::{ApiState, caller::Caller, error::ApiError, reply, request};
 
 /// Filters, functions and values that templates can use beyond the language's own.
 #[utoipa::path(
     get, path = "/api/scaffolder/v2/templating-extensions", operation_id = "listTemplatingExtensions", tag = "templates",
     responses((status = 200, body = Object, description = "Filters, functions and values by name")),
 )]
-pub(super) async fn list(_caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn list(state: Data<ApiState>, _caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
     request::no_query(&http)?;
-    Ok(reply::ok(&extensions()))
+    Ok(reply::ok(&state.extensions))
+}
+
+/// The scaffolder's own and those of the configuration, which take the place of the former.
+pub(super) fn of(language: &Language) -> Value {
+    let mut extensions = built_in();
+    for function in &language.functions {
+        let place = match function.kind {
+            DefinitionKind::Filter => &mut extensions["filters"],
+            DefinitionKind::Function => &mut extensions["globals"]["functions"],
+        };
+        place[&function.name] = Value::Object(function.about.clone());
+    }
+    for global in &language.values {
+        let mut about = Map::from_iter([("value".to_string(), global.value.clone())]);
+        if let Some(description) = &global.description {
+            about.insert("description".into(), description.as_str().into());
+        }
+        extensions["globals"]["values"][&global.name] = Value::Object(about);
+    }
+    extensions
 }
 
 /// Ids and schemas as `@backstage/plugin-scaffolder-backend` 4.2.0 answers them.
-fn extensions() -> Value {
+fn built_in() -> Value {
     const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
     let text = json!({"type": "string"});
     json!({
@@ -105,4 +127,48 @@ fn extensions() -> Value {
         },
         "globals": {"functions": {}, "values": {}},
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use understudy_actions_core::templating::{Function, GlobalValue};
+
+    use super::*;
+
+    #[test]
+    fn what_is_configured_is_listed_and_wins() {
+        let function = |kind, name: &str, about: Value| Function {
+            kind,
+            name: name.into(),
+            expression: "1".into(),
+            about: about.as_object().cloned().unwrap_or_default(),
+        };
+        let language = Language {
+            functions: vec![
+                function(DefinitionKind::Filter, "slug", json!({"description": "d"})),
+                function(DefinitionKind::Filter, "pick", json!({})),
+                function(DefinitionKind::Function, "repo", json!({"examples": [{"example": "x"}]})),
+            ],
+            values: vec![
+                GlobalValue { name: "answer".into(), value: json!(42), description: None },
+                GlobalValue { name: "org".into(), value: json!("acme"), description: Some("us".into()) },
+            ],
+            ..Language::default()
+        };
+        let listed = of(&language);
+        let names: Vec<_> = listed["filters"].as_object().into_iter().flat_map(Map::keys).collect();
+        assert_eq!(names, ["parseRepoUrl", "parseEntityRef", "pick", "projectSlug", "slug"]);
+        assert_eq!(
+            (&listed["filters"]["slug"], &listed["filters"]["pick"]),
+            (&json!({"description": "d"}), &json!({}))
+        );
+        assert_eq!(
+            listed["globals"],
+            json!({
+                "functions": {"repo": {"examples": [{"example": "x"}]}},
+                "values": {"answer": {"value": 42}, "org": {"value": "acme", "description": "us"}},
+            })
+        );
+        assert_eq!(of(&Language::default()), built_in());
+    }
 }

@@ -31,6 +31,7 @@ use actix_web::{
     http::{Method, header},
     web::{self, ServiceConfig},
 };
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use understudy_sdk::{Catalog, Registry};
 
@@ -52,6 +53,8 @@ pub struct ApiState {
     pub embedded: Option<Arc<EmbeddedCatalog>>,
     /// The database, asked whether it answers.
     pub store: Arc<dyn TaskStore>,
+    /// What the template language has beyond its own.
+    extensions: Value,
     cors: Option<cors::Cors>,
     stopping: CancellationToken,
 }
@@ -74,7 +77,16 @@ impl ApiState {
             .map(cors::Cors::new)
             .transpose()
             .map_err(|error| format!("backend.cors.origin holds a pattern that can't be read: {error}"))?;
-        Ok(Self { tasks, actions, catalog, embedded, store, cors, stopping })
+        Ok(Self {
+            extensions: extensions::of(tasks.templating().language()),
+            tasks,
+            actions,
+            catalog,
+            embedded,
+            store,
+            cors,
+            stopping,
+        })
     }
     fn is_stopping(&self) -> bool {
         self.stopping.is_cancelled()

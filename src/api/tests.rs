@@ -82,14 +82,16 @@ impl Api {
         ));
         let mut registry = Registry::new();
         let scm = Scm::from_config(&json!({})).unwrap();
-        understudy_actions_core::register(&mut registry, CoreDeps { scm: scm.clone() });
+        let deps = CoreDeps::new(scm);
+        let templating = deps.templating.clone();
+        understudy_actions_core::register(&mut registry, deps);
         let store: Arc<dyn TaskStore> = Arc::new(SqliteStore::open(&DatabaseConfig::SqliteMemory).await.unwrap());
         let work = tempfile::tempdir().unwrap();
         let catalog = shelf.clone();
         let tasks = TaskService::new(EngineDeps {
             store: store.clone(),
             registry: registry.clone(),
-            scm,
+            templating,
             catalog: Arc::new(move |_| catalog.clone()),
             config: EngineSettings {
                 working_directory: camino::Utf8PathBuf::from_path_buf(work.path().canonicalize().unwrap()).unwrap(),

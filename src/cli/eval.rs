@@ -1,14 +1,14 @@
 //! `understudy eval`: templates on standard input, one JSON object a line; what they render to on standard output.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     io::{self, BufRead, Write},
 };
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use understudy_scm::Scm;
-use understudy_templating::{Context, Engine, Error};
+use understudy_actions_core::templating::{Syntax, Templating};
+use understudy_templating::{Context, Dialect, Engine, Error};
 
 /// One line of the input.
 #[derive(Deserialize)]
@@ -18,8 +18,10 @@ struct Request {
     context: Map<String, Value>,
     #[serde(default)]
     mode: Mode,
+    /// The generation of the language, where it is not the configured one.
+    language: Option<String>,
     #[serde(flatten)]
-    dialect: Dialect,
+    syntax: Switches,
 }
 
 /// What is asked for.
@@ -34,9 +36,9 @@ enum Mode {
 }
 
 /// The switches of `fetch:template`.
-#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Deserialize, Default, Clone, Copy)]
 #[serde(rename_all = "camelCase", default)]
-struct Dialect {
+struct Switches {
     cookiecutter: bool,
     trim_blocks: bool,
     lstrip_blocks: bool,
@@ -46,8 +48,8 @@ struct Dialect {
 ///
 /// # Errors
 /// Input or output can't be used any more.
-pub(super) fn run(scm: &Scm, mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
-    let mut engines: HashMap<Dialect, Engine> = HashMap::new();
+pub(super) fn run(templating: &Templating, mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
+    let mut others: HashMap<Dialect, Templating> = HashMap::new();
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -58,12 +60,12 @@ pub(super) fn run(scm: &Scm, mut input: impl BufRead, mut output: impl Write) ->
             continue;
         }
         let answer = match serde_json::from_slice::<Request>(&line) {
-            Ok(request) => {
-                let engine = engines.entry(request.dialect).or_insert_with(|| request.dialect.engine(scm));
-                answer(engine, &request).unwrap_or_else(|error| {
+            Ok(request) => match in_language(templating, &mut others, request.language.as_deref()) {
+                Ok(templating) => answer(templating.files(request.syntax.into()), &request).unwrap_or_else(|error| {
                     json!({"error": {"message": error.to_string(), "line": error.line(), "column": error.column()}})
-                })
-            }
+                }),
+                Err(message) => json!({"error": {"message": message, "line": null, "column": null}}),
+            },
             Err(error) => {
                 json!({"error": {"message": format!("the line is no request: {error}"), "line": null, "column": null}})
             }
@@ -86,13 +88,28 @@ fn answer(engine: &Engine, request: &Request) -> Result<Value, Error> {
     })
 }
 
-impl Dialect {
-    fn engine(self, scm: &Scm) -> Engine {
-        understudy_actions_core::filters::register(Engine::builder(), scm.clone())
-            .cookiecutter(self.cookiecutter)
-            .trim_blocks(self.trim_blocks)
-            .lstrip_blocks(self.lstrip_blocks)
-            .build()
+/// The language of a line.
+fn in_language<'t>(
+    configured: &'t Templating,
+    others: &'t mut HashMap<Dialect, Templating>,
+    name: Option<&str>,
+) -> Result<&'t Templating, String> {
+    let dialect = match name {
+        Some(name) => name.parse::<Dialect>().map_err(|error| error.to_string())?,
+        None => return Ok(configured),
+    };
+    Ok(match others.entry(dialect) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(place) => place.insert(configured.in_dialect(dialect).map_err(|errors| {
+            let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            texts.join("; ")
+        })?),
+    })
+}
+
+impl From<Switches> for Syntax {
+    fn from(Switches { cookiecutter, trim_blocks, lstrip_blocks }: Switches) -> Self {
+        Self { cookiecutter, trim_blocks, lstrip_blocks }
     }
 }
 
@@ -102,9 +119,9 @@ mod tests {
     use super::*;
 
     fn answers(lines: &[&str]) -> Vec<String> {
-        let scm = Scm::from_config(&json!({})).unwrap();
+        let templating = Templating::new(&understudy_scm::Scm::from_config(&json!({})).unwrap());
         let mut output = Vec::new();
-        run(&scm, (lines.join("\n") + "\n").as_bytes(), &mut output).unwrap();
+        run(&templating, (lines.join("\n") + "\n").as_bytes(), &mut output).unwrap();
         String::from_utf8(output).unwrap().lines().map(str::to_string).collect()
     }
 
@@ -123,6 +140,12 @@ mod tests {
             (
                 r#"{"template":"  {% if true %}\na\n  {% endif %}\n","mode":"text","trimBlocks":true,"lstripBlocks":true}"#,
                 r#"{"value":"a\n"}"#,
+            ),
+            (r#"{"template":"${{ nothing }}x${{ '' }}","language":"nunjucks-3"}"#, r#"{"value":"x"}"#),
+            (r#"{"template":"","language":"nunjucks-3"}"#, r#"{"undefined":true}"#),
+            (
+                r#"{"template":"1","language":"jinja"}"#,
+                r#"{"error":{"message":"unknown template language \"jinja\"; it is one of \"nunjitsu\" (the default) and \"nunjucks-3\"","line":null,"column":null}}"#,
             ),
             (r#"{"template":"${{ 'github.com?owner=o&repo=r' | projectSlug }}"}"#, r#"{"value":"o/r"}"#),
         ] {

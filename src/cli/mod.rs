@@ -16,7 +16,6 @@ use std::{
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
-use serde_json::json;
 use understudy_scm::Scm;
 
 use crate::{
@@ -57,7 +56,7 @@ enum Command {
         config: ConfigArgs,
     },
     /// Render templates: JSON objects in, one a line, JSON objects out
-    Eval,
+    Eval(ConfigArgs),
     /// Show what templates can do in a step
     Actions {
         /// One action, with its inputs and outputs
@@ -154,9 +153,11 @@ async fn execute(command: Command) -> Result<(), Failure> {
             let parts = Parts::new(&config, Vec::new()).await.map_err(Failure::input)?;
             validate::run(&parts, &templates).await
         }
-        Command::Eval => {
-            let scm = Scm::from_config(&json!({})).map_err(Failure::Input)?;
-            quiet_pipe(eval::run(&scm, io::stdin().lock(), io::stdout().lock()))
+        Command::Eval(config) => {
+            let config = config.load()?;
+            let scm = Scm::from_config(&config.raw).map_err(Failure::Input)?;
+            let templating = app::templating(&config, &scm).map_err(Failure::input)?;
+            quiet_pipe(eval::run(&templating, io::stdin().lock(), io::stdout().lock()))
         }
         Command::Actions { id, json } => actions(id.as_deref(), json),
         Command::Openapi => print(&openapi::yaml().map_err(Failure::task)?),
@@ -166,7 +167,7 @@ async fn execute(command: Command) -> Result<(), Failure> {
 fn actions(id: Option<&str>, json: bool) -> Result<(), Failure> {
     let config = Config::load(&LoadOptions::default()).map_err(Failure::input)?;
     let scm = Scm::from_config(&config.raw).map_err(Failure::Input)?;
-    let registry = app::built_in_actions(&config, &scm);
+    let registry = app::built_in_actions(&config, &app::templating(&config, &scm).map_err(Failure::input)?);
     let found = id.map(|id| registry.find(id).ok_or_else(|| unknown(id))).transpose()?;
     let text = match (&found, json) {
         (Some(action), false) => actions::describe(action.as_ref()),

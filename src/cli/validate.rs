@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use serde_json::Value;
-use understudy_scm::Scm;
+use understudy_actions_core::templating::Templating;
 use understudy_sdk::{
     Registry,
     schema::{Validator, Violation},
@@ -15,7 +15,7 @@ use super::{
     positions::{self, Place, Positions, escape},
     source::{self, Source},
 };
-use crate::{api::form, app::Parts, form_schema, tasks::step_templating, yaml};
+use crate::{api::form, app::Parts, form_schema, yaml};
 
 /// One thing that is wrong.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ struct Finding {
 /// # Errors
 /// [`Failure::Input`] when there is a finding.
 pub(super) async fn run(parts: &Parts, templates: &[String]) -> Result<(), Failure> {
-    let checker = Checker::new(parts.registry().clone(), parts.scm());
+    let checker = Checker::new(parts.registry().clone(), parts.templating());
     let mut wrong = 0;
     for argument in templates {
         let texts = match source::read(parts.scm(), argument).await {
@@ -59,9 +59,9 @@ struct Checker {
 }
 
 impl Checker {
-    fn new(registry: Registry, scm: &Scm) -> Self {
+    fn new(registry: Registry, templating: &Templating) -> Self {
         let status = |_: &[understudy_templating::Value]| Ok(understudy_templating::Value::Undefined);
-        let templating = step_templating(scm).with_global_fn("always", status).with_global_fn("failure", status);
+        let templating = templating.values().with_global_fn("always", status).with_global_fn("failure", status);
         Self { registry, templating }
     }
 
@@ -234,11 +234,13 @@ mod tests {
     use crate::cli::source::Origin;
 
     fn findings(text: &str) -> Vec<String> {
-        let scm = Scm::from_config(&serde_json::json!({})).unwrap();
+        let scm = understudy_scm::Scm::from_config(&serde_json::json!({})).unwrap();
         let mut registry = Registry::new();
-        understudy_actions_core::register(&mut registry, understudy_actions_core::CoreDeps { scm: scm.clone() });
+        let deps = understudy_actions_core::CoreDeps::new(scm);
+        let templating = deps.templating.clone();
+        understudy_actions_core::register(&mut registry, deps);
         let source = Source { shown: "t.yaml".into(), text: text.into(), origin: Origin::File("/t.yaml".into()) };
-        Checker::new(registry, &scm).check(&source)
+        Checker::new(registry, &templating).check(&source)
     }
 
     const HEAD: &str =

@@ -7,6 +7,7 @@ mod env;
 mod error;
 mod loader;
 mod reader;
+mod templating;
 #[cfg(test)]
 mod tests;
 mod transform;
@@ -16,6 +17,7 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use camino::Utf8PathBuf;
 use serde_json::Value;
+use understudy_actions_core::templating::Language;
 use understudy_sdk::Secrets;
 
 pub use error::ConfigError;
@@ -141,6 +143,8 @@ pub struct ScaffolderConfig {
     pub recovery_enabled: bool,
     /// `taskRecovery.staleTimeout`
     pub stale_timeout: Duration,
+    /// `templating`
+    pub templating: Language,
     /// `defaultEnvironment.parameters`
     pub environment_parameters: serde_json::Map<String, Value>,
     /// `defaultEnvironment.secrets`

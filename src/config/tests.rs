@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use serde_json::json;
+use understudy_actions_core::templating::GlobalValue;
+use understudy_templating::{DefinitionKind, Dialect};
 
 use super::*;
 
@@ -364,4 +366,128 @@ fn the_default_working_directory_is_private() {
     backend.working_directory = linked;
     let error = backend.prepare_working_directory().unwrap_err().to_string();
     assert!(error.contains("is a link"), "{error}");
+}
+
+#[test]
+fn the_template_language() {
+    let language = |text: &str| one(text).load().unwrap().scaffolder.templating;
+    assert_eq!(language("{}"), Language::default());
+    for (text, dialect) in [
+        ("scaffolder: {templating: nunjitsu}", Dialect::Nunjitsu),
+        ("scaffolder: {templating: nunjucks-3}", Dialect::Nunjucks3),
+        ("scaffolder: {templating: {}}", Dialect::Nunjitsu),
+        ("scaffolder: {templating: {language: nunjucks-3}}", Dialect::Nunjucks3),
+    ] {
+        assert_eq!(language(text).dialect, dialect, "{text}");
+    }
+    let language = language(
+        "
+scaffolder:
+  templating:
+    filters:
+      slug: args[0] | lower | replace(' ', '-')
+      team:
+        expression: \"(args[0] | parseEntityRef({defaultKind: 'group'})).name | slug\"
+        description: The name of a team
+        schema: {input: {type: string}, output: {type: string}}
+        examples:
+          - \"${{ parameters.owner | team }}\"
+          - {example: x, description: y}
+    globals:
+      repo: company.name ~ '/' ~ args[0]
+      now: {expression: \"'today'\"}
+      company: {value: {name: acme}, description: Who we are}
+      answer: {value: 42}
+",
+    );
+    let names: Vec<_> = language.functions.iter().map(|function| (function.kind, function.name.as_str())).collect();
+    let (filter, function) = (DefinitionKind::Filter, DefinitionKind::Function);
+    assert_eq!(names, [(filter, "slug"), (filter, "team"), (function, "repo"), (function, "now")]);
+    assert_eq!(
+        Value::Object(language.functions[1].about.clone()),
+        json!({
+            "description": "The name of a team",
+            "schema": {"input": {"type": "string"}, "output": {"type": "string"}},
+            "examples": [{"example": "${{ parameters.owner | team }}"}, {"example": "x", "description": "y"}],
+        })
+    );
+    assert_eq!(
+        language.values,
+        [
+            GlobalValue {
+                name: "company".into(),
+                value: json!({"name": "acme"}),
+                description: Some("Who we are".into()),
+            },
+            GlobalValue { name: "answer".into(), value: json!(42), description: None },
+        ]
+    );
+}
+
+#[test]
+fn mistakes_in_the_template_language_are_told_with_their_place() {
+    for (templating, expected) in [
+        (
+            "nunjucks",
+            "templating: unknown template language \"nunjucks\"; it is one of \"nunjitsu\" (the default) and \"nunjucks-3\"",
+        ),
+        (
+            "5",
+            "templating: expected a language's name, or an object with language, filters and globals; found a number",
+        ),
+        (
+            "{language: jinja}",
+            "templating.language: unknown template language \"jinja\"; it is one of \"nunjitsu\" (the default) and \"nunjucks-3\"",
+        ),
+        ("{filter: {}}", "templating.filter: unknown; language, filters, globals are known here"),
+        ("{filters: []}", "templating.filters: expected an object; found a list"),
+        (
+            "{filters: {a: 1}}",
+            "templating.filters.a: expected an expression over args, or an object with one at `expression`; found a number",
+        ),
+        ("{filters: {a: {}}}", "templating.filters.a.expression: expected an expression over args; found nothing"),
+        (
+            "{filters: {a: {expr: x}}}",
+            "templating.filters.a.expr: unknown; expression, description, schema, examples are known here",
+        ),
+        (
+            "{filters: {a: 'args[0] | uper'}}",
+            "templating.filters.a: expression:1:11: Unknown template filter \"uper\"; did you mean \"upper\"?\n 1 | args[0] | uper\n   |           ^",
+        ),
+        (
+            "{globals: {a: {expression: \"args[0]\\n +\"}}}",
+            "templating.globals.a.expression: expression:2:3: Unexpected expression token at end of input\n 2 |  +\n   |   ^",
+        ),
+        (
+            "{globals: {a: '${{ 1 }}'}}",
+            "templating.globals.a: expression:1:1: Expected an expression without delimiters around it\n 1 | ${{ 1 }}\n   | ^",
+        ),
+        (
+            "{filters: {'a b': '1'}}",
+            "templating.filters.a b: \"a b\" is not a name; use letters, digits and _, and no word of the language",
+        ),
+        (
+            "{globals: {always: '1'}}",
+            "templating.globals.always: every step has a function of this name; choose another",
+        ),
+        (
+            "{globals: {c: {value: {constructor: 1}}}}",
+            "templating.globals.c.value: Template record key constructor is reserved",
+        ),
+        (
+            "{globals: {c: {value: 1, expression: '1'}}}",
+            "templating.globals.c.expression: unknown; value, description are known here",
+        ),
+        (
+            "{filters: {a: {expression: '1', schema: {inptu: {}}}}}",
+            "templating.filters.a.schema.inptu: unknown; input, arguments, output are known here",
+        ),
+        (
+            "{filters: {a: {expression: '1', examples: [{description: x}]}}}",
+            "templating.filters.a.examples[0].example: expected a text; found nothing",
+        ),
+    ] {
+        let setup = one(&format!("scaffolder:\n  templating: {templating}\n"));
+        assert_eq!(setup.error(), format!("<dir>/app-config.yaml: scaffolder.{expected}"), "{templating}");
+    }
 }

@@ -349,6 +349,7 @@ fn scaffolder(scaffolder: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Sca
         janitor_frequency,
         recovery_enabled,
         stale_timeout: duration(&stale, 30)?,
+        templating: super::templating::read(&scaffolder.at("templating")?)?,
         environment_parameters,
         environment_secrets,
     })

@@ -35,9 +35,8 @@ use camino::Utf8PathBuf;
 use futures_util::Stream;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
-use understudy_scm::Scm;
+use understudy_actions_core::templating::Templating;
 use understudy_sdk::{LogLevel, Registry, Secrets};
-use understudy_templating::Engine;
 
 use self::{
     events::EventLog,
@@ -113,8 +112,8 @@ pub struct EngineDeps {
     pub store: Arc<dyn TaskStore>,
     /// The actions.
     pub registry: Registry,
-    /// Integrations, for the filters of step values.
-    pub scm: Scm,
+    /// The template language.
+    pub templating: Templating,
     /// Makes the catalog actions see.
     pub catalog: CatalogFactory,
     /// Settings.
@@ -125,11 +124,6 @@ pub struct EngineDeps {
     pub observer: Arc<dyn TaskObserver>,
     /// A runtime with several threads, on which tasks run. Not one of actix's own, which have a single thread.
     pub runtime: Handle,
-}
-
-/// The templating of step values, with the scaffolder's filters.
-pub fn step_templating(scm: &Scm) -> Engine {
-    understudy_actions_core::filters::register(Engine::builder(), scm.clone()).build()
 }
 
 /// The engine as the API sees it. Cheap to clone.
@@ -181,7 +175,7 @@ impl TaskService {
     pub fn new(deps: EngineDeps) -> Self {
         let settings = Arc::new(deps.config);
         let runner = Arc::new(
-            Runner::new(deps.registry, step_templating(&deps.scm), deps.catalog)
+            Runner::new(deps.registry, deps.templating, deps.catalog)
                 .with_environment(settings.environment_parameters.clone(), settings.environment_secrets.clone())
                 .with_log_level(settings.log_level)
                 .with_policy(deps.policy)
@@ -211,6 +205,10 @@ impl TaskService {
             worker.claims.spawn_on(Arc::clone(worker).claim_tasks(), &self.runtime);
         }
         spawn(Box::pin(Arc::clone(worker).close_stale_tasks()));
+    }
+    /// The template language.
+    pub fn templating(&self) -> &Templating {
+        &self.runner.templating
     }
     /// Stores a task and wakes a worker.
     pub async fn create(&self, task: NewTask) -> Result<TaskId, StoreError> {

@@ -14,7 +14,7 @@ use std::{
 use serde_json::{Map, Value, json};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use understudy_sdk::{ActionError, Secrets};
-use understudy_templating::{Context, Engine, Template, Value as Data, js_number_to_string};
+use understudy_templating::{Context, Dialect, Engine, Template, Value as Data, js_number_to_string};
 
 use super::lock;
 use crate::{model::UserSpec, yaml::MAX_DEPTH};
@@ -110,7 +110,9 @@ impl Renderer {
         let unchanged = || Some(Value::String(text.to_string()));
         // Nothing else begins a tag, so the text would come out as it is.
         if !["${{", "{%", "{#"].iter().any(|tag| text.contains(tag)) {
-            return unchanged();
+            // What came out empty was no value in the older generation, whether it was rendered or not.
+            let is_nothing = text.is_empty() && self.engine.dialect() == Dialect::Nunjucks3;
+            return if is_nothing { None } else { unchanged() };
         }
         let (Some(context), Some(template)) = (&scope.0, self.template(text)) else { return unchanged() };
         match template.render_value(context) {

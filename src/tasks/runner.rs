@@ -11,11 +11,11 @@ use std::{
 
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
+use understudy_actions_core::templating::Templating;
 use understudy_sdk::{
     ActionError, Catalog, DynAction, LogLevel, Redactor, Registry, Secrets, TemplateInfo, UserInfo, WorkerSlot,
     schema::Validator,
 };
-use understudy_templating::Engine;
 
 use super::{
     directory::RunDirectory,
@@ -78,7 +78,7 @@ impl StopSignal {
 /// What runs templates' steps; the same for stored tasks, dry runs and local runs.
 pub struct Runner {
     pub(super) registry: Registry,
-    pub(super) templating: Engine,
+    pub(super) templating: Templating,
     pub(super) catalog: CatalogFactory,
     pub(super) policy: Arc<dyn ActionPolicy>,
     pub(super) observer: Arc<dyn TaskObserver>,
@@ -89,9 +89,9 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// A runner of these actions, with `templating` for step values. Every action is allowed, lines of level info are
+    /// A runner of these actions, with `templating` for their values. Every action is allowed, lines of level info are
     /// kept, and the environment is empty, unless said otherwise by the `with_` methods.
-    pub fn new(registry: Registry, templating: Engine, catalog: CatalogFactory) -> Self {
+    pub fn new(registry: Registry, templating: Templating, catalog: CatalogFactory) -> Self {
         Self {
             registry,
             templating,
@@ -346,7 +346,7 @@ impl Runner {
         let environment_secrets = if job.dry_run { &none } else { &self.environment_secrets };
         let user = &job.spec.user;
         let progress = Progress {
-            renderer: Renderer::new(&self.templating),
+            renderer: Renderer::new(self.templating.values()),
             data: TaskData::new(
                 &job.task_id,
                 &job.spec.parameters,

@@ -26,6 +26,34 @@ pub enum DefinitionKind {
     Function,
 }
 
+impl DefinitionKind {
+    /// Whether templates can use a filter, or a global of any kind, by this name.
+    ///
+    /// # Errors
+    /// It is not a name, a word of the language or reserved.
+    pub fn check_name(self, name: &str) -> Result<(), Error> {
+        const WORDS: [&str; 11] = ["and", "else", "false", "if", "in", "is", "none", "not", "null", "or", "true"];
+        let is_name = |part: &str| {
+            part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        // Nunjucks takes dots into a filter's name.
+        let is_valid = match self {
+            Self::Filter => name.split('.').all(is_name),
+            Self::Function => is_name(name) && !WORDS.contains(&name),
+        };
+        if !is_valid {
+            return Err(Error::context(format!(
+                "\"{name}\" is not a name; use letters, digits and _, and no word of the language"
+            )));
+        }
+        if name.split('.').any(is_reserved) {
+            return Err(Error::context(format!("the name \"{name}\" is reserved")));
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for DefinitionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -123,9 +151,7 @@ impl Engine {
 
 fn parse(definition: &Definition<'_>, settings: &Settings) -> Result<Defined, Error> {
     let Definition { kind, name, expression } = *definition;
-    if let Some(reason) = unusable(kind, name) {
-        return Err(Error::context(reason));
-    }
+    kind.check_name(name)?;
     let delimited = expression.trim_start();
     if delimited.starts_with("${{") || delimited.starts_with("{{") || delimited.starts_with("{%") {
         let offset = expression.len() - delimited.len();
@@ -134,22 +160,4 @@ fn parse(definition: &Definition<'_>, settings: &Settings) -> Result<Defined, Er
     }
     let (ast, expr) = parser::parse_expression(expression, settings).map_err(|fault| fault.into_error(expression))?;
     Ok(Defined { kind, name: name.into(), ast, expr })
-}
-
-/// Why no template could call it by this name.
-fn unusable(kind: DefinitionKind, name: &str) -> Option<String> {
-    const WORDS: [&str; 11] = ["and", "else", "false", "if", "in", "is", "none", "not", "null", "or", "true"];
-    let is_name = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    // Nunjucks takes dots into a filter's name.
-    let is_valid = match kind {
-        DefinitionKind::Filter => name.split('.').all(is_name),
-        DefinitionKind::Function => is_name(name) && !WORDS.contains(&name),
-    };
-    if !is_valid {
-        return Some(format!("\"{name}\" is not a name; use letters, digits and _, and no word of the language"));
-    }
-    name.split('.').any(is_reserved).then(|| format!("the name \"{name}\" is reserved"))
 }

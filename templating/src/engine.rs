@@ -109,6 +109,14 @@ impl Engine {
         Self(Arc::new(settings))
     }
 
+    /// The same engine with more globals, which win over what had their names before.
+    #[must_use]
+    pub fn with_globals(&self, globals: impl IntoIterator<Item = (Arc<str>, Value)>) -> Self {
+        let mut settings = Settings::clone(&self.0);
+        settings.globals.extend(globals);
+        Self(Arc::new(settings))
+    }
+
     /// The generation of the language that the engine speaks.
     pub fn dialect(&self) -> Dialect {
         self.0.syntax.dialect

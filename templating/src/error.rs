@@ -219,6 +219,7 @@ impl Fault {
     /// keep their message.
     pub(crate) fn of_callee(mut self: Box<Self>, wording: impl FnOnce(&str) -> String) -> Box<Self> {
         self.offset = None;
+        self.hint = None;
         if !matches!(self.kind, ErrorKind::Limit(_)) {
             self.message = wording(&self.message);
             self.kind = ErrorKind::Capability;

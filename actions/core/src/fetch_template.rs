@@ -6,24 +6,26 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use understudy_scm::Scm;
 use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, NoOutput, Secret, Workspace};
-use understudy_templating::{Context, Engine};
+use understudy_templating::Context;
 
 use crate::{
     fetch::{self, LocalSource, Origin},
-    fields, filters, pipeline,
+    fields, pipeline,
     skeleton::{self, Rendering},
     support::{blocking, example},
+    templating::{Syntax, Templating},
 };
 
 /// Fetches a skeleton and renders it.
 #[derive(Debug)]
 pub(crate) struct FetchTemplate {
     scm: Scm,
+    templating: Templating,
 }
 
 impl FetchTemplate {
-    pub(crate) fn new(scm: Scm) -> Self {
-        Self { scm }
+    pub(crate) fn new(scm: Scm, templating: Templating) -> Self {
+        Self { scm, templating }
     }
 }
 
@@ -75,30 +77,11 @@ impl Extension {
     }
 }
 
-/// What `fetch:template` and `fetch:template:file` render with.
-pub(crate) struct Dialect {
-    pub(crate) cookiecutter: bool,
-    pub(crate) trim_blocks: bool,
-    pub(crate) lstrip_blocks: bool,
-}
-
-impl Dialect {
-    /// The engine and the one name that templates see.
-    pub(crate) fn prepare(
-        &self,
-        scm: Scm,
-        values: Option<Map<String, Value>>,
-    ) -> Result<(Engine, Context), ActionError> {
-        let builder = Engine::builder()
-            .cookiecutter(self.cookiecutter)
-            .trim_blocks(self.trim_blocks)
-            .lstrip_blocks(self.lstrip_blocks);
-        let name = if self.cookiecutter { "cookiecutter" } else { "values" };
-        let data: Map<String, Value> =
-            values.map(|values| (name.to_string(), Value::Object(values))).into_iter().collect();
-        let context = Context::from_json(&data).map_err(|error| skeleton::template_error(&error))?;
-        Ok((filters::register(builder, scm).build(), context))
-    }
+/// What the templates of `fetch:template` and `fetch:template:file` see: the values, under one name.
+pub(crate) fn context(syntax: Syntax, values: Option<Map<String, Value>>) -> Result<Context, ActionError> {
+    let name = if syntax.cookiecutter { "cookiecutter" } else { "values" };
+    let data: Map<String, Value> = values.map(|values| (name.to_string(), Value::Object(values))).into_iter().collect();
+    Context::from_json(&data).map_err(|error| skeleton::template_error(&error))
 }
 
 #[async_trait]
@@ -172,19 +155,19 @@ impl Action for FetchTemplate {
                 tree
             }
         };
-        let dialect = Dialect {
+        let syntax = Syntax {
             cookiecutter,
             trim_blocks: input.trim_blocks.unwrap_or_default(),
             lstrip_blocks: input.lstrip_blocks.unwrap_or_default(),
         };
-        let (scm, inner, target) = (self.scm.clone(), ctx.clone(), target.to_string());
+        let (engine, inner, target) = (self.templating.files(syntax).clone(), ctx.clone(), target.to_string());
         blocking(move || {
             let ctx = inner;
             ctx.log.info("Listing files and directories in template");
             let entries = source.list(".")?;
             let message = format!("Processing {} template files/directories with input values", entries.len());
             ctx.log.info(fields::with_fields(&message, input.values.as_ref().unwrap_or(&Map::new())));
-            let (engine, context) = dialect.prepare(scm, input.values)?;
+            let context = context(syntax, input.values)?;
             let rendering = Rendering {
                 engine,
                 context,

@@ -8,21 +8,21 @@ use understudy_scm::Scm;
 use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, NoOutput, Secret};
 
 use crate::{
-    fetch,
-    fetch_template::Dialect,
-    fields, skeleton,
+    fetch, fetch_template, fields, skeleton,
     support::{blocking, example},
+    templating::{Syntax, Templating},
 };
 
 /// Fetches one file and renders it.
 #[derive(Debug)]
 pub(crate) struct FetchTemplateFile {
     scm: Scm,
+    templating: Templating,
 }
 
 impl FetchTemplateFile {
-    pub(crate) fn new(scm: Scm) -> Self {
-        Self { scm }
+    pub(crate) fn new(scm: Scm, templating: Templating) -> Self {
+        Self { scm, templating }
     }
 }
 
@@ -89,12 +89,13 @@ impl Action for FetchTemplateFile {
         let file = fetch::fetch_file(ctx, &self.scm, &input.url, input.token.as_ref()).await?;
         let message = "Processing template file with input values";
         ctx.log.info(fields::with_fields(message, input.values.as_ref().unwrap_or(&Map::new())));
-        let dialect = Dialect {
+        let syntax = Syntax {
             cookiecutter: input.cookiecutter_compat.unwrap_or_default(),
             trim_blocks: input.trim_blocks.unwrap_or_default(),
             lstrip_blocks: input.lstrip_blocks.unwrap_or_default(),
         };
-        let (engine, context) = dialect.prepare(self.scm.clone(), input.values)?;
+        let engine = self.templating.files(syntax).clone();
+        let context = fetch_template::context(syntax, input.values)?;
         let (workspace, target) = (ctx.workspace.clone(), target.clone());
         blocking(move || {
             let source = String::from_utf8_lossy(&file.content);

@@ -6,6 +6,9 @@ use understudy_scm::{RepoUrl, Scm};
 use understudy_sdk::EntityRef;
 use understudy_templating::{EngineBuilder, Value};
 
+/// Their names.
+pub const NAMES: [&str; 4] = ["parseRepoUrl", "parseEntityRef", "pick", "projectSlug"];
+
 /// Adds the filters to an engine; repository URLs are understood as the integrations say.
 #[must_use]
 pub fn register(builder: EngineBuilder, scm: Scm) -> EngineBuilder {

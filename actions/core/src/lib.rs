@@ -1,7 +1,7 @@
 //! The built-in actions: fetch, fs, debug and catalog.
 //!
 //! One file an action; what they share lies beside them: [`files`] collects a workspace's files, [`filters`] are the
-//! template filters of the scaffolder. Behaviour follows `@backstage/plugin-scaffolder-backend` 4.2.0.
+//! template filters of the scaffolder, [`templating`] is the language they belong to. Behaviour follows `@backstage/plugin-scaffolder-backend` 4.2.0.
 
 mod binary;
 mod catalog_fetch;
@@ -24,6 +24,7 @@ mod globs;
 mod pipeline;
 mod skeleton;
 mod support;
+pub mod templating;
 #[cfg(test)]
 mod testing;
 mod yaml;
@@ -43,17 +44,27 @@ use fetch_template_file::FetchTemplateFile;
 use fs_delete::FsDelete;
 use fs_readdir::FsReaddir;
 use fs_rename::FsRename;
+use templating::Templating;
 
 /// What the built-in actions need from the service.
 #[derive(Debug, Clone)]
 pub struct CoreDeps {
     /// Integrations and readers.
     pub scm: Scm,
+    /// The template language.
+    pub templating: Templating,
+}
+
+impl CoreDeps {
+    /// With the template language as it is without any configuration.
+    pub fn new(scm: Scm) -> Self {
+        Self { templating: Templating::new(&scm), scm }
+    }
 }
 
 /// Adds all built-in actions.
 pub fn register(registry: &mut Registry, deps: CoreDeps) {
-    let CoreDeps { scm } = deps;
+    let CoreDeps { scm, templating } = deps;
     registry
         .register(CatalogFetch)
         .register(CatalogRegister::new(scm.clone()))
@@ -62,8 +73,8 @@ pub fn register(registry: &mut Registry, deps: CoreDeps) {
         .register(DebugWait)
         .register(FetchPlain::new(scm.clone()))
         .register(FetchPlainFile::new(scm.clone()))
-        .register(FetchTemplate::new(scm.clone()))
-        .register(FetchTemplateFile::new(scm))
+        .register(FetchTemplate::new(scm.clone(), templating.clone()))
+        .register(FetchTemplateFile::new(scm, templating))
         .register(FsDelete)
         .register(FsReaddir)
         .register(FsRename);

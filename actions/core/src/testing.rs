@@ -42,7 +42,7 @@ impl Bench {
         std::fs::create_dir_all(&root).unwrap();
         std::fs::create_dir_all(root.with_file_name("temp")).unwrap();
         let mut registry = Registry::new();
-        crate::register(&mut registry, CoreDeps { scm: Scm::from_config(&json!({})).unwrap() });
+        crate::register(&mut registry, CoreDeps::new(Scm::from_config(&json!({})).unwrap()));
         Self { dir, root, registry, cancel: CancellationToken::new(), base_url: None, state: Arc::default() }
     }
     pub(crate) fn root(&self) -> &Utf8Path {

@@ -8,7 +8,7 @@ use understudy_sdk::{Registry, schema::Validator};
 
 fn registry() -> Registry {
     let mut registry = Registry::new();
-    register(&mut registry, CoreDeps { scm: Scm::from_config(&json!({})).unwrap() });
+    register(&mut registry, CoreDeps::new(Scm::from_config(&json!({})).unwrap()));
     registry
 }
 

@@ -14,6 +14,7 @@ use camino::Utf8PathBuf;
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
+use understudy_actions_core::templating::Templating;
 use understudy_scm::Scm;
 use understudy_sdk::{
     ActionContext, ActionError, ActionExample, Catalog, DynAction, Entity, EntityRef, LocationAnswer, LogLevel,
@@ -234,7 +235,7 @@ fn service(
     TaskService::new(EngineDeps {
         store,
         registry,
-        scm: Scm::from_config(&json!({})).unwrap(),
+        templating: Templating::new(&Scm::from_config(&json!({})).unwrap()),
         catalog: Arc::new(|_: &Secrets| Arc::new(NoCatalog) as _),
         config: settings.clone(),
         policy,
@@ -273,7 +274,7 @@ impl Bench {
     pub(super) async fn with_built_in_actions() -> Self {
         let mut bench = Self::idle(|_| {}).await;
         let mut registry = Registry::new();
-        let deps = understudy_actions_core::CoreDeps { scm: Scm::from_config(&json!({})).unwrap() };
+        let deps = understudy_actions_core::CoreDeps::new(Scm::from_config(&json!({})).unwrap());
         understudy_actions_core::register(&mut registry, deps);
         bench.service = service(Arc::clone(&bench.store) as _, registry, &bench.settings, Arc::new(AllowAll));
         bench

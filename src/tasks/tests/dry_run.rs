@@ -167,8 +167,9 @@ async fn a_local_run() {
     let root = tempfile::tempdir().unwrap();
     let root = Utf8PathBuf::from_path_buf(root.path().to_path_buf()).unwrap();
     let stage = Arc::new(Stage::default());
-    let engine = understudy_templating::Engine::builder().build();
-    let runner = Runner::new(registry(&stage), engine, Arc::new(|_| Arc::new(NoCatalog)));
+    let scm = understudy_scm::Scm::from_config(&json!({})).unwrap();
+    let templating = understudy_actions_core::templating::Templating::new(&scm);
+    let runner = Runner::new(registry(&stage), templating, Arc::new(|_| Arc::new(NoCatalog)));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let events = Arc::clone(&seen);
     let run = LocalRun {
