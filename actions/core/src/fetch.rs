@@ -6,11 +6,15 @@ use camino::{Utf8Path, Utf8PathBuf};
 use understudy_scm::Scm;
 use understudy_sdk::{
     ActionContext, ActionError, Secret, Workspace, WorkspaceError,
-    workspace::{Entry, EntryKind},
+    workspace::{Entry, EntryKind, Listed},
 };
 use url::Url;
 
-use crate::support::blocking;
+use crate::{
+    pipeline,
+    support::blocking,
+    tree::{Content, Current, TreeWriter},
+};
 
 /// Where a `url` input leads.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,7 +105,10 @@ pub(crate) async fn fetch_tree(
         Origin::Local { dir, path } => {
             let (ctx, target) = (ctx.clone(), target.to_string());
             blocking(move || match open_local(&dir, &path)? {
-                LocalSource::Tree(source) => copy_tree(&ctx, &source, &target),
+                LocalSource::Tree(source) => {
+                    ctx.workspace.create_dir_all(&target)?;
+                    copy_tree(&ctx, &source, &ctx.workspace.sub(&target)?)
+                }
                 LocalSource::File(root, file) => {
                     if ctx.workspace.target_entry(&target).is_ok_and(|there| there.kind == EntryKind::Dir) {
                         return Err(ActionError::failed(format!(
@@ -168,48 +175,59 @@ pub(crate) async fn fetch_file(
 /// Copies a tree as it is: modes, links and empty directories kept, existing files replaced.
 ///
 /// # Errors
-/// A link that leads out of the tree, a special file, or as the file system says.
-fn copy_tree(ctx: &ActionContext, source: &Workspace, target: &str) -> Result<(), ActionError> {
-    ctx.workspace.create_dir_all(target)?;
-    let out = ctx.workspace.sub(target)?;
-    for entry in source.walk(".")? {
-        ctx.check_cancelled()?;
-        let path = entry.path.as_str();
-        match entry.kind {
-            EntryKind::Dir => make_dir(&out, path, entry.mode)?,
-            EntryKind::File => copy_file(source, &entry, &out, path)?,
-            EntryKind::Symlink => {
-                let link = checked_link(source, &entry.path)?;
-                clear(&out, path)?;
-                out.symlink(link.as_str(), path)?;
-            }
-            EntryKind::Other => return Err(special(source, &entry.path)),
+/// Of the first entry that fails: a link that leads out of the tree, a special file, or as the file system says.
+pub(crate) fn copy_tree(ctx: &ActionContext, source: &Workspace, out: &Workspace) -> Result<(), ActionError> {
+    let entries = source.list(".")?;
+    let mut files = TreeWriter::new(out, true);
+    pipeline::in_order(
+        ctx,
+        pipeline::parallelism(),
+        &entries,
+        |current: &mut Current, entry| Copy(read_entry(current, source, entry)),
+        |entry, Copy(part)| {
+            match part? {
+                // Its owner can fill it, whatever the source's bits are.
+                Part::Dir(mode) => files.dir(&entry.path, (mode & 0o777) | 0o700)?,
+                Part::File(content) => files.file(&entry.path, content)?,
+                Part::Link(link) => files.link(&entry.path, &link)?,
+            };
+            Ok(())
+        },
+    )
+}
+
+struct Copy(Result<Part, ActionError>);
+
+/// What of an entry is carried over.
+enum Part {
+    Dir(u32),
+    File(Content),
+    Link(Utf8PathBuf),
+}
+
+impl pipeline::Prepared for Copy {
+    fn weight(&self) -> usize {
+        match &self.0 {
+            Ok(Part::File(content)) => content.bytes.capacity(),
+            _ => 0,
         }
     }
-    Ok(())
+}
+
+fn read_entry(current: &mut Current, source: &Workspace, entry: &Listed) -> Result<Part, ActionError> {
+    Ok(match entry.kind {
+        EntryKind::Dir => Part::Dir(source.entry(entry.path.as_str())?.mode),
+        EntryKind::File => Part::File(Content::copied(current, source, &entry.path)?),
+        EntryKind::Symlink => Part::Link(checked_link(source, &entry.path)?),
+        EntryKind::Other => return Err(special(source, &entry.path)),
+    })
 }
 
 /// Copies one file with its permission bits; its owner can always write the copy.
-pub(crate) fn copy_file(from: &Workspace, file: &Entry, to: &Workspace, path: &str) -> Result<(), ActionError> {
+fn copy_file(from: &Workspace, file: &Entry, to: &Workspace, path: &str) -> Result<(), ActionError> {
     let mode = (file.mode & 0o777) | 0o600;
     to.write_from(path, &mut from.open_file(file.path.as_str())?, mode)?;
     Ok(to.set_mode(path, mode)?)
-}
-
-/// Makes a directory that its owner can fill, whatever the source's bits are.
-fn make_dir(out: &Workspace, path: &str, mode: u32) -> Result<(), ActionError> {
-    if out.exists(path)? {
-        return Ok(out.create_dir_all(path)?);
-    }
-    Ok(out.create_dir(path, (mode & 0o777) | 0o700)?)
-}
-
-/// Removes a file or link that is in the way.
-pub(crate) fn clear(out: &Workspace, path: &str) -> Result<(), ActionError> {
-    if out.exists(path)? {
-        out.remove_file(path)?;
-    }
-    Ok(())
 }
 
 /// The text of a link, which must not lead out of its tree.

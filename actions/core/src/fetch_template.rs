@@ -146,7 +146,23 @@ impl Action for FetchTemplate {
         // Removed when it is dropped.
         let mut downloaded = None;
         let source = match fetch::origin(&self.scm, &input.url, fetch::base_url(ctx))? {
-            Origin::Local { dir, path } => blocking(move || local_tree(&dir, &path)).await?,
+            Origin::Local { dir, path } => {
+                let tree = blocking(move || local_tree(&dir, &path)).await?;
+                let real = ctx.workspace.real_path(target)?;
+                if real.starts_with(tree.root()) {
+                    return Err(ActionError::input("targetPath must not be within template path"));
+                }
+                if tree.root().starts_with(&real) {
+                    // Written where it is read from, a skeleton would change while it is rendered.
+                    let (dir, copy) = temporary(ctx).await?;
+                    downloaded = Some(dir);
+                    let (ctx, copy_of) = (ctx.clone(), copy.clone());
+                    blocking(move || fetch::copy_tree(&ctx, &tree, &copy_of)).await?;
+                    copy
+                } else {
+                    tree
+                }
+            }
             Origin::Remote(url) => {
                 let (dir, tree) = temporary(ctx).await?;
                 downloaded = Some(dir);
@@ -404,6 +420,26 @@ mod tests {
         bench.cancel.cancel();
         assert!(bench.run("fetch:template", input(json!({}))).await.is_err());
         assert!(!bench.exists("out/a"));
+    }
+
+    #[tokio::test]
+    async fn skeleton_and_target_within_each_other() {
+        // The template lies in the workspace: as a whole, then its skeleton alone.
+        let mut bench = Bench::new();
+        bench.base_url = Some(format!("file://{}/t/template.yaml", bench.root()));
+        bench.file("t/skel/${{ values.name }}.txt", "${{ values.name }}");
+        bench.file("t/skel/skel/x", "deeper");
+        symlink("t/skel", bench.root().join("door")).unwrap();
+        for target in ["t/skel", "t/skel/out/deep", "t/../t/skel/.", "door", "door/out"] {
+            let error = bench.run("fetch:template", input(json!({"targetPath": target}))).await.unwrap_err();
+            assert_eq!(error.to_string(), "InputError: targetPath must not be within template path", "{target}");
+        }
+        assert!(!bench.exists("t/skel/out"));
+        // Names like those of the skeleton: it is read as it was before.
+        bench.run("fetch:template", input(json!({"targetPath": "t", "replace": true}))).await.unwrap();
+        assert_eq!((bench.read("t/demo.txt"), bench.read("t/skel/x")), ("demo".into(), "deeper".into()));
+        bench.run("fetch:template", input(json!({"targetPath": "t/skel-2"}))).await.unwrap();
+        assert_eq!(bench.read("t/skel-2/demo.txt"), "demo");
     }
 
     #[tokio::test]

@@ -96,11 +96,11 @@ impl Action for FetchTemplateFile {
         };
         let engine = self.templating.files(syntax).clone();
         let context = fetch_template::context(syntax, input.values)?;
-        let (workspace, target) = (ctx.workspace.clone(), target.clone());
+        let (inner, target, url) = (ctx.clone(), target.clone(), input.url);
         blocking(move || {
             let source = String::from_utf8_lossy(&file.content);
-            let text = skeleton::render_on_own_stack(&engine, &context, &source)?;
-            Ok(workspace.write(&target, text.as_bytes(), 0o666)?)
+            let text = skeleton::render_file(&inner, &engine, &context, &url, &source)?;
+            Ok(inner.workspace.write(&target, text.as_bytes(), 0o666)?)
         })
         .await?;
         ctx.log.info(format!("Template file has been written to {output}"));
@@ -138,6 +138,8 @@ mod tests {
         std::fs::write(dir.join("a.tpl"), "${{ }}").unwrap();
         let error = bench.run("fetch:template:file", json!({"url": "a.tpl", "targetPath": "b"})).await.unwrap_err();
         assert!(error.to_string().starts_with("TemplateRenderError: Template error at line 1"), "{error}");
+        let last = bench.log().pop().unwrap();
+        assert!(last.starts_with("error: a.tpl:1:") && last.ends_with("\n  ${{ }}"), "{last}");
         let input = json!({"url": "a.tpl", "targetPath": "../b"});
         assert!(bench.run("fetch:template:file", input).await.is_err());
     }

@@ -27,8 +27,10 @@ mod support;
 pub mod templating;
 #[cfg(test)]
 mod testing;
+mod tree;
 mod yaml;
 
+pub use skeleton::TemplateFileError;
 use understudy_scm::Scm;
 use understudy_sdk::Registry;
 

@@ -4,24 +4,23 @@
 //! Reading and rendering have no effects and are done by several threads; the [`pipeline`] has everything that can be
 //! seen happen in the order of entries, so that the result, the log and the error are those of one thread.
 
-use std::{io::Read, thread};
+use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use understudy_sdk::{
     ActionContext, ActionError, ErrorName, Workspace, WorkspaceError,
-    workspace::{EntryKind, Folder, Listed, OpenFile},
+    workspace::{EntryKind, Listed},
 };
 use understudy_templating::{Context, Engine};
 
 use crate::{
     binary,
-    fetch::{checked_link, clear, special},
+    fetch::{checked_link, special},
     globs::Globs,
     pipeline::{self, STACK},
+    tree::{self, Content, Current, MAX_READ, TreeWriter},
 };
 
-/// How much of a file that is copied is read ahead; the rest goes from file to file.
-const MAX_READ: u64 = 256 << 10;
 /// The largest file that is rendered, in bytes: more than the language's limit of a source can have.
 const MAX_TEMPLATE: u64 = 64 << 20;
 
@@ -55,7 +54,7 @@ pub(crate) fn render(
     // In a directory that was empty there is nothing to keep but what earlier entries made of it.
     let keep = !rendering.replace && !out.read_dir("")?.is_empty();
     let reader = Reader { source, out, rendering, copy_only, keep };
-    let mut writer = Writer { ctx, out, replace: rendering.replace, current: None };
+    let mut writer = Writer { ctx, files: TreeWriter::new(out, rendering.replace) };
     pipeline::in_order(
         ctx,
         threads,
@@ -88,20 +87,10 @@ enum Work {
     Link(Utf8PathBuf),
 }
 
-/// A file to be made.
-struct Content {
-    content: Vec<u8>,
-    /// Of a long file, what comes after `content`.
-    rest: Option<OpenFile>,
-    mode: u32,
-    /// Whether the file gets these permission bits whatever umask says.
-    exact: bool,
-}
-
 impl pipeline::Prepared for Plan {
     fn weight(&self) -> usize {
         match self {
-            Self::Target(Target { work: Ok(Work::File(file)), .. }) => file.content.capacity(),
+            Self::Target(Target { work: Ok(Work::File(file)), .. }) => file.bytes.capacity(),
             _ => 0,
         }
     }
@@ -124,9 +113,6 @@ impl From<ActionError> for Failure {
         Self::Other(error)
     }
 }
-
-/// The directory a thread works in, kept open from one entry to the next.
-type Current = Option<(Utf8PathBuf, Folder)>;
 
 /// The part without effects.
 struct Reader<'a> {
@@ -195,39 +181,35 @@ impl Reader<'_> {
         render: bool,
         lines: &mut Vec<String>,
     ) -> Result<Content, Failure> {
-        let (folder, name) = enter(current, self.source, path)?;
-        let mut file = folder.open(name)?;
-        let (size, mode) = (file.size(), file.mode() & 0o777);
-        let mut content = Vec::with_capacity(size.min(MAX_READ) as usize + 1);
-        let read = |file: &mut OpenFile, limit: u64, content: &mut Vec<u8>| {
-            let read = file.by_ref().take(limit).read_to_end(content);
-            read.map_err(|source| WorkspaceError::Io { call: "read", path: self.source.display(path), source })
-        };
-        read(&mut file, MAX_READ, &mut content)?;
-        let binary = binary::is_binary(&content[..content.len().min(binary::SAMPLE)]);
+        let (mut file, mut bytes) = tree::begin(current, self.source, path)?;
+        let mode = file.mode() & 0o777;
+        let binary = binary::is_binary(&bytes[..bytes.len().min(binary::SAMPLE)]);
         lines.push(if binary {
             copying(path)
         } else {
             format!("Writing file {path} to template output path with mode {}.", file.mode())
         });
         if binary || !render {
-            let rest = (content.len() as u64 == MAX_READ).then_some(file);
             let mode = if binary { mode | 0o600 } else { mode };
-            return Ok(Content { content, rest, mode, exact: binary });
+            return Ok(Content { rest: tree::rest(&bytes, file), bytes, mode, exact: binary });
         }
-        read(&mut file, MAX_TEMPLATE, &mut content)?;
-        if content.len() as u64 > MAX_TEMPLATE {
+        if bytes.len() as u64 == MAX_READ {
+            tree::read(&mut file, MAX_TEMPLATE, &mut bytes)
+                .map_err(|error| tree::failed_read(self.source, path, error))?;
+        }
+        if bytes.len() as u64 > MAX_TEMPLATE {
             return Err(Failure::Other(ActionError::input(format!(
-                "{path} has {size} bytes; a file of more than {MAX_TEMPLATE} can't be rendered, list it under \
-                 copyWithoutTemplating"
+                "{path} has {} bytes; a file of more than {MAX_TEMPLATE} can't be rendered, list it under \
+                 copyWithoutTemplating",
+                file.size()
             ))));
         }
-        let text = match String::from_utf8(content) {
+        let text = match String::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         };
         let text = render_text(self.rendering, text).map_err(Failure::Template)?;
-        Ok(Content { content: text.into_bytes(), rest: None, mode, exact: false })
+        Ok(Content { bytes: text.into_bytes(), rest: None, mode, exact: false })
     }
 }
 
@@ -235,28 +217,10 @@ fn copying(path: &Utf8Path) -> String {
     format!("Copying file binary or symbolic link at {path}, to template output path.")
 }
 
-/// The open directory of a path, and its name there.
-fn enter<'c, 'p>(
-    current: &'c mut Current,
-    tree: &Workspace,
-    path: &'p Utf8Path,
-) -> Result<(&'c Folder, &'p str), WorkspaceError> {
-    let parent = path.parent().unwrap_or(Utf8Path::new(""));
-    let known = current.take().filter(|(known, _)| known == parent);
-    let opened = match known {
-        Some(opened) => opened,
-        None => (parent.to_owned(), tree.folder(parent.as_str())?),
-    };
-    let (_, folder) = current.insert(opened);
-    Ok((folder, path.file_name().unwrap_or_default()))
-}
-
 /// The part with effects, one entry after the other.
 struct Writer<'a> {
     ctx: &'a ActionContext,
-    out: &'a Workspace,
-    replace: bool,
-    current: Current,
+    files: TreeWriter<'a>,
 }
 
 impl Writer<'_> {
@@ -266,84 +230,29 @@ impl Writer<'_> {
             Plan::Failed(failure) => return Err(self.report(entry, failure)),
             Plan::Target(target) => target,
         };
+        let log = || lines.iter().for_each(|line| self.ctx.log.info(line));
         let done = match work {
-            Ok(Work::Directory) => self.make_dir(&path),
-            Ok(Work::File(content)) => self.make_file(&path, content),
-            Ok(Work::Link(link)) => self.make_link(&path, &link),
+            Ok(Work::Directory) => self.files.dir(&path, 0o777),
+            Ok(Work::File(content)) => self.files.file(&path, content),
+            Ok(Work::Link(link)) => self.files.link(&path, &link),
             // What is left alone can't fail.
-            Err(failure) => match self.stays(&path) {
-                Ok(false) => Err(failure),
-                other => other.map(|_| false).map_err(Failure::from),
+            Err(failure) => match self.files.stays(&path) {
+                Ok(false) => {
+                    log();
+                    return Err(self.report(entry, failure));
+                }
+                other => other.map(|_| false),
             },
         };
-        // Whether the way to a target leads out is found out before anything is said.
-        let outside = matches!(&done, Err(Failure::Workspace(WorkspaceError::Escapes { .. })));
-        if !outside && !matches!(done, Ok(false)) {
-            lines.iter().for_each(|line| self.ctx.log.info(line));
-        }
-        done.map(|_| ()).map_err(|failure| self.report(entry, failure))
-    }
-
-    /// Whether something is there that is not to be replaced.
-    fn stays(&self, path: &Utf8Path) -> Result<bool, WorkspaceError> {
-        Ok(!self.replace && self.out.exists(path.as_str())?)
-    }
-
-    /// The open directory that a target lies in, with its parents made where missing.
-    fn enter<'p>(&mut self, path: &'p Utf8Path) -> Result<(&Folder, &'p str), WorkspaceError> {
-        if let Err(WorkspaceError::Io { source, .. }) = enter(&mut self.current, self.out, path).map(drop)
-            && source.kind() == std::io::ErrorKind::NotFound
-            && let Some(parent) = path.parent()
-        {
-            self.out.create_dir_all(parent.as_str())?;
-        }
-        enter(&mut self.current, self.out, path)
-    }
-
-    /// `false` when something stays that was there before, as for the others.
-    fn make_dir(&mut self, path: &Utf8Path) -> Result<bool, Failure> {
-        let quick = self.enter(path).and_then(|(folder, name)| folder.create_dir(name, 0o777));
-        if matches!(quick, Ok(true)) {
-            return Ok(true);
-        }
-        // Something is there or in the way: what that means the path as a whole tells.
-        if self.stays(path)? {
-            return Ok(false);
-        }
-        self.out.create_dir_all(path.as_str())?;
-        Ok(true)
-    }
-
-    fn make_file(&mut self, path: &Utf8Path, content: Content) -> Result<bool, Failure> {
-        let mode = content.mode;
-        let quick = self.enter(path).and_then(|(folder, name)| folder.create(name, mode));
-        let mut file = match quick {
-            Ok(Some(file)) => file,
-            _ if self.stays(path)? => return Ok(false),
-            _ => {
-                // What is replaced may be a link to the directory that is open.
-                self.current = None;
-                self.out.create_file(path.as_str(), mode)?
-            }
+        let said = match done {
+            Ok(made) => made,
+            // When it could not even be told whether something is there, nothing had been said yet.
+            Err(_) => self.files.stays(&path).is_ok(),
         };
-        file.write(&content.content)?;
-        if let Some(mut rest) = content.rest {
-            file.copy_rest(&mut rest)?;
+        if said {
+            log();
         }
-        if content.exact {
-            file.set_mode(mode)?;
-        }
-        Ok(true)
-    }
-
-    fn make_link(&mut self, path: &Utf8Path, link: &Utf8Path) -> Result<bool, Failure> {
-        if self.stays(path)? {
-            return Ok(false);
-        }
-        self.current = None;
-        clear(self.out, path.as_str())?;
-        self.out.symlink(link.as_str(), path.as_str())?;
-        Ok(true)
+        Ok(done.map(drop)?)
     }
 
     /// The step's error; where in which file goes into the log, since upstream's message names no file.
@@ -351,17 +260,32 @@ impl Writer<'_> {
         match failure {
             Failure::Other(error) => error,
             Failure::Workspace(error) => error.into(),
-            Failure::Template(error) => {
-                let mut place = entry.path.to_string();
-                for part in [error.line(), error.column()].into_iter().flatten() {
-                    place.push_str(&format!(":{part}"));
-                }
-                let line = error.source_line().map(|line| format!("\n  {}", line.trim())).unwrap_or_default();
-                self.ctx.log.error(format!("{place}: {}{line}", error.message()));
-                template_error(&error)
-            }
+            Failure::Template(error) => report(self.ctx, entry.path.as_str(), error),
         }
     }
+}
+
+/// A template file that could not be parsed or rendered: the cause that a step's error has then.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}{}: {}", position(.source), .source.message())]
+pub struct TemplateFileError {
+    /// The file: its path in the skeleton, or the URL it was fetched from.
+    pub path: String,
+    /// What is wrong with it, and where.
+    pub source: understudy_templating::Error,
+}
+
+fn position(error: &understudy_templating::Error) -> String {
+    [error.line(), error.column()].into_iter().flatten().map(|part| format!(":{part}")).collect()
+}
+
+/// The step's error for a file. Which one it is goes into the log, since upstream's message does not tell.
+pub(crate) fn report(ctx: &ActionContext, path: &str, error: understudy_templating::Error) -> ActionError {
+    let failed = template_error(&error);
+    let line = error.source_line().map(|line| format!("\n  {}", line.trim())).unwrap_or_default();
+    let cause = TemplateFileError { path: path.to_string(), source: error };
+    ctx.log.error(format!("{cause}{line}"));
+    failed.with_source(cause)
 }
 
 /// Node's `path.extname`: from the last dot of the name, unless that is its first character.
@@ -381,9 +305,15 @@ fn render_text(rendering: &Rendering, source: String) -> Result<String, understu
     rendering.engine.parse(&source)?.render(&rendering.context)
 }
 
-/// Renders a text on a thread of its own, as deep as templates may nest.
-pub(crate) fn render_on_own_stack(engine: &Engine, context: &Context, source: &str) -> Result<String, ActionError> {
-    let work = || engine.render_str(source, context).map_err(|error| template_error(&error));
+/// Renders the text of one file on a thread of its own, as deep as templates may nest.
+pub(crate) fn render_file(
+    ctx: &ActionContext,
+    engine: &Engine,
+    context: &Context,
+    path: &str,
+    source: &str,
+) -> Result<String, ActionError> {
+    let work = || engine.render_str(source, context).map_err(|error| report(ctx, path, error));
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("render".into()).stack_size(STACK).spawn_scoped(scope, work)?;
         thread.join().unwrap_or_else(|_| Err(ActionError::failed("rendering the template broke off; please report it")))
@@ -394,3 +324,6 @@ pub(crate) fn render_on_own_stack(engine: &Engine, context: &Context, source: &s
 pub(crate) fn template_error(error: &understudy_templating::Error) -> ActionError {
     ActionError::new(ErrorName::Other(error.name().to_string()), error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

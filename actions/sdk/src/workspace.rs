@@ -236,7 +236,35 @@ impl Workspace {
     pub fn sub(&self, path: &str) -> Result<Self> {
         let relative = self.resolve(path)?;
         let dir = self.dir.open_dir(self.at(&relative)).map_err(self.fail("opendir", &relative))?;
-        Ok(Self { root: Arc::new(self.display(&relative)), dir: Arc::new(dir) })
+        Ok(Self { root: Arc::new(self.real_path(path)?), dir: Arc::new(dir) })
+    }
+    /// The absolute path with the links on it resolved; its last parts need not exist. For comparing places and for
+    /// texts, not for file access.
+    ///
+    /// # Errors
+    /// It leads out, or as the file system says.
+    pub fn real_path(&self, path: &str) -> Result<Utf8PathBuf> {
+        let relative = self.resolve(path)?;
+        let mut missing = Vec::new();
+        let mut existing = relative.as_path();
+        while !existing.as_str().is_empty() {
+            match self.dir.canonicalize(existing) {
+                Ok(real) => {
+                    let real = Utf8PathBuf::from_path_buf(real).map_err(|real| WorkspaceError::NotUtf8 {
+                        name: real.to_string_lossy().into_owned(),
+                        dir: (*self.root).clone(),
+                    })?;
+                    let start = self.display(&self.resolve(real.as_str())?);
+                    return Ok(missing.into_iter().rev().fold(start, |path, name: &str| path.join(name)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    missing.extend(existing.file_name());
+                    existing = existing.parent().unwrap_or(Utf8Path::new(""));
+                }
+                Err(error) => return Err(self.fail("realpath", &relative)(error)),
+            }
+        }
+        Ok(self.display(&relative))
     }
     /// Opens a directory for work on many of its entries; links on the way to it are followed while they stay inside.
     ///
@@ -513,7 +541,8 @@ impl Workspace {
                 };
                 all.push(Listed { path, kind });
             }
-            all[start..].sort_unstable_by(|a, b| a.path.cmp(&b.path));
+            // Of one directory, so the texts sort as the paths do.
+            all[start..].sort_unstable_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
             let Some(found) = all[next..].iter().position(|entry| entry.kind == EntryKind::Dir) else { return Ok(all) };
             dir = all[next + found].path.clone();
             next += found + 1;

@@ -305,3 +305,110 @@ fn paths_are_bounded() {
     }
     workspace.remove_dir_all("d").unwrap();
 }
+
+/// What a folder is asked for is in it, whatever the name says and whoever put a link there.
+#[test]
+fn folders_cannot_be_left() {
+    let fixture = fixture();
+    let ws = &fixture.workspace;
+    ws.write("d/file", b"content", 0o640).unwrap();
+    ws.create_dir_all("d/sub").unwrap();
+    fixture.link("../../outside", "d/out");
+    fixture.link("../../outside/secret", "d/secret");
+    fixture.link("../../outside/new", "d/dangling");
+    fixture.link("file", "d/inside");
+    fixture.link("../outside", "door");
+    fixture.link("d", "d2");
+    assert_eq!(ws.folder("door").unwrap_err().to_string(), OUTSIDE);
+    assert_eq!(ws.folder("../outside").unwrap_err().to_string(), OUTSIDE);
+    let root = ws.root().to_string();
+    assert_eq!(
+        ws.folder("gone").unwrap_err().to_string(),
+        format!("ENOENT: no such file or directory, opendir '{root}/gone'")
+    );
+    for path in ["d", "d2", "./d/sub/.."] {
+        let folder = ws.folder(path).unwrap();
+        for name in ["", ".", "..", "../file", "/etc/passwd", "sub/x", "out/secret", "a\0b"] {
+            assert_eq!(folder.open(name).unwrap_err().to_string(), OUTSIDE, "{name}");
+            assert_eq!(folder.create(name, 0o644).unwrap_err().to_string(), OUTSIDE, "{name}");
+            assert_eq!(folder.create_dir(name, 0o755).unwrap_err().to_string(), OUTSIDE, "{name}");
+        }
+        for link in ["out", "secret", "dangling", "inside"] {
+            assert!(folder.open(link).unwrap_err().to_string().starts_with("ELOOP: too many"), "{link}");
+            assert!(folder.create(link, 0o644).unwrap().is_none());
+            assert!(!folder.create_dir(link, 0o755).unwrap());
+        }
+        let mut content = String::new();
+        let mut file = folder.open("file").unwrap();
+        file.read_to_string(&mut content).unwrap();
+        assert_eq!((content.as_str(), file.size(), file.mode() & 0o777), ("content", 7, 0o640));
+        assert!(
+            folder.open("sub").unwrap_err().to_string().starts_with("EISDIR: illegal operation on a directory, read")
+        );
+    }
+    let folder = ws.folder("d").unwrap();
+    let mut copy = folder.create("copy", 0o777).unwrap().unwrap();
+    copy.write(b"a ").unwrap();
+    assert_eq!(copy.copy_rest(&mut folder.open("file").unwrap()).unwrap(), 7);
+    copy.set_mode(0o604).unwrap();
+    assert_eq!(ws.read("d/copy").unwrap(), b"a content");
+    assert_eq!(
+        (ws.entry("d/copy").unwrap().mode & 0o777, copy.path()),
+        (0o604, Utf8Path::new(&format!("{root}/d/copy")))
+    );
+    assert!(folder.create_dir("made", 0o700).unwrap() && ws.entry("d/made").unwrap().kind == EntryKind::Dir);
+    let made = std::process::Command::new("mkfifo").arg(ws.root().join("d/pipe")).status();
+    if made.is_ok_and(|status| status.success()) {
+        assert!(folder.open("pipe").unwrap_err().to_string().contains("not a regular file"));
+    }
+    // An open folder stays the one it was, whatever takes its place.
+    fs::rename(ws.root().join("d"), ws.root().join("moved")).unwrap();
+    fixture.link("../outside", "d");
+    folder.create("new", 0o644).unwrap().unwrap();
+    assert!(ws.exists("moved/new").unwrap());
+    fixture.untouched();
+}
+
+#[test]
+fn lists_are_walks_without_a_look() {
+    let fixture = fixture();
+    let ws = &fixture.workspace;
+    for path in ["b/x", "b/a/y", "a.txt", "a/z", "a-b/c", "B", "ab/c/d/e/f"] {
+        ws.write(path, b"", 0o644).unwrap();
+    }
+    fixture.link("b", "link");
+    for start in ["", "b", "ab/c"] {
+        let walked: Vec<_> = ws.walk(start).unwrap().into_iter().map(|entry| (entry.path, entry.kind)).collect();
+        let listed: Vec<_> = ws.list(start).unwrap().into_iter().map(|entry| (entry.path, entry.kind)).collect();
+        assert_eq!(listed, walked);
+    }
+    assert_eq!(ws.list("").unwrap().len(), 16);
+    assert!(ws.list("gone").is_err() && ws.list("..").is_err() && ws.list("B").is_err());
+}
+
+#[test]
+fn real_paths_resolve_links() {
+    let fixture = fixture();
+    let ws = &fixture.workspace;
+    ws.create_dir_all("d/e").unwrap();
+    fixture.link("d/e", "link");
+    fixture.link("../outside", "out");
+    fixture.link("gone", "dangling");
+    let root = ws.root();
+    let cases = [
+        ("", ""),
+        ("d/../d/e", "d/e"),
+        ("link", "d/e"),
+        ("link/new/deep", "d/e/new/deep"),
+        ("new", "new"),
+        ("link/..", ""),
+    ];
+    for (path, expected) in cases {
+        let expected = if expected.is_empty() { root.to_owned() } else { root.join(expected) };
+        assert_eq!(ws.real_path(path).unwrap(), expected, "{path}");
+    }
+    assert_eq!(ws.sub("link").unwrap().root(), root.join("d/e"));
+    for path in ["out", "out/x", "..", "/etc"] {
+        assert_eq!(ws.real_path(path).unwrap_err().to_string(), OUTSIDE, "{path}");
+    }
+}
