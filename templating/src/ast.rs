@@ -218,6 +218,11 @@ pub(crate) enum StmtKind {
         body: Vec<Stmt>,
     },
     Switch(Box<Switch>),
+    /// In the older dialect: asks for another template, and there is none.
+    Load {
+        template: ExprId,
+        ignore_missing: bool,
+    },
 }
 
 pub(crate) struct For {

@@ -200,6 +200,7 @@ impl<'a> Collector<'a> {
                 self.body(body);
             }
             StmtKind::Block { body } => self.scoped([], body),
+            StmtKind::Load { template, .. } => self.expr(*template, Guard::None),
             StmtKind::Switch(switch) => {
                 self.condition(switch.subject);
                 for (value, body) in &switch.cases {

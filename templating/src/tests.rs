@@ -2,8 +2,10 @@
 
 use std::cmp::Ordering;
 
+use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::eval::{Interp, strictly_equal};
+use crate::function::Kind;
 use crate::value::Value;
 
 /// A test: `value is name(arguments)`.
@@ -29,7 +31,9 @@ const fn identity(name: &'static str, arity: usize, holds: Holds) -> Test {
 
 /// All tests. Those with an argument get it as the second value.
 static TESTS: [Test; 27] = [
-    identity("callable", 0, |_, values| Ok(matches!(values[0], Value::Function(_)))),
+    identity("callable", 0, |interp, values| {
+        Ok(matches!(values[0], Value::Function(_)) && !is_older_cycler(interp, &values[0]))
+    }),
     test("defined", 0, |_, values| Ok(!values[0].is_undefined())),
     test("divisibleby", 1, |interp, values| Ok(interp.number(&values[0])? % interp.number(&values[1])? == 0.0)),
     identity("eq", 1, |_, values| Ok(strictly_equal(&values[0], &values[1]))),
@@ -45,7 +49,10 @@ static TESTS: [Test; 27] = [
     test("lessthan", 1, |interp, values| compare(interp, values, Ordering::is_lt)),
     test("lower", 0, |_, values| cased(values, str::to_lowercase)),
     test("lt", 1, |interp, values| compare(interp, values, Ordering::is_lt)),
-    test("mapping", 0, |_, values| Ok(matches!(values[0], Value::Record(_) | Value::Regex(_) | Value::Safe(_)))),
+    test("mapping", 0, |interp, values| {
+        Ok(is_older_cycler(interp, &values[0])
+            || matches!(values[0], Value::Record(_) | Value::Regex(_) | Value::Safe(_)))
+    }),
     identity("ne", 1, |_, values| Ok(!strictly_equal(&values[0], &values[1]))),
     test("none", 0, |_, values| Ok(matches!(values[0], Value::Null))),
     test("null", 0, |_, values| Ok(matches!(values[0], Value::Null))),
@@ -58,8 +65,17 @@ static TESTS: [Test; 27] = [
     test("upper", 0, |_, values| cased(values, str::to_uppercase)),
 ];
 
+/// In the older dialect a cycler is an object and no function.
+fn is_older_cycler(interp: &Interp<'_>, value: &Value) -> bool {
+    let is_cycler = matches!(value, Value::Function(callable) if matches!(callable.0, Kind::Cycler(_)));
+    is_cycler && interp.dialect() == Dialect::Nunjucks3
+}
+
 /// What is no test at all.
 pub(crate) static NEVER: Test = identity("", 0, |_, _| Ok(false));
+
+/// What no test is known for, where that is only an error once it is reached.
+pub(crate) static UNKNOWN: Test = identity("", 0, |_, _| Err(Fault::evaluation("Unknown template test")));
 
 /// The test of that name.
 pub(crate) fn find(name: &str) -> Option<&'static Test> {

@@ -286,14 +286,23 @@ impl<'t> Interp<'t> {
                 self.charge_bytes(text.byte_len())?;
                 text.contains(&needle)
             }
-            Value::Record(record) => {
-                let key = self.text(&needle)?;
-                record.get(&key.to_key()).is_some()
+            Value::Record(_) | Value::Safe(_) => {
+                let key = self.text(&needle)?.to_key();
+                self.has_property(&container, &key)
             }
-            Value::Safe(_) => false,
             _ => return Err(Fault::evaluation("Membership requires an array, record, or string")),
         };
         Ok(Value::Bool(found != negated))
+    }
+
+    /// Whether an object has a property: in the older dialect those that every object has count.
+    fn has_property(&self, object: &Value, name: &str) -> bool {
+        let own = match object {
+            Value::Record(record) => record.get(name).is_some(),
+            _ => self.dialect() == Dialect::Nunjucks3 && matches!(name, "val" | "length"),
+        };
+        let inherits = || methods::find(object, name, self.dialect(), false).is_some();
+        own || (self.dialect() == Dialect::Nunjucks3 && inherits())
     }
 
     fn eval_slice(&mut self, slice: &'t Slice) -> Res<Value> {

@@ -71,7 +71,19 @@ impl<'t> Interp<'t> {
                 self.within(scope, |interp| interp.body(body))
             }
             StmtKind::Switch(switch) => self.switch(switch),
+            StmtKind::Load { template, ignore_missing } => self.load(*template, *ignore_missing),
         }
+    }
+
+    /// Nothing can be loaded, which is an error unless the template said otherwise.
+    fn load(&mut self, template: ExprId, ignore_missing: bool) -> Res<()> {
+        let Value::String(name) = self.eval(template)? else {
+            return Err(Fault::evaluation("The name of a template must be a string"));
+        };
+        if ignore_missing {
+            return Ok(());
+        }
+        Err(Fault::evaluation(format!("Template not found: {name}; templates can't load other templates")))
     }
 
     fn output(&mut self, expr: ExprId) -> Res<()> {

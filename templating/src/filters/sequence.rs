@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
 
 use super::{argument, named};
+use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::eval::Interp;
 use crate::string::{Str, StrBuilder};
@@ -38,6 +39,9 @@ fn positive_integer(interp: &mut Interp<'_>, value: &Value, what: &str) -> Res<u
 
 pub(super) fn batch(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let items = elements(interp, argument(values, 0), "batch requires a sequence")?;
+    if interp.dialect() == Dialect::Nunjucks3 {
+        return batch_by_remainder(interp, items, argument(values, 1), argument(values, 2));
+    }
     let size = positive_integer(interp, argument(values, 1), "Batch size")?;
     let fill = argument(values, 2);
     let mut batches = Vec::new();
@@ -52,10 +56,37 @@ pub(super) fn batch(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     interp.array(batches)
 }
 
+/// What any number makes of a batch when JavaScript's `%` says where one ends.
+fn batch_by_remainder(interp: &mut Interp<'_>, items: Vec<Value>, size: &Value, fill: &Value) -> Res<Value> {
+    let size = interp.number_or_nan(size)?;
+    let mut batches = Vec::new();
+    let mut batch = Vec::new();
+    for (index, item) in items.into_iter().enumerate() {
+        if index as f64 % size == 0.0 && !batch.is_empty() {
+            batches.push(interp.array(std::mem::take(&mut batch))?);
+        }
+        batch.push(item);
+    }
+    if !batch.is_empty() {
+        while fill.is_truthy() && (batch.len() as f64) < size {
+            interp.charge(1)?;
+            batch.push(fill.clone());
+        }
+        batches.push(interp.array(batch)?);
+    }
+    interp.array(batches)
+}
+
 pub(super) fn slice(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let input = argument(values, 0);
     if !matches!(input, Value::Array(_) | Value::String(_) | Value::Safe(_)) {
         return Err(Fault::evaluation("slice requires a sequence"));
+    }
+    if interp.dialect() == Dialect::Nunjucks3 {
+        let count = interp.number_or_nan(argument(values, 1))?;
+        if count.is_nan() || count <= 0.0 {
+            return interp.array(Vec::new());
+        }
     }
     let count = positive_integer(interp, argument(values, 1), "Slice count")?;
     let items = elements_or_none(interp, input)?;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::token::is_word_character;
 use crate::dialect::Dialect;
 use crate::engine::Syntax;
 use crate::error::{Fault, Res};
@@ -156,6 +157,8 @@ impl Splitter<'_> {
         let closer = format!("end{keyword}");
         let mut depth = 1;
         let mut from = body_start;
+        // The end of the last tag that counted.
+        let mut seen = body_start;
         while let Some(at) = self.source[from..].find(BLOCK_START).map(|at| at + from) {
             from = at + BLOCK_START.len();
             let rest = &self.source[from..];
@@ -169,6 +172,7 @@ impl Splitter<'_> {
             let Some(tail) = after.trim_start_matches(is_js_whitespace).strip_prefix(BLOCK_END) else { continue };
             let end = self.source.len() - tail.len();
             from = end;
+            seen = end;
             if name == keyword {
                 depth += 1;
                 continue;
@@ -189,6 +193,12 @@ impl Splitter<'_> {
             self.position = end;
             return Ok(());
         }
+        if self.syntax.dialect == Dialect::Nunjucks3 {
+            // What was seen of it is raw, the rest is a template again.
+            self.pieces.push(Piece { offset: body_start, kind: PieceKind::Text(body_start..seen) });
+            self.position = seen;
+            return Ok(());
+        }
         Err(Fault::syntax(start as u32, format!("Missing \"{closer}\" tag")))
     }
 
@@ -206,6 +216,12 @@ impl Splitter<'_> {
                 self.trim_next = Trim::Whitespace;
                 return Ok((code_start..at, at + 1 + end.len()));
             }
+            if self.syntax.dialect == Dialect::Nunjucks3 && (rest.starts_with(b"%}") || rest.starts_with(b"}}")) {
+                return Err(Fault::syntax(
+                    at as u32,
+                    format!("The {what} tag does not end with the delimiter of its kind"),
+                ));
+            }
             at = match rest[0] {
                 b'"' | b'\'' => match skip_quoted(bytes, at + 1, rest[0]) {
                     Some(end) => end,
@@ -219,6 +235,14 @@ impl Splitter<'_> {
                             at + 2
                         }
                     }
+                }
+                // A word of the older dialect may have quotes in it.
+                byte if self.syntax.dialect == Dialect::Nunjucks3
+                    && (byte >= 0x80 || is_word_character(byte.into())) =>
+                {
+                    self.source[at..]
+                        .find(|c: char| !is_word_character(c))
+                        .map_or(bytes.len(), |length| at + length.max(1))
                 }
                 _ => at + 1,
             };

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::tag::is_code_whitespace;
+use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::regex::Regex;
 use crate::string::Str;
@@ -35,8 +36,8 @@ const SYMBOLS: [&str; 27] = [
 ];
 
 /// Tokenizes the code of one tag. The last token is always [`TokenKind::End`].
-pub(crate) fn tokenize(source: &str, code: Range<usize>) -> Res<Vec<Token<'_>>> {
-    let mut lexer = Lexer { source, end: code.end, position: code.start, tokens: Vec::new() };
+pub(crate) fn tokenize(source: &str, code: Range<usize>, dialect: Dialect) -> Res<Vec<Token<'_>>> {
+    let mut lexer = Lexer { source, dialect, end: code.end, position: code.start, tokens: Vec::new() };
     while let Some(token) = lexer.next()? {
         lexer.tokens.push(token);
     }
@@ -46,6 +47,7 @@ pub(crate) fn tokenize(source: &str, code: Range<usize>) -> Res<Vec<Token<'_>>> 
 
 struct Lexer<'s> {
     source: &'s str,
+    dialect: Dialect,
     end: usize,
     position: usize,
     tokens: Vec<Token<'s>>,
@@ -62,6 +64,7 @@ impl<'s> Lexer<'s> {
         let kind = match first {
             '"' | '\'' => self.string(first),
             'r' if rest[1..].starts_with('/') => self.regex()?,
+            first if self.dialect == Dialect::Nunjucks3 && is_word_character(first) => self.word()?,
             '0'..='9' => self.number()?,
             'a'..='z' | 'A'..='Z' | '_' => TokenKind::Name(self.take_while(is_name_character)),
             '.' if rest[1..].starts_with(|c: char| c.is_ascii_digit()) && !self.follows_operand() => {
@@ -122,6 +125,25 @@ impl<'s> Lexer<'s> {
         Ok(TokenKind::Number { value: text.parse().unwrap_or(f64::NAN), text })
     }
 
+    /// In the older dialect whatever stands between blanks and operators is a name, unless it is digits.
+    fn word(&mut self) -> Res<TokenKind<'s>> {
+        let start = self.position;
+        let word = self.take_while(is_word_character);
+        if !word.bytes().all(|byte| byte.is_ascii_digit()) {
+            // The compiler of `nunjucks` puts the name between quotes.
+            if word.contains('"') || word.ends_with('\\') {
+                return Err(Fault::syntax(start as u32, "A name can't have quotes in it"));
+            }
+            return Ok(TokenKind::Name(word));
+        }
+        if self.rest().starts_with('.') {
+            self.position += 1;
+            self.take_while(|c| c.is_ascii_digit());
+        }
+        let text = &self.source[start..self.position];
+        Ok(TokenKind::Number { value: text.parse().unwrap_or(f64::NAN), text })
+    }
+
     fn string(&mut self, quote: char) -> TokenKind<'s> {
         // The splitter has made sure that every string is closed before the end of its tag.
         let mut text = String::new();
@@ -167,6 +189,11 @@ impl<'s> Lexer<'s> {
         let regex = Regex::new(&body[..length], flags).map_err(|fault| fault.at(start))?;
         Ok(TokenKind::Regex(regex.into()))
     }
+}
+
+/// What can be in a word of the older dialect: anything but blanks and the characters of operators.
+pub(super) fn is_word_character(character: char) -> bool {
+    !is_code_whitespace(character) && !"()[]{}%*-+~/#,:|.<>=!".contains(character)
 }
 
 fn is_name_character(character: char) -> bool {

@@ -205,6 +205,7 @@ impl<'s> Parser<'s> {
         let test = match name.as_ref().map(|name| (name, tests::find(name))) {
             None => &tests::NEVER,
             Some((_, Some(test))) => test,
+            Some((_, None)) if self.resolves_late() => &tests::UNKNOWN,
             Some((name, None)) => {
                 let message = format!("Unknown template test \"{name}\"");
                 self.recover(suggest::unknown(offset, message, name, tests::names()))?;
@@ -274,6 +275,10 @@ impl<'s> Parser<'s> {
         let known: Vec<&str> = known.map(|name| &**name).collect();
         let known = filters::names(settings.syntax.cookiecutter).map(|name: &str| name).chain(known);
         let message = format!("Unknown template filter \"{name}\"");
+        if self.resolves_late() {
+            let function = Arc::new(|_: &[Value]| Err("it is not registered".to_owned()));
+            return Ok((FilterRef::Host { name: name.into(), function }, offset, arguments));
+        }
         self.recover(suggest::unknown(offset, message, &name, known))?;
         let stand_in = FilterRef::Host { name: name.into(), function: Arc::new(|_| Ok(Value::Undefined)) };
         Ok((stand_in, offset, arguments))
@@ -327,7 +332,12 @@ impl<'s> Parser<'s> {
 
     fn variable(&mut self, name: &str, offset: u32) -> Res<Arc<str>> {
         self.loop_uses += usize::from(name == "loop");
-        self.name(name, offset)
+        self.read_name(name, offset)
+    }
+
+    /// A name whose value is read. In the older dialect nothing has the reserved ones, but they can be asked for.
+    fn read_name(&self, name: &str, offset: u32) -> Res<Arc<str>> {
+        if self.is_older() { Ok(name.into()) } else { self.name(name, offset) }
     }
 
     /// A name that is not one of the reserved ones.
@@ -359,8 +369,18 @@ impl<'s> Parser<'s> {
                 break;
             }
         }
-        tokens.expect_symbol(close)?;
+        self.expect_close(tokens, close)?;
         Ok(elements)
+    }
+
+    /// The bracket that ends a list, a group or a dictionary; the older dialect takes any.
+    fn expect_close(&self, tokens: &mut Tokens<'s>, close: &str) -> Res<()> {
+        let any = self.is_older() && matches!(tokens.peek(), TokenKind::Symbol(")" | "]" | "}"));
+        if any {
+            tokens.next += 1;
+            return Ok(());
+        }
+        tokens.expect_symbol(close)
     }
 
     fn dict(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprKind> {
@@ -382,7 +402,7 @@ impl<'s> Parser<'s> {
                 break;
             }
         }
-        tokens.expect_symbol("}")?;
+        self.expect_close(tokens, "}")?;
         Ok(ExprKind::Dict(entries))
     }
 
@@ -390,7 +410,10 @@ impl<'s> Parser<'s> {
         loop {
             if tokens.take_symbol(".") {
                 let (name, offset) = tokens.expect_name()?;
-                let name = self.name(name, offset)?;
+                if self.is_older() && self.constant(name).is_some_and(|_| name.starts_with(char::is_lowercase)) {
+                    return Err(Fault::syntax(offset, format!("Expected name, received {name}")));
+                }
+                let name = self.read_name(name, offset)?;
                 operand = self.push(offset, ExprKind::Member { target: operand, name })?;
             } else if tokens.take_symbol("[") {
                 operand = self.subscript(tokens, operand)?;
@@ -414,11 +437,14 @@ impl<'s> Parser<'s> {
         if let Some(key) = start
             && !tokens.at_symbol(":")
         {
-            tokens.expect_symbol("]")?;
+            self.expect_close(tokens, "]")?;
             if let ExprKind::Literal(Value::String(text)) = &self.exprs[key.0 as usize].kind {
-                self.name(&text.to_lossy(), offset)?;
+                self.read_name(&text.to_lossy(), offset)?;
             }
             return self.push(offset, ExprKind::Index { target, key });
+        }
+        if self.is_older() && !self.settings.syntax.cookiecutter {
+            return Err(Fault::syntax(tokens.offset(), "Slices are not part of the language \"nunjucks-3\""));
         }
         tokens.expect_symbol(":")?;
         let stop = self.bound(tokens)?;
@@ -443,7 +469,9 @@ impl<'s> Parser<'s> {
         }
         loop {
             match (tokens.peek(), tokens.peek_second()) {
-                (TokenKind::Name(name), TokenKind::Symbol("=")) => {
+                (TokenKind::Name(name), TokenKind::Symbol("="))
+                    if !(self.is_older() && self.constant(name).is_some()) =>
+                {
                     let name = self.name(name, tokens.offset())?;
                     tokens.next += 2;
                     let value = self.inner_expression(tokens)?;

@@ -10,6 +10,7 @@ mod statement;
 use std::sync::Arc;
 
 use crate::ast::{Ast, Expr, ExprId, ExprKind};
+use crate::dialect::Dialect;
 use crate::engine::Settings;
 use crate::error::{Fault, Phase, Res};
 use crate::lexer::{self, Piece, Token, TokenKind};
@@ -30,7 +31,7 @@ pub(crate) fn parse(source: &str, settings: &Settings) -> Res<Ast> {
 /// Parses a source that is one expression, without delimiters.
 pub(crate) fn parse_expression(source: &str, settings: &Settings) -> Res<(Ast, ExprId)> {
     check_length(source, settings)?;
-    let mut tokens = Tokens::new(source, 0..source.len())?;
+    let mut tokens = Tokens::new(source, 0..source.len(), settings.syntax.dialect)?;
     let mut parser = Parser::new(source, settings, Vec::new());
     let expr = parser.expression(&mut tokens)?;
     tokens.expect_end()?;
@@ -124,6 +125,17 @@ impl<'s> Parser<'s> {
     fn leave(&mut self) {
         self.depth -= 1;
     }
+
+    /// Whether the older dialect is spoken.
+    fn is_older(&self) -> bool {
+        self.settings.syntax.dialect == Dialect::Nunjucks3
+    }
+
+    /// Whether a name that is unknown while parsing is only an error once it is reached. A check of the source wants to
+    /// know of it at once.
+    fn resolves_late(&self) -> bool {
+        self.is_older() && self.recovery.is_none()
+    }
 }
 
 /// The tokens of one tag, with a place to read at.
@@ -133,8 +145,8 @@ struct Tokens<'s> {
 }
 
 impl<'s> Tokens<'s> {
-    fn new(source: &'s str, code: std::ops::Range<usize>) -> Res<Self> {
-        Ok(Self { tokens: lexer::tokenize(source, code)?, next: 0 })
+    fn new(source: &'s str, code: std::ops::Range<usize>, dialect: Dialect) -> Res<Self> {
+        Ok(Self { tokens: lexer::tokenize(source, code, dialect)?, next: 0 })
     }
 
     fn peek(&self) -> &TokenKind<'s> {

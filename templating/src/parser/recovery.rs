@@ -70,7 +70,7 @@ impl<'s> Parser<'s> {
     /// The tokens of a block tag after its keyword.
     pub(super) fn tag_tokens(&mut self, keyword: &str, code: Range<usize>) -> Res<Tokens<'s>> {
         let offset = code.start as u32;
-        Tokens::new(self.source, code).or_else(|fault| {
+        Tokens::new(self.source, code, self.settings.syntax.dialect).or_else(|fault| {
             if !matches!(keyword, "if" | "elif" | "elseif" | "switch" | "case") {
                 return Err(fault);
             }
@@ -152,7 +152,7 @@ impl<'s> Parser<'s> {
 
     fn closer(&self, offset: u32, keyword: &'static str) -> Res<Closer<'s>> {
         let end = self.source.len();
-        Ok(Closer { keyword, offset, tokens: Tokens::new(self.source, end..end)? })
+        Ok(Closer { keyword, offset, tokens: Tokens::new(self.source, end..end, self.settings.syntax.dialect)? })
     }
 }
 

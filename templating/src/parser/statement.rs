@@ -31,6 +31,9 @@ const CLOSERS: [&str; 14] = [
 
 const LOADING: [&str; 4] = ["include", "import", "from", "extends"];
 
+/// Tags that the older dialect has too. What they run is not asynchronous here, so they do the same as those without.
+const ASYNCHRONOUS: [&str; 3] = ["ifAsync", "asyncEach", "asyncAll"];
+
 /// A block tag that ended a body.
 pub(super) struct Closer<'s> {
     pub(super) keyword: &'s str,
@@ -80,7 +83,7 @@ impl<'s> Parser<'s> {
                     };
                     let rest = self.source[code_start..code.end].trim_end_matches(is_code_whitespace);
                     let code_end = code_start + rest.len();
-                    if CLOSERS.contains(&keyword) {
+                    if CLOSERS.contains(&keyword) || (self.is_older() && keyword == "endall") {
                         if !closers.contains(&keyword) {
                             let fault = Fault::syntax(offset, unexpected(keyword, closers));
                             match self.misfit(fault, keyword, opener)? {
@@ -121,7 +124,7 @@ impl<'s> Parser<'s> {
 
     fn interpolation(&mut self, code: std::ops::Range<usize>) -> Res<ExprId> {
         let offset = code.start as u32;
-        match Tokens::new(self.source, code) {
+        match Tokens::new(self.source, code, self.settings.syntax.dialect) {
             Ok(mut tokens) => self.whole_expression(&mut tokens),
             Err(fault) => self.stand_in(fault, offset),
         }
@@ -151,6 +154,9 @@ impl<'s> Parser<'s> {
         if OPENERS.contains(&keyword) {
             return Ok(());
         }
+        if self.is_older() && (LOADING.contains(&keyword) || ASYNCHRONOUS.contains(&keyword)) {
+            return Ok(());
+        }
         if LOADING.contains(&keyword) {
             return Err(Fault::syntax(offset, format!("Unsupported template-loading tag \"{keyword}\"")));
         }
@@ -160,8 +166,11 @@ impl<'s> Parser<'s> {
 
     fn statement(&mut self, keyword: &str, offset: u32, tokens: Tokens<'s>) -> Res<StmtKind> {
         match keyword {
-            "if" => self.if_statement(offset, tokens),
-            "for" => self.for_statement(offset, tokens),
+            "if" | "ifAsync" => self.if_statement(offset, tokens),
+            "for" => self.for_statement(offset, tokens, "endfor"),
+            "asyncEach" => self.for_statement(offset, tokens, "endeach"),
+            "asyncAll" => self.for_statement(offset, tokens, "endall"),
+            "include" | "import" | "from" | "extends" => self.load_statement(keyword, offset, tokens),
             "set" => self.set_statement(offset, tokens),
             "macro" => self.macro_statement(offset, tokens),
             "call" => self.call_statement(offset, tokens),
@@ -196,7 +205,7 @@ impl<'s> Parser<'s> {
         }
     }
 
-    fn for_statement(&mut self, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
+    fn for_statement(&mut self, offset: u32, mut tokens: Tokens<'s>, end: &'static str) -> Res<StmtKind> {
         let not_a_loop = || Fault::syntax(offset, "For tag requires an in expression");
         if !tokens.tokens.iter().any(|token| matches!(token.kind, TokenKind::Name("in"))) {
             return Err(not_a_loop());
@@ -210,16 +219,67 @@ impl<'s> Parser<'s> {
         }
         let iterable = self.whole_expression(&mut tokens)?;
         let uses_before = self.loop_uses;
-        let (body, closer) = self.closed_body(&["else", "endfor"], offset, "endfor")?;
+        let (body, closer) = self.closed_body(&["else", end], offset, end)?;
         let uses_loop = self.loop_uses > uses_before;
         closer.expect_bare()?;
         let mut otherwise = Vec::new();
         if closer.keyword == "else" {
-            let (body, closer) = self.closed_body(&["endfor"], offset, "endfor")?;
+            let (body, closer) = self.closed_body(&[end], offset, end)?;
             closer.expect_bare()?;
             otherwise = body;
         }
         Ok(StmtKind::For(Box::new(For { targets, iterable, body, otherwise, uses_loop })))
+    }
+
+    fn load_statement(&mut self, keyword: &str, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
+        let template = self.expression(&mut tokens)?;
+        let mut ignore_missing = false;
+        match keyword {
+            "include" => ignore_missing = tokens.take_name("ignore") && tokens.take_name("missing"),
+            "import" => {
+                self.expect_word(&mut tokens, "as", offset)?;
+                self.expression(&mut tokens)?;
+                self.with_context(&mut tokens)?;
+            }
+            "from" => {
+                self.expect_word(&mut tokens, "import", offset)?;
+                self.imported_names(&mut tokens)?;
+            }
+            _ => {}
+        }
+        tokens.expect_end()?;
+        Ok(StmtKind::Load { template, ignore_missing })
+    }
+
+    fn imported_names(&mut self, tokens: &mut Tokens<'s>) -> Res<()> {
+        loop {
+            let (name, offset) = tokens.expect_name()?;
+            if name.starts_with('_') {
+                return Err(Fault::syntax(offset, "Names that start with an underscore cannot be imported"));
+            }
+            if tokens.take_name("as") {
+                tokens.expect_name()?;
+            }
+            self.with_context(tokens)?;
+            if !tokens.take_symbol(",") {
+                return Ok(());
+            }
+        }
+    }
+
+    fn with_context(&mut self, tokens: &mut Tokens<'s>) -> Res<()> {
+        let offset = tokens.offset();
+        if tokens.take_name("with") || tokens.take_name("without") {
+            self.expect_word(tokens, "context", offset)?;
+        }
+        Ok(())
+    }
+
+    fn expect_word(&self, tokens: &mut Tokens<'s>, word: &str, offset: u32) -> Res<()> {
+        if tokens.take_name(word) {
+            return Ok(());
+        }
+        Err(Fault::syntax(offset, format!("Expected {word}")))
     }
 
     fn set_statement(&mut self, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
@@ -335,7 +395,7 @@ impl<'s> Parser<'s> {
         const ALL: [&str; 3] = ["case", "default", "endswitch"];
         let subject = self.whole_expression(&mut tokens)?;
         let (before, mut closer) = self.closed_body(&ALL, offset, "endswitch")?;
-        if !before.is_empty() {
+        if !before.is_empty() && !self.is_older() {
             return Err(Fault::syntax(offset, "Switch content must begin with case or default"));
         }
         let mut switch = Switch { subject, cases: Vec::new(), otherwise: Vec::new() };
@@ -344,6 +404,14 @@ impl<'s> Parser<'s> {
             match closer.keyword {
                 "case" => {
                     let value = self.whole_expression(&mut closer.tokens)?;
+                    let (body, next) = self.closed_body(&ALL, offset, "endswitch")?;
+                    switch.cases.push((value, body));
+                    closer = next;
+                }
+                // The first tag is taken for a case; then `default` is a name.
+                "default" if self.is_older() && switch.cases.is_empty() => {
+                    closer.expect_bare()?;
+                    let value = self.push(closer.offset, ExprKind::Name("default".into()))?;
                     let (body, next) = self.closed_body(&ALL, offset, "endswitch")?;
                     switch.cases.push((value, body));
                     closer = next;
