@@ -160,7 +160,7 @@ impl<'t> Interp<'t> {
         let mut value = item.clone();
         for segment in path.split(&".".into()) {
             let name = segment.to_key();
-            if is_reserved(&name) {
+            if is_reserved(&name) && self.dialect() == Dialect::Nunjitsu {
                 return Err(Fault::evaluation(format!("Template attribute {name} is reserved")));
             }
             value = self.get(&value, &Value::String(segment))?;

@@ -23,7 +23,7 @@ pub(super) fn length(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
         Value::String(text) | Value::Safe(text) => text.len(),
         Value::Array(array) => interp.items(array).len(),
         Value::Record(record) => record.len(),
-        _ => return Ok(Value::Undefined),
+        value => return interp.get(value, &Value::string("length")),
     };
     Ok(Value::Number(length as f64))
 }

@@ -130,9 +130,10 @@ impl<'s> Lexer<'s> {
         let start = self.position;
         let word = self.take_while(is_word_character);
         if !word.bytes().all(|byte| byte.is_ascii_digit()) {
-            // The compiler of `nunjucks` puts the name between quotes.
-            if word.contains('"') || word.ends_with('\\') {
-                return Err(Fault::syntax(start as u32, "A name can't have quotes in it"));
+            // The compiler of `nunjucks` puts the name between quotes, where these would end the string or be half an
+            // escape.
+            if word.contains('"') || word.ends_with('\\') || word.contains("\\x") || word.contains("\\u") {
+                return Err(Fault::syntax(start as u32, "A name can't have quotes or escapes in it"));
             }
             return Ok(TokenKind::Name(word));
         }

@@ -53,15 +53,15 @@ pub(crate) fn find(target: &Value, name: &str, dialect: Dialect, cookiecutter: b
 
 /// The methods of values of the kind of `target`; earlier ones hide later ones.
 fn tables(target: &Value, dialect: Dialect, cookiecutter: bool) -> [&'static [Definition]; 3] {
+    if dialect == Dialect::Nunjucks3 {
+        let [own, common] = nunjucks3::tables(target);
+        return [if cookiecutter { nunjucks3::cookiecutter(target) } else { &[] }, own, common];
+    }
     let cookiecutter: &'static [Definition] = match target {
         Value::Array(_) if cookiecutter => &array::COOKIECUTTER,
         Value::Record(_) if cookiecutter => &record::COOKIECUTTER,
         _ => &[],
     };
-    if dialect == Dialect::Nunjucks3 {
-        let [own, common] = nunjucks3::tables(target);
-        return [cookiecutter, own, common];
-    }
     let own: &'static [Definition] = match target {
         Value::String(_) | Value::Safe(_) => &string::METHODS,
         Value::Number(_) => &number::METHODS,

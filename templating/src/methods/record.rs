@@ -25,16 +25,16 @@ fn find(interp: &mut Interp<'_>, target: &Value, arguments: &[Value]) -> Res<Opt
     Ok(target.as_record().and_then(|record| record.get(&key)).cloned())
 }
 
-fn get(interp: &mut Interp<'_>, target: &Value, arguments: &[Value]) -> Res<Value> {
+pub(super) fn get(interp: &mut Interp<'_>, target: &Value, arguments: &[Value]) -> Res<Value> {
     let found = find(interp, target, arguments)?.filter(|value| !value.is_undefined());
     Ok(found.unwrap_or_else(|| argument(arguments, 1).clone()))
 }
 
-fn has_key(interp: &mut Interp<'_>, target: &Value, arguments: &[Value]) -> Res<Value> {
+pub(super) fn has_key(interp: &mut Interp<'_>, target: &Value, arguments: &[Value]) -> Res<Value> {
     find(interp, target, arguments).map(|found| Value::Bool(found.is_some()))
 }
 
-fn items(interp: &mut Interp<'_>, target: &Value, _: &[Value]) -> Res<Value> {
+pub(super) fn items(interp: &mut Interp<'_>, target: &Value, _: &[Value]) -> Res<Value> {
     let mut pairs = Vec::new();
     for (key, value) in entries(target) {
         pairs.push(interp.array(vec![Value::string(key), value])?);
@@ -42,10 +42,10 @@ fn items(interp: &mut Interp<'_>, target: &Value, _: &[Value]) -> Res<Value> {
     interp.array(pairs)
 }
 
-fn keys(interp: &mut Interp<'_>, target: &Value, _: &[Value]) -> Res<Value> {
+pub(super) fn keys(interp: &mut Interp<'_>, target: &Value, _: &[Value]) -> Res<Value> {
     interp.array(entries(target).into_iter().map(|(key, _)| Value::string(key)).collect())
 }
 
-fn values(interp: &mut Interp<'_>, target: &Value, _: &[Value]) -> Res<Value> {
+pub(super) fn values(interp: &mut Interp<'_>, target: &Value, _: &[Value]) -> Res<Value> {
     interp.array(entries(target).into_iter().map(|(_, value)| value).collect())
 }

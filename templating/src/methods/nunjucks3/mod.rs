@@ -8,6 +8,7 @@ mod array;
 mod number;
 mod object;
 mod pattern;
+mod python;
 mod string;
 
 use super::{Definition, argument, variadic};
@@ -32,6 +33,15 @@ pub(super) fn tables(target: &Value) -> [&'static [Definition]; 2] {
         Value::Undefined | Value::Null | Value::Function(_) => return [&[], &[]],
     };
     [own, &object::METHODS]
+}
+
+/// The methods that come before these in cookiecutter mode.
+pub(super) fn cookiecutter(target: &Value) -> &'static [Definition] {
+    match target {
+        Value::Array(_) => &python::ARRAY,
+        Value::Record(_) => &python::RECORD,
+        _ => &[],
+    }
 }
 
 /// A property that is neither an element nor a method, or hides one.
