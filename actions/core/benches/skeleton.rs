@@ -1,7 +1,8 @@
 //! `fetch:template` against plain copies of the same files: `cargo bench -p understudy-actions-core --bench skeleton`.
 //!
 //! Numbers of files and of rounds may be given: `-- --files 5000 --rounds 7`. The rounds of all contestants are
-//! interleaved, so that whatever else the machine does hits them alike. `--only template` runs one of them, for profilers.
+//! interleaved, so that whatever else the machine does hits them alike. `--only template` runs one of them, for profilers;
+//! `--kib 4096` makes all files so large. Where `TMPDIR` points decides which file system is measured.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../src/testing.rs"]
@@ -22,10 +23,11 @@ use understudy_actions_core::{CoreDeps, register};
 
 use testing::Bench;
 
-/// A run's time and the most memory the process had meanwhile.
+/// A run's time, how long processors worked for it, and the most memory the process had meanwhile.
 #[derive(Clone, Copy)]
 struct Sample {
     time: Duration,
+    cpu: Duration,
     peak_kib: u64,
 }
 
@@ -50,16 +52,17 @@ fn main() {
         None => vec![50],
     };
     for files in sizes {
-        compare(files, rounds, option("--only").as_deref());
+        let kib = option("--kib").map(|kib| kib.parse().unwrap());
+        compare(files, rounds, kib, option("--only").as_deref());
     }
 }
 
-fn compare(files: usize, rounds: usize, only: Option<&str>) {
+fn compare(files: usize, rounds: usize, kib: Option<usize>, only: Option<&str>) {
     let mut bench = Bench::new();
     let dir = bench.beside("template");
     bench.base_url = Some(format!("file://{dir}/template.yaml"));
     let skeleton = dir.join("skeleton");
-    let bytes = make_skeleton(&skeleton, files);
+    let bytes = make_skeleton(&skeleton, files, kib);
     let bed = Bed { bench, skeleton, runtime: tokio::runtime::Builder::new_multi_thread().build().unwrap() };
     let contestants: [Contestant; 5] = [
         ("plain copy, read and write", |bed, target| copy_tree(bed, target, 1, read_and_write)),
@@ -82,7 +85,7 @@ fn compare(files: usize, rounds: usize, only: Option<&str>) {
         }
     }
     let baseline = samples[0].iter().map(|sample| sample.time).collect::<Vec<_>>();
-    println!("  {:<28} {:>9} {:>9} {:>9} {:>9}", "", "best ms", "median ms", "ratio", "peak MiB");
+    println!("  {:<28} {:>9} {:>9} {:>9} {:>9} {:>9}", "", "best ms", "median ms", "ratio", "cpu ms", "peak MiB");
     for ((name, _), samples) in contestants.iter().zip(&samples) {
         let mut ratios: Vec<f64> =
             samples.iter().zip(&baseline).map(|(own, base)| own.time.as_secs_f64() / base.as_secs_f64()).collect();
@@ -90,22 +93,32 @@ fn compare(files: usize, rounds: usize, only: Option<&str>) {
         let mut times: Vec<f64> = samples.iter().map(|sample| sample.time.as_secs_f64() * 1e3).collect();
         times.sort_by(f64::total_cmp);
         let peak = samples.iter().map(|sample| sample.peak_kib).max().unwrap_or_default() / 1024;
+        let cpu = samples.iter().map(|sample| sample.cpu.as_secs_f64() * 1e3).sum::<f64>() / samples.len() as f64;
         let (best, median, ratio) = (times[0], times[times.len() / 2], ratios[ratios.len() / 2]);
-        println!("  {name:<28} {best:>9.1} {median:>9.1} {ratio:>9.2} {peak:>9}");
+        println!("  {name:<28} {best:>9.1} {median:>9.1} {ratio:>9.2} {cpu:>9.0} {peak:>9}");
     }
 }
 
 fn measure(bed: &Bed, run: fn(&Bed, &str)) -> Sample {
     // From here on the kernel counts the peak anew.
     let _ = fs::write("/proc/self/clear_refs", "5");
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), cpu_time());
     run(bed, "out");
-    let time = start.elapsed();
+    let (time, cpu) = (start.elapsed(), cpu_time().saturating_sub(before));
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
     let peak_kib = peak.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or_default();
     fs::remove_dir_all(bed.bench.root().join("out")).unwrap();
-    Sample { time, peak_kib }
+    Sample { time, cpu, peak_kib }
+}
+
+/// Of all threads there were so far; in hundredths of a second, so only the mean of several rounds says something.
+fn cpu_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    // After the process's name come eleven fields, then user and system time.
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 fn template(bed: &Bed, target: &str) {
@@ -159,7 +172,7 @@ fn fs_copy(from: &Utf8Path, to: &Utf8Path) {
 
 /// Writes a skeleton as services have them: a directory holds about twenty files of half a kilobyte to five, a third of
 /// them with expressions, some names with one, every twentieth file binary. Gives its size in bytes.
-fn make_skeleton(root: &Utf8Path, files: usize) -> usize {
+fn make_skeleton(root: &Utf8Path, files: usize, kib: Option<usize>) -> usize {
     let mut random = Random(0x5eed);
     let mut total = 0;
     for index in 0..files {
@@ -171,7 +184,7 @@ fn make_skeleton(root: &Utf8Path, files: usize) -> usize {
             _ => root.join(format!("module-{module}/src/main/java/org/acme/package{package}")),
         };
         fs::create_dir_all(&dir).unwrap();
-        let size = 512 + random.below(4608);
+        let size = kib.map_or_else(|| 512 + random.below(4608), |kib| kib << 10);
         let (name, content) = match index % 20 {
             0 => (format!("image{index}.png"), random.bytes(size)),
             1 => (format!("${{{{ values.name }}}}-{index}.yaml"), random.text(size, true)),

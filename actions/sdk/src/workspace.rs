@@ -17,6 +17,8 @@ use cap_std::{
     fs::{Dir, DirBuilder, MetadataExt, OpenOptions, PermissionsExt},
 };
 
+use rustix::fs::OFlags;
+
 use crate::error::ActionError;
 pub use folder::{Folder, NewFile, OpenFile};
 
@@ -116,6 +118,8 @@ pub struct Listed {
     pub kind: EntryKind,
 }
 
+/// Memory set aside for a file's content before it is there.
+const MAX_RESERVED: u64 = 1 << 20;
 /// Bytes of a path (Linux's `PATH_MAX`).
 const MAX_PATH: usize = 4096;
 /// Directories above one another: making and removing a tree recurses as deep, with an open directory for each level.
@@ -338,27 +342,26 @@ impl Workspace {
     /// As the file system says, or it is no regular file.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
         let relative = self.resolve(path)?;
-        let mut content = Vec::new();
-        self.open_regular(&relative)?.read_to_end(&mut content).map_err(self.fail("read", &relative))?;
+        let mut file = self.open_regular(&relative)?;
+        // Sizes of hostile files may be anything; a byte more shows the end without growing.
+        let mut content = Vec::with_capacity(file.size().min(MAX_RESERVED) as usize + 1);
+        file.read_to_end(&mut content).map_err(self.fail("read", &relative))?;
         Ok(content)
     }
     /// Opens a file for reading in pieces.
     ///
     /// # Errors
     /// As [`Workspace::read`].
-    pub fn open_file(&self, path: &str) -> Result<impl Read + Send + 'static> {
+    pub fn open_file(&self, path: &str) -> Result<OpenFile> {
         self.open_regular(&self.resolve(path)?)
     }
-    /// Opens a regular file: opening a pipe would wait for somebody to write into it.
-    fn open_regular(&self, relative: &Utf8Path) -> Result<cap_std::fs::File> {
-        let metadata = self.dir.metadata(self.at(relative)).map_err(self.fail("open", relative))?;
-        if metadata.is_dir() {
-            return Err(self.fail("read", relative)(io::ErrorKind::IsADirectory.into()));
-        }
-        if !metadata.is_file() {
-            return Err(self.fail("open", relative)(io::Error::other("not a regular file")));
-        }
-        self.dir.open(self.at(relative)).map_err(self.fail("open", relative))
+    fn open_regular(&self, relative: &Utf8Path) -> Result<OpenFile> {
+        let mut options = OpenOptions::new();
+        // Without `NONBLOCK`, opening a pipe would wait for somebody to write into it.
+        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+        cap_std::fs::OpenOptionsExt::custom_flags(options.read(true), flags as i32);
+        let opened = self.dir.open_with(self.at(relative), &options);
+        OpenFile::checked(opened.map(cap_std::fs::File::into_std), |call| self.fail(call, relative))
     }
     /// Writes a file, parents created; an existing one is replaced, a link at its place too (never written through).
     /// `mode` holds permission bits, umask applies.

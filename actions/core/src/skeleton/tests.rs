@@ -133,7 +133,7 @@ impl Random {
 fn random_tree(root: &Utf8Path, random: &mut Random, hazards: bool) {
     fs::create_dir_all(root).unwrap();
     let mut dirs = vec![root.to_owned()];
-    for _ in 0..5 + random.below(40) {
+    for _ in 0..5 + random.below(25) {
         let dir = dirs[random.below(dirs.len())].clone();
         let name = match random.below(if hazards { 60 } else { 56 }) {
             0..20 => random.one_of(&["a", "b", "c", "d"]).to_string(),
@@ -186,7 +186,7 @@ fn threads_make_no_difference() {
     let (mut failed, mut written) = (0, 0);
     let bench = Bench::new();
     let ctx = bench.context();
-    for seed in 1..=120 {
+    for seed in 1..=60 {
         let mut random = Random(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
         let skeleton = bench.beside(&format!("skeleton{seed}"));
         random_tree(&skeleton, &mut random, seed % 2 == 0);
@@ -218,7 +218,7 @@ fn threads_make_no_difference() {
         failed += usize::from(result.is_err());
         written += tree.len();
         let entries = source.list("").unwrap();
-        for threads in [1, 2, 8] {
+        for threads in [2, 8] {
             let context = format!("seed {seed}, {threads} threads");
             let (out, lines) = (out(&threads.to_string()), bench.log().len());
             let outcome = told(render(&ctx, &source, &entries, &out, &rendering, threads), &out);
@@ -229,7 +229,7 @@ fn threads_make_no_difference() {
             assert!(made == tree, "modes or contents differ: {context}");
         }
     }
-    assert!((20..100).contains(&failed) && written > 500, "{failed} failed, {written} written");
+    assert!((10..50).contains(&failed) && written > 250, "{failed} failed, {written} written");
 }
 
 /// Others would be done long before the failing one is, which takes long to fail.
@@ -237,17 +237,17 @@ fn threads_make_no_difference() {
 fn the_first_failure_ends_it_every_time() {
     let bench = Bench::new();
     let skeleton = bench.beside("skeleton");
-    for n in 0..200 {
+    for n in 0..80 {
         let content = match n {
-            100 => "{% for x in range(5000) %}{% endfor %}${{ values.a.nothing() }}".to_string(),
-            101 | 150 => "${{ broken".to_string(),
+            40 => "{% for x in range(5000) %}{% endfor %}${{ values.a.nothing() }}".to_string(),
+            41 | 60 => "${{ broken".to_string(),
             _ => format!("{n} ${{{{ values.a }}}}"),
         };
         fs::write(skeleton.join(format!("f{n:03}")), content).unwrap();
     }
     let source = Workspace::open(&skeleton).unwrap();
     let entries = source.list("").unwrap();
-    for round in 0..40 {
+    for round in 0..30 {
         let out = format!("out{round}");
         let ctx = bench.context();
         ctx.workspace.create_dir_all(&out).unwrap();
@@ -255,9 +255,9 @@ fn the_first_failure_ends_it_every_time() {
         let error = render(&ctx, &source, &entries, &out, &rendering(&[], None, false), 8).unwrap_err();
         assert!(error.message().contains("line 1, column"), "{error}");
         let cause = std::error::Error::source(&error).unwrap().downcast_ref::<TemplateFileError>().unwrap();
-        assert_eq!(cause.path, "f100");
+        assert_eq!(cause.path, "f040");
         let names: Vec<String> = out.list("").unwrap().into_iter().map(|entry| entry.path.into_string()).collect();
-        assert_eq!(names, (0..100).map(|n| format!("f{n:03}")).collect::<Vec<_>>());
+        assert_eq!(names, (0..40).map(|n| format!("f{n:03}")).collect::<Vec<_>>());
     }
 }
 
@@ -293,12 +293,12 @@ fn deep_and_wide_trees() {
     let bench = Bench::new();
     let skeleton = bench.beside("skeleton");
     let mut dir = skeleton.clone();
-    for level in 0..400 {
+    for level in 0..200 {
         dir.push("d");
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("f"), format!("{level} ${{{{ values.a }}}}")).unwrap();
     }
-    for n in 0..300 {
+    for n in 0..100 {
         fs::create_dir(skeleton.join(format!("w{n}"))).unwrap();
         fs::write(skeleton.join(format!("w{n}/f")), "${{ values.a }}").unwrap();
     }
@@ -306,9 +306,9 @@ fn deep_and_wide_trees() {
     let source = Workspace::open(&skeleton).unwrap();
     let entries = source.list("").unwrap();
     render(&ctx, &source, &entries, &ctx.workspace, &rendering(&[], None, false), 3).unwrap();
-    assert_eq!(bench.read(&format!("{}f", "d/".repeat(400))), "399 a");
-    assert_eq!(bench.read("w299/f"), "a");
-    assert_eq!(bench.log().len(), 1_400);
+    assert_eq!(bench.read(&format!("{}f", "d/".repeat(200))), "199 a");
+    assert_eq!(bench.read("w99/f"), "a");
+    assert_eq!(bench.log().len(), 600);
 }
 
 /// What was written when a task is cancelled is what the log says, and all that comes before it.
@@ -318,7 +318,7 @@ async fn cancelled_in_the_middle() {
     let dir = bench.beside("template");
     bench.base_url = Some(format!("file://{dir}/template.yaml"));
     fs::create_dir(dir.join("skel")).unwrap();
-    for n in 0..3_000 {
+    for n in 0..1_000 {
         fs::write(dir.join(format!("skel/f{n:04}")), "{% for x in range(500) %}${{ x }}{% endfor %}").unwrap();
     }
     let input = json!({"url": "./skel", "targetPath": "out"});
@@ -335,6 +335,6 @@ async fn cancelled_in_the_middle() {
         log.iter().filter_map(|line| line.strip_prefix("info: Writing file ")?.split(' ').next()).collect();
     let out = Workspace::open(bench.root().join("out")).unwrap().list("").unwrap();
     assert_eq!(out.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), said);
-    assert!(!said.is_empty() && said.len() < 3_000, "{}", said.len());
+    assert!(!said.is_empty() && said.len() < 1_000, "{}", said.len());
     assert_eq!(*said.last().unwrap(), format!("f{:04}", said.len() - 1));
 }

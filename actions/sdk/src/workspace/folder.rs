@@ -58,15 +58,7 @@ impl Folder {
         let name = self.checked(name)?;
         // Without `NONBLOCK`, opening a pipe would wait for somebody to write into it.
         let opened = self.open_at(name, OFlags::RDONLY | OFlags::NONBLOCK, 0);
-        let file = opened.map_err(|error| self.fail("open", name)(error))?;
-        let metadata = file.metadata().map_err(|error| self.fail("open", name)(error))?;
-        if metadata.is_dir() {
-            return Err(self.fail("read", name)(io::ErrorKind::IsADirectory.into()));
-        }
-        if !metadata.is_file() {
-            return Err(self.fail("open", name)(io::Error::other("not a regular file")));
-        }
-        Ok(OpenFile { file, mode: metadata.mode(), size: metadata.size() })
+        OpenFile::checked(opened, |call| self.fail(call, name))
     }
 
     /// Makes a file for writing; `None` when something of that name is there already. `mode` holds permission bits,
@@ -106,6 +98,21 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
+    /// Refuses what is no regular file.
+    pub(super) fn checked<F: FnOnce(io::Error) -> WorkspaceError>(
+        opened: io::Result<File>,
+        fail: impl Fn(&'static str) -> F,
+    ) -> Result<Self> {
+        let file = opened.map_err(|error| fail("open")(error))?;
+        let metadata = file.metadata().map_err(|error| fail("open")(error))?;
+        if metadata.is_dir() {
+            return Err(fail("read")(io::ErrorKind::IsADirectory.into()));
+        }
+        if !metadata.is_file() {
+            return Err(fail("open")(io::Error::other("not a regular file")));
+        }
+        Ok(Self { file, mode: metadata.mode(), size: metadata.size() })
+    }
     /// The file's `st_mode`, e.g. `0o100644`.
     pub fn mode(&self) -> u32 {
         self.mode
