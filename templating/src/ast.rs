@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::filters::FilterRef;
 use crate::string::Str;
-use crate::tests::Test;
+use crate::tests::TestRef;
 use crate::value::Value;
 
 /// The number of an expression in [`Ast::exprs`].
@@ -71,7 +71,7 @@ pub(crate) enum ExprKind {
         arguments: Arguments,
     },
     Test {
-        test: &'static Test,
+        test: TestRef,
         negated: bool,
         input: ExprId,
         arguments: Arguments,

@@ -48,7 +48,8 @@ impl Engine {
     /// Parses a source once, for any number of renders.
     ///
     /// # Errors
-    /// When the source is not a template of the language, names an unknown filter or test, or exceeds a limit.
+    /// When the source is not a template of the language or exceeds a limit. A filter or test that is not known is an
+    /// error of the render that comes upon it; [`Engine::inspect`] tells of it at once.
     pub fn parse(&self, source: &str) -> Result<Template, Error> {
         Template::parse(self, source)
     }

@@ -149,7 +149,7 @@ impl fmt::Display for Error {
 
 /// A failure on its way out of the parser or the evaluator: it knows its byte offset at most, and becomes an [`Error`]
 /// where the source is at hand.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Fault {
     kind: ErrorKind,
     message: String,
@@ -199,6 +199,17 @@ impl Fault {
     pub(crate) fn at(mut self: Box<Self>, offset: u32) -> Box<Self> {
         self.offset.get_or_insert(offset);
         self
+    }
+
+    /// Puts the fault elsewhere.
+    pub(crate) fn moved(mut self: Box<Self>, place: impl FnOnce(u32) -> u32) -> Box<Self> {
+        self.offset = self.offset.map(place);
+        self
+    }
+
+    /// What it says, and what may help.
+    pub(crate) fn into_parts(self) -> (String, Option<String>) {
+        (self.message, self.hint)
     }
 
     /// Adds what may help; see [`Error::hint`].
@@ -266,6 +277,39 @@ impl Position {
     }
 }
 
+/// A piece of a source as messages quote it: escaped as in JSON, without characters that steer a terminal, cut off when it
+/// is long.
+pub(crate) fn quote(text: &str) -> String {
+    const MAX_UNITS: usize = 200;
+    let mut quoted = String::from("\"");
+    let mut units = 0;
+    for character in text.chars() {
+        units += character.len_utf16();
+        if units > MAX_UNITS {
+            quoted.push('…');
+            break;
+        }
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{c}' => quoted.push_str("\\f"),
+            unsafe_one if is_unsafe(unsafe_one) => quoted.push_str(&format!("\\u{:04x}", u32::from(unsafe_one))),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Control characters, and those that change the direction of text or break lines.
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn line_around(source: &str, offset: u32) -> String {
     let offset = source.floor_char_boundary(offset as usize);
     let start = source[..offset].rfind('\n').map_or(0, |newline| newline + 1);
@@ -324,7 +368,7 @@ mod tests {
 
     #[test]
     fn reports_steer_no_terminal() {
-        let error = Engine::default().parse("${{ a | b }}\u{1b}[2J").unwrap_err();
+        let error = Engine::default().render_str("${{ a | b }}\u{1b}[2J", &Context::new()).unwrap_err();
         let report = error.report("x\u{1b}]0;\n.txt");
         assert!(report.starts_with("x␛]0;␊.txt:1:9: "), "{report}");
         assert!(!report.contains('\u{1b}'), "{report}");

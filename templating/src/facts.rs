@@ -287,7 +287,7 @@ impl<'a> Collector<'a> {
                     pending.extend(arguments.ids().map(|id| (id, argument, false)));
                 }
                 ExprKind::Test { test, input, arguments, .. } => {
-                    let asks = matches!(test.name, "defined" | "undefined");
+                    let asks = matches!(test.name(), "defined" | "undefined");
                     pending.push((*input, if asks { Guard::Default } else { guard.max(Guard::Condition) }, false));
                     pending.extend(arguments.ids().map(|id| (id, argument, false)));
                 }

@@ -1,6 +1,7 @@
 //! The functions every template can call: `range`, `cycler`, `joiner`.
 
-use crate::dialect::Dialect;
+use std::cmp::Ordering;
+
 use crate::error::{Fault, Res};
 use crate::eval::{Arguments, Interp};
 use crate::function::{Callable, Kind};
@@ -28,27 +29,28 @@ pub(crate) fn find(name: &str) -> Option<Value> {
     Some(Value::Function(Callable(Kind::Builtin(builtin))))
 }
 
-/// Calls a global function.
-pub(crate) fn call(interp: &mut Interp<'_>, builtin: Builtin, arguments: Arguments) -> Res<Value> {
+/// Refuses arguments by their number and kind.
+pub(crate) fn check(builtin: Builtin, positional: usize, keyword: usize) -> Res<()> {
     let (name, most) = match builtin {
         Builtin::Range => ("range", Some(3)),
         Builtin::Cycler => ("cycler", None),
         Builtin::Joiner => ("joiner", Some(1)),
     };
-    let arguments = interp.positional_only(arguments);
-    if !arguments.keyword.is_empty() {
+    if keyword > 0 {
         return Err(Fault::evaluation(format!("Built-in global {name} does not accept keyword arguments")));
     }
-    let values = arguments.positional;
-    if let Some(most) = most
-        && interp.dialect() == Dialect::Nunjitsu
-        && values.len() > most
-    {
-        let plural = if most == 1 { "" } else { "s" };
-        return Err(Fault::evaluation(format!(
-            "Built-in global {name} accepts at most {most} positional argument{plural}"
-        )));
+    match most {
+        Some(most) if positional > most => {
+            let plural = if most == 1 { "" } else { "s" };
+            Err(Fault::evaluation(format!("Built-in global {name} accepts at most {most} positional argument{plural}")))
+        }
+        _ => Ok(()),
     }
+}
+
+/// Calls a global function.
+pub(crate) fn call(interp: &mut Interp<'_>, builtin: Builtin, arguments: Arguments) -> Res<Value> {
+    let values = interp.positional_only(arguments).positional;
     match builtin {
         Builtin::Range => range(interp, &values),
         Builtin::Cycler => Ok(interp.new_cycler(values)),
@@ -59,19 +61,20 @@ pub(crate) fn call(interp: &mut Interp<'_>, builtin: Builtin, arguments: Argumen
     }
 }
 
+/// The values from the first on, as JavaScript's comparison and addition make them: texts are possible.
 fn range(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
-    let numbers = values.iter().map(|value| interp.number(value)).collect::<Res<Vec<f64>>>()?;
-    let given = |index: usize| values.get(index).is_some_and(|value| !value.is_undefined());
-    let number = |index: usize| numbers.get(index).copied().unwrap_or(f64::NAN);
-    let (mut at, stop, step) = match given(1) {
-        true => (number(0), number(1), if values.get(2).is_some_and(Value::is_truthy) { number(2) } else { 1.0 }),
-        false => (0.0, number(0), 1.0),
+    let value = |index: usize| values.get(index).cloned().unwrap_or_default();
+    let (mut at, stop, step) = match value(1) {
+        Value::Undefined => (Value::Number(0.0), value(0), Value::Number(1.0)),
+        stop => (value(0), stop, Some(value(2)).filter(Value::is_truthy).unwrap_or(Value::Number(1.0))),
     };
+    let upwards = interp.compare(&step, &Value::Number(0.0))? == Some(Ordering::Greater);
+    let goes_on = if upwards { Ordering::Less } else { Ordering::Greater };
     let mut items = Vec::new();
-    while if step > 0.0 { at < stop } else { at > stop } {
+    while interp.compare(&at, &stop)? == Some(goes_on) {
         interp.charge(1)?;
-        items.push(Value::Number(at));
-        at += step;
+        items.push(at.clone());
+        at = interp.add(&at, &step)?;
     }
     interp.array(items)
 }

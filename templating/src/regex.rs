@@ -26,9 +26,7 @@ pub struct Regex {
 impl Regex {
     pub(crate) fn new(source: &str, flags: &str) -> Res<Self> {
         if source.encode_utf16().count() > MAX_PATTERN_UNITS {
-            return Err(Fault::evaluation(format!(
-                "Regular-expression pattern cannot exceed {MAX_PATTERN_UNITS} UTF-16 code units"
-            )));
+            return Err(Fault::evaluation("Regular-expression literal exceeds the maximum length"));
         }
         let meant = Flags { ignore_case: flags.contains('i'), multiline: flags.contains('m'), unicode: false };
         let compiled = understudy_regex::Regex::new(source, meant).map_err(|error| match error {
@@ -38,6 +36,11 @@ impl Regex {
             }
         })?;
         Ok(Self { source: source.into(), flags: flags.into(), compiled: Arc::new(compiled) })
+    }
+
+    /// The pattern and the flags as they are written, with a slash between.
+    pub(crate) fn literal(&self) -> String {
+        format!("{}/{}", self.source, self.flags)
     }
 
     /// The flags, in the order in which JavaScript lists them.

@@ -20,16 +20,21 @@ pub(crate) fn unknown<'n>(
     }
 }
 
+/// What `nunjitsu` 0.7.0 suggests.
 fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let length = name.chars().count();
-    if length > 64 {
-        return None;
-    }
-    let allowed = if length <= 4 { 1 } else { 2 };
+    let wanted: Vec<char> = name.chars().collect();
+    let allowed = match wanted.len() {
+        0 | 65.. => return None,
+        1..=4 => 1,
+        5..=10 => 2,
+        _ => 3,
+    };
     known
-        .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance)
+        .take(256)
+        .filter(|candidate| candidate.len() <= 64 && candidate.len().abs_diff(name.len()) <= allowed)
+        .map(|candidate| (slips(&wanted, &candidate.chars().collect::<Vec<_>>()), candidate))
+        .filter(|(slips, _)| *slips <= allowed)
+        .min_by_key(|(slips, _)| *slips)
         .map(|(_, candidate)| candidate)
 }
 
@@ -73,22 +78,6 @@ fn slips(a: &[char], b: &[char]) -> usize {
         rows.push(row);
     }
     rows[a.len()][b.len()]
-}
-
-/// Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let substitution = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = substitution.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

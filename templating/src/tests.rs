@@ -1,12 +1,30 @@
 //! The tests of `is`.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::eval::{Interp, strictly_equal};
+use crate::filters::Unknown;
 use crate::function::Kind;
 use crate::value::Value;
+
+/// A test that a template asks for.
+pub(crate) enum TestRef {
+    Known(&'static Test),
+    /// One that nobody knows. That is a mistake only once it is to be asked.
+    Unknown(Arc<Unknown>),
+}
+
+impl TestRef {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Known(test) => test.name,
+            Self::Unknown(unknown) => &unknown.name,
+        }
+    }
+}
 
 /// A test: `value is name(arguments)`.
 pub(crate) struct Test {
@@ -30,7 +48,7 @@ const fn identity(name: &'static str, arity: usize, holds: Holds) -> Test {
 }
 
 /// All tests. Those with an argument get it as the second value.
-static TESTS: [Test; 27] = [
+static TESTS: [Test; 26] = [
     identity("callable", 0, |interp, values| {
         Ok(matches!(values[0], Value::Function(_)) && !is_older_cycler(interp, &values[0]))
     }),
@@ -54,7 +72,6 @@ static TESTS: [Test; 27] = [
             || matches!(values[0], Value::Record(_) | Value::Regex(_) | Value::Safe(_)))
     }),
     identity("ne", 1, |_, values| Ok(!strictly_equal(&values[0], &values[1]))),
-    test("none", 0, |_, values| Ok(matches!(values[0], Value::Null))),
     test("null", 0, |_, values| Ok(matches!(values[0], Value::Null))),
     test("number", 0, |_, values| Ok(matches!(values[0], Value::Number(_)))),
     test("odd", 0, |interp, values| Ok(interp.number(&values[0])? % 2.0 == 1.0)),
@@ -70,12 +87,6 @@ fn is_older_cycler(interp: &Interp<'_>, value: &Value) -> bool {
     let is_cycler = matches!(value, Value::Function(callable) if matches!(callable.0, Kind::Cycler(_)));
     is_cycler && interp.dialect() == Dialect::Nunjucks3
 }
-
-/// What is no test at all.
-pub(crate) static NEVER: Test = identity("", 0, |_, _| Ok(false));
-
-/// What no test is known for, where that is only an error once it is reached.
-pub(crate) static UNKNOWN: Test = identity("", 0, |_, _| Err(Fault::evaluation("Unknown template test")));
 
 /// The test of that name.
 pub(crate) fn find(name: &str) -> Option<&'static Test> {
@@ -100,7 +111,9 @@ fn iterable(_: &mut Interp<'_>, values: &[Value]) -> Res<bool> {
 
 fn cased(values: &[Value], change: fn(&str) -> String) -> Res<bool> {
     match &values[0] {
-        Value::String(text) | Value::Safe(text) => Ok(text.map_text(change) == *text),
+        Value::String(text) => Ok(text.map_text(change) == *text),
+        // A safe string is an object, and no object is equal to a text.
+        Value::Safe(_) => Ok(false),
         _ => Err(Fault::evaluation("Filter input must be a string")),
     }
 }

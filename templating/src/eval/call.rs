@@ -19,7 +19,7 @@ use crate::function::{Callable, HostFn, Kind};
 use crate::globals;
 use crate::methods;
 use crate::string::Str;
-use crate::tests::Test;
+use crate::tests::{Test, TestRef};
 use crate::value::{MAX_VALUE_DEPTH, Record, Value, too_deep};
 
 /// Evaluated arguments.
@@ -55,15 +55,41 @@ impl<'t> Interp<'t> {
         let (target, found) = self.callee(callee)?;
         match found {
             Found::Method(method) => {
+                self.check_method(method, arguments)?;
                 let arguments = self.arguments(arguments)?;
                 methods::call(self, method, &target, arguments)
             }
             Found::Value(Value::Function(callable)) => {
+                self.check_call(&callable, arguments)?;
                 let arguments = self.arguments(arguments)?;
                 self.call(&callable, arguments)
             }
             Found::Value(other) => Err(self.not_callable(callee, &other).hint(self.call_hint(callee, &target))),
         }
+    }
+
+    /// Refuses arguments by their number and kind, before any is evaluated.
+    fn check_call(&self, callable: &Callable, arguments: &ast::Arguments) -> Res<()> {
+        if self.dialect() == Dialect::Nunjucks3 {
+            return Ok(());
+        }
+        let exactly_none = |what| exactly(arguments, 0, what);
+        match &callable.0 {
+            Kind::Builtin(builtin) => globals::check(*builtin, arguments.positional.len(), arguments.keyword.len()),
+            Kind::Method(method) => self.check_method(method.1, arguments),
+            Kind::CyclerNext(_) => exactly_none("Cycler next"),
+            Kind::CyclerReset(_) => exactly_none("Cycler reset"),
+            Kind::Joiner(_) => exactly_none("Joiner instance"),
+            Kind::Cycler(_) => Err(Fault::evaluation("Interpreter builtin object is not directly callable")),
+            Kind::Host { .. } | Kind::Defined(_) | Kind::Macro(_) => Ok(()),
+        }
+    }
+
+    fn check_method(&self, method: methods::Method, arguments: &ast::Arguments) -> Res<()> {
+        if self.dialect() == Dialect::Nunjucks3 {
+            return Ok(());
+        }
+        methods::check(method, arguments.positional.len(), arguments.keyword.len())
     }
 
     /// What is called, and what it was taken from.
@@ -135,19 +161,12 @@ impl<'t> Interp<'t> {
             Kind::Defined(index) => self.call_defined(*index, arguments),
             Kind::Method(method) => methods::call(self, method.1, &method.0, arguments),
             Kind::Macro(closure) => self.call_macro(*closure, arguments).map(Value::Safe),
-            Kind::CyclerNext(cycler) => {
-                exactly(&arguments, 0, "Cycler next")?;
-                Ok(self.cyclers[*cycler].advance())
-            }
+            Kind::CyclerNext(cycler) => Ok(self.cyclers[*cycler].advance()),
             Kind::CyclerReset(cycler) => {
-                exactly(&arguments, 0, "Cycler reset")?;
                 self.cyclers[*cycler].reset();
                 Ok(Value::Undefined)
             }
-            Kind::Joiner(joiner) => {
-                exactly(&arguments, 0, "Joiner instance")?;
-                Ok(self.joiners[*joiner].separate())
-            }
+            Kind::Joiner(joiner) => Ok(self.joiners[*joiner].separate()),
             Kind::Cycler(_) => Err(Fault::evaluation("A cycler cannot be called")),
         }
     }
@@ -267,6 +286,7 @@ impl<'t> Interp<'t> {
                     fault.reword(|reason| format!("Filter \"{}\" failed for {kind} input: {reason}", filter.name))
                 })
             }
+            FilterRef::Unknown(unknown) => Err(unknown.fault()),
             FilterRef::Defined { index, .. } => {
                 let mut arguments = arguments;
                 arguments.positional.insert(0, input);
@@ -280,15 +300,30 @@ impl<'t> Interp<'t> {
         }
     }
 
-    pub(super) fn apply_test(&mut self, test: &'static Test, input: Value, arguments: Arguments) -> Res<bool> {
-        let given = arguments.positional.len() + usize::from(!arguments.keyword.is_empty());
-        if self.dialect() == Dialect::Nunjitsu && given != test.arity {
+    /// The test, if it takes so many arguments.
+    pub(super) fn test(&self, test: &TestRef, arguments: &ast::Arguments) -> Res<&'static Test> {
+        let test = match test {
+            TestRef::Known(test) => *test,
+            TestRef::Unknown(unknown) => return Err(unknown.fault()),
+        };
+        if self.dialect() == Dialect::Nunjucks3 {
+            return Ok(test);
+        }
+        let name = test.name;
+        if !arguments.keyword.is_empty() {
+            return Err(Fault::evaluation(format!("Template test {name} does not accept keyword arguments")));
+        }
+        if arguments.positional.len() != test.arity {
             let plural = if test.arity == 1 { "" } else { "s" };
             return Err(Fault::evaluation(format!(
-                "Template test {} requires {} positional argument{plural}",
-                test.name, test.arity
+                "Template test {name} requires {} positional argument{plural}",
+                test.arity
             )));
         }
+        Ok(test)
+    }
+
+    pub(super) fn apply_test(&mut self, test: &'static Test, input: Value, arguments: Arguments) -> Res<bool> {
         let kind = input.type_name();
         let mut values = vec![input];
         values.extend(arguments.flatten());
@@ -326,8 +361,11 @@ impl<'t> Interp<'t> {
 }
 
 /// Refuses any other number of arguments, and keywords.
-fn exactly(arguments: &Arguments, count: usize, what: &str) -> Res<()> {
-    if arguments.positional.len() == count && arguments.keyword.is_empty() {
+fn exactly(arguments: &ast::Arguments, count: usize, what: &str) -> Res<()> {
+    if !arguments.keyword.is_empty() {
+        return Err(Fault::evaluation(format!("{what} does not accept keyword arguments")));
+    }
+    if arguments.positional.len() == count {
         return Ok(());
     }
     let plural = if count == 1 { "" } else { "s" };

@@ -10,6 +10,7 @@ use super::convert::strictly_equal;
 use crate::ast::{BinaryOp, Expr, ExprId, ExprKind, Slice, UnaryOp};
 use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
+use crate::filters::FilterRef;
 use crate::function::{Callable, Kind};
 use crate::methods::{self, Method};
 use crate::regex::Regex;
@@ -51,12 +52,14 @@ impl<'t> Interp<'t> {
             ExprKind::Index { target, key } => self.eval_index(*target, *key),
             ExprKind::Slice(slice) => self.eval_slice(slice),
             ExprKind::Call { callee, arguments } => self.eval_call(*callee, arguments),
+            ExprKind::Filter { filter: FilterRef::Unknown(unknown), .. } => Err(unknown.fault()),
             ExprKind::Filter { filter, input, arguments } => {
                 let input = self.eval(*input)?;
                 let arguments = self.arguments(arguments)?;
                 self.apply_filter(filter, input, arguments)
             }
             ExprKind::Test { test, negated, input, arguments } => {
+                let test = self.test(test, arguments)?;
                 let input = self.eval(*input)?;
                 let arguments = self.arguments(arguments)?;
                 self.apply_test(test, input, arguments).map(|holds| Value::Bool(holds != *negated))

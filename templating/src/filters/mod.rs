@@ -29,6 +29,22 @@ pub(crate) enum FilterRef {
         name: Arc<str>,
         index: usize,
     },
+    /// One that nobody knows. That is a mistake only once it is to be applied.
+    Unknown(Arc<Unknown>),
+}
+
+/// A name that was looked for in vain.
+pub(crate) struct Unknown {
+    pub(crate) name: Arc<str>,
+    /// What to say when it is used, and what may help.
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Unknown {
+    pub(crate) fn fault(&self) -> Box<Fault> {
+        Fault::evaluation(self.message.clone()).hint(self.hint.clone())
+    }
 }
 
 impl FilterRef {
@@ -36,6 +52,7 @@ impl FilterRef {
         match self {
             Self::Builtin(filter) => filter.name,
             Self::Host { name, .. } | Self::Defined { name, .. } => name,
+            Self::Unknown(unknown) => &unknown.name,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! From source text to tags, and from a tag to tokens.
 
+mod scan;
 mod tag;
 mod token;
 
+pub(crate) use scan::{find_top_level, matching_bracket, split_at_word, trimmed};
 pub(crate) use tag::{Piece, PieceKind, is_code_whitespace, split};
 pub(crate) use token::{Token, TokenKind, tokenize};

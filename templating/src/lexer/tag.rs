@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::scan;
 use super::token::is_word_character;
 use crate::dialect::Dialect;
 use crate::engine::Syntax;
@@ -207,47 +208,47 @@ impl Splitter<'_> {
         let bytes = self.source.as_bytes();
         let mut at = code_start;
         while at < bytes.len() {
-            let rest = &bytes[at..];
-            if rest.starts_with(end.as_bytes()) {
-                self.trim_next = Trim::Nothing;
-                return Ok((code_start..at, at + end.len()));
+            if let Some(after) = self.skip(at)? {
+                at = after;
+            } else if bytes[at..].starts_with(end.as_bytes()) {
+                // The dash may be the one that has trimmed before the tag.
+                let trims = bytes[at - 1] == b'-';
+                self.trim_next = if trims { Trim::Whitespace } else { Trim::Nothing };
+                let code_end = if trims { (at - 1).max(code_start) } else { at };
+                return Ok((code_start..code_end, at + end.len()));
+            } else if self.syntax.dialect == Dialect::Nunjucks3
+                && [b"%}", b"}}"].iter().any(|end| bytes[at..].starts_with(*end))
+            {
+                let message = format!("The {what} tag does not end with the delimiter of its kind");
+                return Err(Fault::syntax(at as u32, message));
+            } else {
+                at += 1;
             }
-            if rest[0] == b'-' && rest[1..].starts_with(end.as_bytes()) {
-                self.trim_next = Trim::Whitespace;
-                return Ok((code_start..at, at + 1 + end.len()));
-            }
-            if self.syntax.dialect == Dialect::Nunjucks3 && (rest.starts_with(b"%}") || rest.starts_with(b"}}")) {
-                return Err(Fault::syntax(
-                    at as u32,
-                    format!("The {what} tag does not end with the delimiter of its kind"),
-                ));
-            }
-            at = match rest[0] {
-                b'"' | b'\'' => match skip_quoted(bytes, at + 1, rest[0]) {
-                    Some(end) => end,
-                    None => break,
-                },
-                b'r' if self.slashes_left && rest.get(1) == Some(&b'/') && !is_name_byte(bytes, at) => {
-                    match skip_quoted(bytes, at + 2, b'/') {
-                        Some(end) => end,
-                        None => {
-                            self.slashes_left = false;
-                            at + 2
-                        }
-                    }
-                }
-                // A word of the older dialect may have quotes in it.
-                byte if self.syntax.dialect == Dialect::Nunjucks3
-                    && (byte >= 0x80 || is_word_character(byte.into())) =>
-                {
-                    self.source[at..]
-                        .find(|c: char| !is_word_character(c))
-                        .map_or(bytes.len(), |length| at + length.max(1))
-                }
-                _ => at + 1,
-            };
         }
         Err(Fault::syntax(start as u32, format!("Unterminated {what} tag")))
+    }
+
+    /// What of the code is passed over as a whole: the offset after it.
+    fn skip(&mut self, at: usize) -> Res<Option<usize>> {
+        if self.syntax.dialect == Dialect::Nunjitsu {
+            return scan::skip_checked(self.source, at);
+        }
+        let bytes = self.source.as_bytes();
+        Ok(match bytes[at] {
+            quote @ (b'"' | b'\'') => Some(scan::skip_quoted(bytes, at + 1, quote).unwrap_or(bytes.len())),
+            b'r' if self.slashes_left && bytes.get(at + 1) == Some(&b'/') => {
+                let end = scan::skip_quoted(bytes, at + 2, b'/');
+                self.slashes_left = end.is_some();
+                Some(end.unwrap_or(at + 2))
+            }
+            // A word may have quotes in it.
+            byte if byte >= 0x80 || is_word_character(byte.into()) => {
+                let rest = &self.source[at..];
+                let length = rest.find(|c: char| !is_word_character(c)).unwrap_or(rest.len());
+                Some(at + length.max(1))
+            }
+            _ => None,
+        })
     }
 
     fn keeps_empty_text(&self) -> bool {
@@ -289,21 +290,4 @@ impl Splitter<'_> {
 
 pub(crate) fn is_code_whitespace(character: char) -> bool {
     matches!(character, ' ' | '\t' | '\n' | '\r' | '\u{a0}')
-}
-
-fn is_name_byte(bytes: &[u8], at: usize) -> bool {
-    at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_')
-}
-
-/// The offset after the closing `quote`, or `None` when there is none.
-fn skip_quoted(bytes: &[u8], from: usize, quote: u8) -> Option<usize> {
-    let mut at = from;
-    while let Some(byte) = bytes.get(at) {
-        at += match byte {
-            b'\\' => 2,
-            byte if *byte == quote => return Some(at + 1),
-            _ => 1,
-        };
-    }
-    None
 }

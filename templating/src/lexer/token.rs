@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::tag::is_code_whitespace;
 use crate::dialect::Dialect;
-use crate::error::{Fault, Res};
+use crate::error::{Fault, Res, quote};
 use crate::regex::Regex;
 use crate::string::Str;
 
@@ -72,7 +72,10 @@ impl<'s> Lexer<'s> {
             }
             _ => {
                 let Some(symbol) = SYMBOLS.into_iter().find(|symbol| rest.starts_with(symbol)) else {
-                    return Err(Fault::syntax(offset, format!("Unexpected character {}", quoted(first))));
+                    return Err(Fault::syntax(
+                        offset,
+                        format!("Unexpected character {}", quote(first.encode_utf8(&mut [0; 4]))),
+                    ));
                 };
                 self.position += symbol.len();
                 TokenKind::Symbol(symbol)
@@ -172,22 +175,8 @@ impl<'s> Lexer<'s> {
     }
 
     fn regex(&mut self) -> Res<TokenKind<'s>> {
-        let start = self.position as u32;
-        let body = &self.rest()[2..];
-        let mut escaped = false;
-        let length = body
-            .find(|character| {
-                let closes = character == '/' && !escaped;
-                escaped = character == '\\' && !escaped;
-                closes
-            })
-            .ok_or_else(|| Fault::syntax(start, "Unterminated regular-expression literal"))?;
-        self.position += 2 + length + 1;
-        let flags = self.take_while(|c| matches!(c, 'g' | 'i' | 'm' | 'y'));
-        if self.rest().starts_with(is_name_character) {
-            return Err(Fault::syntax(start, "Unsupported regular-expression flag"));
-        }
-        let regex = Regex::new(&body[..length], flags).map_err(|fault| fault.at(start))?;
+        let (regex, end) = scan_regex(&self.source[..self.end], self.position)?;
+        self.position = end;
         Ok(TokenKind::Regex(regex.into()))
     }
 }
@@ -197,10 +186,37 @@ pub(super) fn is_word_character(character: char) -> bool {
     !is_code_whitespace(character) && !"()[]{}%*-+~/#,:|.<>=!".contains(character)
 }
 
-fn is_name_character(character: char) -> bool {
-    character.is_ascii_alphanumeric() || character == '_'
+/// The regular expression literal at `start`, and the offset after it.
+pub(crate) fn scan_regex(source: &str, start: usize) -> Res<(Regex, usize)> {
+    let invalid = |message| Fault::syntax(start as u32, message);
+    let body = &source[start + 2..];
+    let length = regex_length(body).map_err(invalid)?;
+    let after = &body[length + 1..];
+    let flags = &after[..after.find(|c| !matches!(c, 'g' | 'i' | 'm' | 'y')).unwrap_or(after.len())];
+    if flags.char_indices().any(|(at, flag)| flags[..at].contains(flag)) {
+        return Err(invalid("Duplicate regular-expression flag"));
+    }
+    if after[flags.len()..].starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return Err(invalid("Unsupported regular-expression flag"));
+    }
+    let regex = Regex::new(&body[..length], flags).map_err(|fault| fault.at(start as u32))?;
+    Ok((regex, start + 2 + length + 1 + flags.len()))
 }
 
-fn quoted(character: char) -> String {
-    if character == '\\' { "\"\\\\\"".to_owned() } else { format!("\"{character}\"") }
+/// The length of a regular expression's pattern, up to the slash that ends it.
+pub(super) fn regex_length(body: &str) -> Result<usize, &'static str> {
+    let mut backslashes = 0;
+    for (at, byte) in body.bytes().enumerate() {
+        match byte {
+            b'\\' => backslashes += 1,
+            b'/' if backslashes == 0 => return Ok(at),
+            b'/' if backslashes % 2 == 0 => return Err("Ambiguous regular-expression delimiter escape"),
+            _ => backslashes = 0,
+        }
+    }
+    Err("Unterminated regular-expression literal")
+}
+
+fn is_name_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '_'
 }

@@ -88,27 +88,26 @@ pub(crate) fn all_names(dialect: Dialect, cookiecutter: bool) -> impl Iterator<I
     kinds.into_iter().chain(more).flatten().map(|method| method.name)
 }
 
-/// Calls a method.
-pub(crate) fn call(interp: &mut Interp<'_>, method: Method, target: &Value, arguments: Arguments) -> Res<Value> {
+/// Refuses arguments by their number and kind.
+pub(crate) fn check(method: Method, positional: usize, keyword: usize) -> Res<()> {
     let name = method.name;
-    if interp.dialect() == Dialect::Nunjucks3 {
-        let arguments = interp.positional_only(arguments);
-        return (method.run)(interp, target, &arguments.positional);
-    }
-    if !arguments.keyword.is_empty() {
+    if keyword > 0 {
         return Err(Fault::evaluation(format!("Template intrinsic {name} does not accept keyword arguments")));
     }
-    let given = arguments.positional.len();
-    if given < method.least || method.most.is_some_and(|most| given > most) {
+    if positional < method.least || method.most.is_some_and(|most| positional > most) {
         let range = match method.most {
-            Some(most) if most != method.least => format!("{} to {most}", method.least),
-            _ => method.least.to_string(),
+            Some(most) if most == method.least => most.to_string(),
+            Some(most) => format!("{} to {most}", method.least),
+            None => format!("at least {}", method.least),
         };
-        let plural = if range == "1" { "" } else { "s" };
-        return Err(Fault::evaluation(format!(
-            "Template intrinsic {name} requires {range} positional argument{plural}"
-        )));
+        return Err(Fault::evaluation(format!("Template intrinsic {name} requires {range} positional arguments")));
     }
+    Ok(())
+}
+
+/// Calls a method.
+pub(crate) fn call(interp: &mut Interp<'_>, method: Method, target: &Value, arguments: Arguments) -> Res<Value> {
+    let arguments = interp.positional_only(arguments);
     (method.run)(interp, target, &arguments.positional)
 }
 

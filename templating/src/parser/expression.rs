@@ -6,14 +6,15 @@
 
 use std::sync::Arc;
 
+use super::statement::is_literal;
 use super::{MAX_EXPRESSION_CALLS, Parser, Tokens, token_text};
 use crate::ast::{Arguments, BinaryOp, ExprId, ExprKind, Slice, UnaryOp};
-use crate::error::{Fault, Phase, Res};
-use crate::filters::{self, FilterRef};
+use crate::error::{Fault, Phase, Res, quote};
+use crate::filters::{self, FilterRef, Unknown};
 use crate::lexer::TokenKind;
 use crate::limits::LimitKind;
 use crate::suggest;
-use crate::tests;
+use crate::tests::{self, TestRef};
 use crate::value::{Value, is_reserved};
 
 /// How tightly an operator binds; a larger number binds tighter.
@@ -66,18 +67,18 @@ enum Infix {
 impl<'s> Parser<'s> {
     /// `a if b else c` and everything tighter.
     pub(super) fn expression(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprId> {
-        let offset = tokens.offset();
         let then = self.infix(tokens, Level::Or)?;
         if !tokens.take_name("if") {
             return Ok(then);
         }
-        self.enter(tokens.offset())?;
         let condition = self.infix(tokens, Level::Or)?;
-        let otherwise = match tokens.take_name("else") {
-            true => Some(self.infix(tokens, Level::Or)?),
-            false => None,
-        };
-        self.leave();
+        let mut otherwise = None;
+        if tokens.take_name("else") {
+            self.enter(tokens.offset())?;
+            otherwise = Some(self.infix(tokens, Level::Or)?);
+            self.leave();
+        }
+        let offset = self.exprs[then.0 as usize].offset;
         self.push(offset, ExprKind::InlineIf { condition, then, otherwise })
     }
 
@@ -117,13 +118,15 @@ impl<'s> Parser<'s> {
                 continue;
             }
             let right = self.infix(tokens, binds.tighter())?;
-            left = self.combine(offset, infix, left, right)?;
+            left = self.combine(infix, left, right)?;
         }
         self.stack -= 1;
         Ok(left)
     }
 
-    fn combine(&mut self, offset: u32, infix: Infix, left: ExprId, right: ExprId) -> Res<ExprId> {
+    fn combine(&mut self, infix: Infix, left: ExprId, right: ExprId) -> Res<ExprId> {
+        // Messages place an operator at its left operand.
+        let offset = self.exprs[left.0 as usize].offset;
         let kind = match infix {
             Infix::Or => ExprKind::Or(left, right),
             Infix::And => ExprKind::And(left, right),
@@ -167,6 +170,7 @@ impl<'s> Parser<'s> {
             if op == BinaryOp::Power {
                 break;
             }
+            self.exprs[leaf.0 as usize].offset = offset;
             parent = Some(leaf);
             leaf = left;
         }
@@ -191,28 +195,36 @@ impl<'s> Parser<'s> {
     fn test(&mut self, tokens: &mut Tokens<'s>, input: ExprId) -> Res<ExprId> {
         let negated = tokens.take_name("not");
         let offset = tokens.offset();
-        let first = token_text(tokens.peek());
         let operand = self.infix(tokens, Level::Equality)?;
+        let place = self.exprs[operand.0 as usize].offset;
         let literal = ExprKind::Literal(Value::Undefined);
+        // What is no name at all is the test `undefined`.
         let (name, arguments) = match std::mem::replace(&mut self.exprs[operand.0 as usize].kind, literal) {
-            ExprKind::Name(_) | ExprKind::Literal(_) => (Some(first), Arguments::default()),
-            ExprKind::Call { callee, arguments } => match &self.exprs[callee.0 as usize].kind {
-                ExprKind::Name(name) => (Some(name.to_string()), arguments),
-                _ => (None, Arguments::default()),
-            },
-            _ => (None, Arguments::default()),
+            ExprKind::Name(name) => (name.to_string(), Arguments::default()),
+            ExprKind::Literal(value) => (literal_name(&value), Arguments::default()),
+            ExprKind::Call { callee, arguments } => (self.test_name(callee), arguments),
+            ExprKind::Filter { filter, input, mut arguments } => {
+                arguments.positional.insert(0, input);
+                (filter.name().to_owned(), arguments)
+            }
+            _ => ("undefined".to_owned(), Arguments::default()),
         };
-        let test = match name.as_ref().map(|name| (name, tests::find(name))) {
-            None => &tests::NEVER,
-            Some((_, Some(test))) => test,
-            Some((_, None)) if self.resolves_late() => &tests::UNKNOWN,
-            Some((name, None)) => {
-                let message = format!("Unknown template test \"{name}\"");
-                self.recover(suggest::unknown(offset, message, name, tests::names()))?;
-                &tests::NEVER
+        let test = match tests::find(&name) {
+            Some(test) => TestRef::Known(test),
+            None => {
+                let message = format!("Unknown template test {}", quote(&name));
+                TestRef::Unknown(self.unknown(suggest::unknown(offset, message, &name, tests::names()), &name)?)
             }
         };
-        self.push(offset, ExprKind::Test { test, negated, input, arguments })
+        self.push(place, ExprKind::Test { test, negated, input, arguments })
+    }
+
+    fn test_name(&self, callee: ExprId) -> String {
+        match &self.exprs[callee.0 as usize].kind {
+            ExprKind::Name(name) => name.to_string(),
+            ExprKind::Literal(value) => literal_name(value),
+            _ => "undefined".to_owned(),
+        }
     }
 
     /// A sign, or an operand with its filters.
@@ -274,14 +286,18 @@ impl<'s> Parser<'s> {
         let known = settings.filters.keys().chain(settings.defined_filters.keys());
         let known: Vec<&str> = known.map(|name| &**name).collect();
         let known = filters::names(settings.syntax.cookiecutter).map(|name: &str| name).chain(known);
-        let message = format!("Unknown template filter \"{name}\"");
-        if self.resolves_late() {
-            let function = Arc::new(|_: &[Value]| Err("it is not registered".to_owned()));
-            return Ok((FilterRef::Host { name: name.into(), function }, offset, arguments));
+        let message = format!("Unknown template filter {}", quote(&name));
+        let unknown = self.unknown(suggest::unknown(offset, message, &name, known), name.as_str())?;
+        Ok((FilterRef::Unknown(unknown), offset, arguments))
+    }
+
+    /// What is known of a name that stands for nothing. A tool that checks templates is told of it at once.
+    fn unknown(&mut self, fault: Box<Fault>, name: &str) -> Res<Arc<Unknown>> {
+        let (message, hint) = fault.clone().into_parts();
+        if self.unknown_is_fault || self.recovery.is_some() {
+            self.recover(fault)?;
         }
-        self.recover(suggest::unknown(offset, message, &name, known))?;
-        let stand_in = FilterRef::Host { name: name.into(), function: Arc::new(|_| Ok(Value::Undefined)) };
-        Ok((stand_in, offset, arguments))
+        Ok(Arc::new(Unknown { name: name.into(), message, hint }))
     }
 
     /// A literal, a name, or something in brackets; with the look-ups and calls after it.
@@ -298,7 +314,7 @@ impl<'s> Parser<'s> {
             TokenKind::Symbol("(" | "[" | "{") => return self.bracketed(tokens),
             TokenKind::End => return Err(Fault::syntax(offset, "Unexpected expression token at end of input")),
             kind => {
-                let message = format!("Unexpected expression token \"{}\"", token_text(kind));
+                let message = format!("Unexpected expression token {}", quote(&token_text(kind)));
                 return Err(Fault::syntax(offset, message));
             }
         };
@@ -310,7 +326,7 @@ impl<'s> Parser<'s> {
     fn bracketed(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprId> {
         let offset = tokens.offset();
         let kind = match tokens.advance().kind {
-            TokenKind::Symbol("(") => self.group(tokens)?,
+            TokenKind::Symbol("(") => self.group(tokens, offset)?,
             TokenKind::Symbol("[") => self.elements(tokens, "]").map(ExprKind::Array)?,
             _ => self.dict(tokens)?,
         };
@@ -343,15 +359,13 @@ impl<'s> Parser<'s> {
     /// A name that is not one of the reserved ones.
     pub(super) fn name(&self, name: &str, offset: u32) -> Res<Arc<str>> {
         if is_reserved(name) {
-            return Err(Fault::syntax(offset, format!("Template name \"{name}\" is reserved")));
+            return Err(Fault::syntax(offset, format!("Template name {} is reserved", quote(name))));
         }
         Ok(name.into())
     }
 
-    fn group(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprKind> {
+    fn group(&mut self, tokens: &mut Tokens<'s>, offset: u32) -> Res<ExprKind> {
         if tokens.at_symbol(")") {
-            let offset = tokens.token(0).offset;
-            let offset = offset.saturating_sub(1);
             return Err(Fault::syntax(offset, "Parenthesized expression cannot be empty"));
         }
         self.elements(tokens, ")").map(ExprKind::Group)
@@ -391,7 +405,7 @@ impl<'s> Parser<'s> {
         loop {
             let key = tokens.advance();
             let text: Arc<str> = match key.kind {
-                TokenKind::Name(name) if self.constant(name).is_none() => name.into(),
+                TokenKind::Name(name) if !is_literal(name) => name.into(),
                 TokenKind::String(text) => text.to_key(),
                 _ => return Err(Fault::syntax(key.offset, "Dictionary keys must be strings or names")),
             };
@@ -448,7 +462,10 @@ impl<'s> Parser<'s> {
         }
         tokens.expect_symbol(":")?;
         let stop = self.bound(tokens)?;
-        let step = if tokens.take_symbol(":") { self.bound(tokens)? } else { None };
+        let mut step = None;
+        if tokens.take_symbol(":") && !tokens.at_symbol("]") {
+            step = Some(self.inner_expression(tokens)?);
+        }
         tokens.expect_symbol("]")?;
         self.push(offset, ExprKind::Slice(Box::new(Slice { target, start, stop, step })))
     }
@@ -463,6 +480,11 @@ impl<'s> Parser<'s> {
     /// `(a, b, key=c)`.
     pub(super) fn arguments(&mut self, tokens: &mut Tokens<'s>) -> Res<Arguments> {
         tokens.expect_symbol("(")?;
+        self.argument_list(tokens)
+    }
+
+    /// The same after the opening bracket.
+    pub(super) fn argument_list(&mut self, tokens: &mut Tokens<'s>) -> Res<Arguments> {
         let mut arguments = Arguments::default();
         if tokens.take_symbol(")") {
             return Ok(arguments);
@@ -485,6 +507,15 @@ impl<'s> Parser<'s> {
         }
         tokens.expect_symbol(")")?;
         Ok(arguments)
+    }
+}
+
+/// The text of a literal that stands where a test's name does.
+fn literal_name(value: &Value) -> String {
+    match value {
+        Value::Undefined => "undefined".to_owned(),
+        Value::Null => "null".to_owned(),
+        value => value.to_string(),
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::ast::{Ast, Expr, ExprId, ExprKind};
 use crate::dialect::Dialect;
 use crate::engine::Settings;
-use crate::error::{Fault, Phase, Res};
+use crate::error::{Fault, Phase, Res, quote};
 use crate::lexer::{self, Piece, Token, TokenKind};
 use crate::limits::{LimitKind, Limits};
 
@@ -25,6 +25,7 @@ pub(crate) fn parse(source: &str, settings: &Settings) -> Res<Ast> {
     let pieces = lexer::split(source, &settings.syntax)?;
     let mut parser = Parser::new(source, settings, pieces);
     let body = parser.template()?;
+    parser.check_blocks()?;
     Ok(Ast { exprs: parser.exprs, body })
 }
 
@@ -33,6 +34,7 @@ pub(crate) fn parse_expression(source: &str, settings: &Settings) -> Res<(Ast, E
     check_length(source, settings)?;
     let mut tokens = Tokens::new(source, 0..source.len(), settings.syntax.dialect)?;
     let mut parser = Parser::new(source, settings, Vec::new());
+    parser.unknown_is_fault = true;
     let expr = parser.expression(&mut tokens)?;
     tokens.expect_end()?;
     Ok((Ast { exprs: parser.exprs, body: Vec::new() }, expr))
@@ -65,6 +67,10 @@ struct Parser<'s> {
     stack: u32,
     /// The blocks declared so far, with their offsets.
     blocks: Vec<(Arc<str>, u32)>,
+    /// Whether a filter or test that nobody knows ends the parsing.
+    unknown_is_fault: bool,
+    /// How many macros there are so far.
+    macros: usize,
     /// How often `loop` has been read as a name.
     loop_uses: usize,
     /// Set when parsing goes on after a fault.
@@ -84,6 +90,8 @@ impl<'s> Parser<'s> {
             depth: 0,
             stack: 0,
             blocks: Vec::new(),
+            unknown_is_fault: false,
+            macros: 0,
             loop_uses: 0,
             recovery: None,
         }
@@ -130,12 +138,6 @@ impl<'s> Parser<'s> {
     fn is_older(&self) -> bool {
         self.settings.syntax.dialect == Dialect::Nunjucks3
     }
-
-    /// Whether a name that is unknown while parsing is only an error once it is reached. A check of the source wants to
-    /// know of it at once.
-    fn resolves_late(&self) -> bool {
-        self.is_older() && self.recovery.is_none()
-    }
 }
 
 /// The tokens of one tag, with a place to read at.
@@ -147,6 +149,24 @@ struct Tokens<'s> {
 impl<'s> Tokens<'s> {
     fn new(source: &'s str, code: std::ops::Range<usize>, dialect: Dialect) -> Res<Self> {
         Ok(Self { tokens: lexer::tokenize(source, code, dialect)?, next: 0 })
+    }
+
+    /// The tokens of a part of a tag. Where messages place them is `shift` bytes away from where they are.
+    fn shifted(source: &'s str, code: std::ops::Range<usize>, dialect: Dialect, shift: i64) -> Res<Self> {
+        let moved = |offset: u32| u32::try_from(i64::from(offset) + shift).unwrap_or(offset);
+        let mut tokens = lexer::tokenize(source, code, dialect).map_err(|fault| fault.moved(moved))?;
+        tokens.iter_mut().for_each(|token| token.offset = moved(token.offset));
+        Ok(Self { tokens, next: 0 })
+    }
+
+    /// Puts a closing bracket after the last token.
+    fn close(&mut self, bracket: &'static str) {
+        if let Some(end) = self.tokens.last_mut() {
+            let offset = end.offset;
+            end.offset += bracket.len() as u32;
+            let last = self.tokens.len() - 1;
+            self.tokens.insert(last, Token { offset, kind: TokenKind::Symbol(bracket) });
+        }
     }
 
     fn peek(&self) -> &TokenKind<'s> {
@@ -227,7 +247,7 @@ impl<'s> Tokens<'s> {
     fn received(&self) -> String {
         match self.peek() {
             TokenKind::End => "end of input".to_owned(),
-            kind => format!("\"{}\"", token_text(kind)),
+            kind => quote(&token_text(kind)),
         }
     }
 }
@@ -236,7 +256,7 @@ fn token_text(kind: &TokenKind<'_>) -> String {
     match kind {
         TokenKind::Name(text) | TokenKind::Number { text, .. } => (*text).to_owned(),
         TokenKind::String(text) => text.to_string(),
-        TokenKind::Regex(regex) => regex.to_string(),
+        TokenKind::Regex(regex) => regex.literal(),
         TokenKind::Symbol(symbol) => (*symbol).to_owned(),
         TokenKind::End => String::new(),
     }

@@ -1,18 +1,20 @@
 //! Statements: text, interpolations and block tags.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Parser, Tokens};
 use crate::ast::{ExprId, ExprKind, For, Macro, Parameter, Stmt, StmtKind, Switch};
-use crate::error::{Fault, Position, Res};
-use crate::lexer::{PieceKind, TokenKind, is_code_whitespace};
+use crate::error::{Fault, Position, Res, quote};
+use crate::lexer::{self, PieceKind, is_code_whitespace};
 use crate::suggest;
+use crate::value::Value;
 
 /// Tags that open a statement.
 const OPENERS: [&str; 8] = ["if", "for", "set", "macro", "call", "filter", "block", "switch"];
 
 /// Tags that continue or end one.
-const CLOSERS: [&str; 14] = [
+const CLOSERS: [&str; 12] = [
     "elif",
     "elseif",
     "else",
@@ -22,11 +24,9 @@ const CLOSERS: [&str; 14] = [
     "endmacro",
     "endcall",
     "endfilter",
-    "endblock",
     "case",
     "default",
     "endswitch",
-    "endeach",
 ];
 
 const LOADING: [&str; 4] = ["include", "import", "from", "extends"];
@@ -38,17 +38,18 @@ const ASYNCHRONOUS: [&str; 3] = ["ifAsync", "asyncEach", "asyncAll"];
 pub(super) struct Closer<'s> {
     pub(super) keyword: &'s str,
     pub(super) offset: u32,
-    pub(super) tokens: Tokens<'s>,
+    /// What comes after the keyword.
+    pub(super) rest: Range<usize>,
 }
 
-impl Closer<'_> {
-    /// Most closers stand alone.
-    fn expect_bare(&self) -> Res<()> {
-        if self.tokens.at_end() {
-            return Ok(());
-        }
-        Err(Fault::syntax(self.offset, format!("{} tag does not accept trailing content", self.keyword)))
-    }
+/// A block tag that opens something.
+#[derive(Clone)]
+struct Tag {
+    offset: u32,
+    /// The whole code, without white space around it.
+    code: Range<usize>,
+    /// What comes after the keyword, without white space around it.
+    rest: Range<usize>,
 }
 
 impl<'s> Parser<'s> {
@@ -81,9 +82,9 @@ impl<'s> Parser<'s> {
                             continue;
                         }
                     };
-                    let rest = self.source[code_start..code.end].trim_end_matches(is_code_whitespace);
-                    let code_end = code_start + rest.len();
-                    if CLOSERS.contains(&keyword) || (self.is_older() && keyword == "endall") {
+                    let code = lexer::trimmed(self.source, code);
+                    let rest = lexer::trimmed(self.source, code_start..code.end.max(code_start));
+                    if self.is_closer(keyword, closers) {
                         if !closers.contains(&keyword) {
                             let fault = Fault::syntax(offset, unexpected(keyword, closers));
                             match self.misfit(fault, keyword, opener)? {
@@ -91,8 +92,11 @@ impl<'s> Parser<'s> {
                                 None => continue,
                             }
                         }
-                        let tokens = self.tag_tokens(keyword, code_start..code_end)?;
-                        return Ok((body, Some(Closer { keyword, offset, tokens })));
+                        if !rest.is_empty() && !matches!(keyword, "elif" | "elseif" | "case" | "endblock") {
+                            let message = format!("{keyword} tag does not accept trailing content");
+                            self.recover(Fault::syntax(offset, message))?;
+                        }
+                        return Ok((body, Some(Closer { keyword, offset, rest })));
                     }
                     if let Err(fault) = self.check_known(keyword, offset) {
                         self.leave_out(fault)?;
@@ -101,8 +105,8 @@ impl<'s> Parser<'s> {
                     self.count_node(offset)?;
                     self.enter_statement(offset)?;
                     let (piece, depth) = (self.next_piece, self.depth - 1);
-                    let tokens = self.tag_tokens(keyword, code_start..code_end);
-                    match tokens.and_then(|tokens| self.statement(keyword, offset, tokens)) {
+                    let tag = Tag { offset, code: code.clone(), rest };
+                    match self.statement(keyword, tag) {
                         Ok(kind) => {
                             self.leave();
                             kind
@@ -119,6 +123,15 @@ impl<'s> Parser<'s> {
         match opener {
             None => Ok((body, None)),
             Some((offset, end)) => self.missing(body, offset, end),
+        }
+    }
+
+    fn is_closer(&self, keyword: &str, closers: &[&str]) -> bool {
+        match keyword {
+            // Out of place, this is a tag like any other that nobody knows.
+            "endblock" => closers.contains(&keyword),
+            "endeach" | "endall" => self.is_older(),
+            _ => CLOSERS.contains(&keyword),
         }
     }
 
@@ -160,78 +173,89 @@ impl<'s> Parser<'s> {
         if LOADING.contains(&keyword) {
             return Err(Fault::syntax(offset, format!("Unsupported template-loading tag \"{keyword}\"")));
         }
-        let message = format!("Unknown template tag \"{keyword}\"");
-        Err(suggest::unknown(offset, message, keyword, OPENERS.into_iter()))
+        let message = format!("Unknown template tag {}", quote(keyword));
+        Err(suggest::unknown(offset, message, keyword, OPENERS.into_iter().chain(LOADING)))
     }
 
-    fn statement(&mut self, keyword: &str, offset: u32, tokens: Tokens<'s>) -> Res<StmtKind> {
+    fn statement(&mut self, keyword: &str, tag: Tag) -> Res<StmtKind> {
         match keyword {
-            "if" | "ifAsync" => self.if_statement(offset, tokens),
-            "for" => self.for_statement(offset, tokens, "endfor"),
-            "asyncEach" => self.for_statement(offset, tokens, "endeach"),
-            "asyncAll" => self.for_statement(offset, tokens, "endall"),
-            "include" | "import" | "from" | "extends" => self.load_statement(keyword, offset, tokens),
-            "set" => self.set_statement(offset, tokens),
-            "macro" => self.macro_statement(offset, tokens),
-            "call" => self.call_statement(offset, tokens),
-            "filter" => self.filter_statement(offset, tokens),
-            "block" => self.block_statement(offset, tokens),
-            _ => self.switch_statement(offset, tokens),
+            "if" | "ifAsync" => self.if_statement(tag),
+            "for" => self.for_statement(tag, "endfor"),
+            "asyncEach" => self.for_statement(tag, "endeach"),
+            "asyncAll" => self.for_statement(tag, "endall"),
+            "include" | "import" | "from" | "extends" => self.load_statement(keyword, &tag),
+            "set" => self.set_statement(tag),
+            "macro" => self.macro_statement(tag),
+            "call" => self.call_statement(tag),
+            "filter" => self.filter_statement(tag),
+            "block" => self.block_statement(tag),
+            _ => self.switch_statement(tag),
         }
     }
 
-    fn if_statement(&mut self, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
+    /// The tokens of a part of a tag. Messages place a part where its text occurs in the tag, the last time or, for what
+    /// is bound, the first: that is another place than its own when the text is there twice.
+    fn part(&self, tag: &Tag, part: Range<usize>, first: bool) -> Res<Tokens<'s>> {
+        let (code, text) = (&self.source[tag.code.clone()], &self.source[part.clone()]);
+        let found = match (text.is_empty(), first) {
+            (true, _) => Some(code.len()),
+            (false, true) => code.find(text),
+            (false, false) => code.rfind(text),
+        };
+        let place = tag.code.start + found.unwrap_or(0);
+        Tokens::shifted(self.source, part.clone(), self.settings.syntax.dialect, place as i64 - part.start as i64)
+    }
+
+    /// A condition or the like: the expression after a keyword.
+    fn tag_expression(&mut self, keyword: &str, rest: Range<usize>) -> Res<ExprId> {
+        let mut tokens = self.tag_tokens(keyword, rest)?;
+        self.whole_expression(&mut tokens)
+    }
+
+    fn if_statement(&mut self, tag: Tag) -> Res<StmtKind> {
         const ALL: [&str; 4] = ["elif", "elseif", "else", "endif"];
         let mut branches = Vec::new();
         let mut otherwise = Vec::new();
+        let Tag { mut offset, mut rest, .. } = tag;
         loop {
-            let condition = self.whole_expression(&mut tokens)?;
+            let condition = self.tag_expression("if", rest)?;
             let (body, closer) = self.closed_body(&ALL, offset, "endif")?;
             branches.push((condition, body));
             match closer.keyword {
-                "elif" | "elseif" => {
-                    tokens = closer.tokens;
-                    continue;
-                }
+                "elif" | "elseif" => (offset, rest) = (closer.offset, closer.rest),
                 "else" => {
-                    closer.expect_bare()?;
-                    let (body, closer) = self.closed_body(&["endif"], offset, "endif")?;
-                    closer.expect_bare()?;
-                    otherwise = body;
+                    (otherwise, _) = self.closed_body(&["endif"], offset, "endif")?;
+                    break;
                 }
-                _ => closer.expect_bare()?,
+                _ => break,
             }
-            return Ok(StmtKind::If { branches, otherwise });
         }
+        Ok(StmtKind::If { branches, otherwise })
     }
 
-    fn for_statement(&mut self, offset: u32, mut tokens: Tokens<'s>, end: &'static str) -> Res<StmtKind> {
-        let not_a_loop = || Fault::syntax(offset, "For tag requires an in expression");
-        if !tokens.tokens.iter().any(|token| matches!(token.kind, TokenKind::Name("in"))) {
-            return Err(not_a_loop());
-        }
-        let targets = self.names(&mut tokens)?;
+    fn for_statement(&mut self, tag: Tag, end: &'static str) -> Res<StmtKind> {
+        let offset = tag.offset;
+        let Some((targets, iterable)) = lexer::split_at_word(self.source, tag.rest.clone(), "in") else {
+            return Err(Fault::syntax(offset, "For tag requires an in expression"));
+        };
+        let targets = self.targets(&tag, targets)?;
         if targets.len() == 1 && &*targets[0] == "loop" {
             return Err(Fault::syntax(offset, "A single loop target cannot be named loop"));
         }
-        if !tokens.take_name("in") {
-            return Err(not_a_loop());
-        }
-        let iterable = self.whole_expression(&mut tokens)?;
+        let iterable = self.tag_expression("for", iterable)?;
         let uses_before = self.loop_uses;
         let (body, closer) = self.closed_body(&["else", end], offset, end)?;
         let uses_loop = self.loop_uses > uses_before;
-        closer.expect_bare()?;
         let mut otherwise = Vec::new();
         if closer.keyword == "else" {
-            let (body, closer) = self.closed_body(&[end], offset, end)?;
-            closer.expect_bare()?;
-            otherwise = body;
+            (otherwise, _) = self.closed_body(&[end], offset, end)?;
         }
         Ok(StmtKind::For(Box::new(For { targets, iterable, body, otherwise, uses_loop })))
     }
 
-    fn load_statement(&mut self, keyword: &str, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
+    fn load_statement(&mut self, keyword: &str, tag: &Tag) -> Res<StmtKind> {
+        let offset = tag.offset;
+        let mut tokens = self.part(tag, tag.rest.clone(), false)?;
         let template = self.expression(&mut tokens)?;
         let mut ignore_missing = false;
         match keyword {
@@ -282,152 +306,195 @@ impl<'s> Parser<'s> {
         Err(Fault::syntax(offset, format!("Expected {word}")))
     }
 
-    fn set_statement(&mut self, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
-        let names = self.names(&mut tokens)?;
-        if tokens.take_symbol("=") {
-            let value = self.whole_expression(&mut tokens)?;
+    fn set_statement(&mut self, tag: Tag) -> Res<StmtKind> {
+        let rest = tag.rest.clone();
+        if let Some(equals) = lexer::find_top_level(self.source, rest.clone(), b'=') {
+            let names = self.targets(&tag, rest.start..equals)?;
+            let value = self.tag_expression("set", equals + 1..rest.end)?;
             return Ok(StmtKind::Set { names, value });
         }
-        tokens.expect_end()?;
-        let (body, closer) = self.closed_body(&["endset"], offset, "endset")?;
-        closer.expect_bare()?;
+        let names = self.targets(&tag, rest)?;
+        let macros = self.macros;
+        let (body, _) = self.closed_body(&["endset"], tag.offset, "endset")?;
+        self.no_macros_since(macros, tag.offset, "set")?;
         Ok(StmtKind::SetBlock { names, body })
     }
 
-    /// Names with commas between them.
-    fn names(&mut self, tokens: &mut Tokens<'s>) -> Res<Vec<Arc<str>>> {
+    /// What is captured must not define macros.
+    fn no_macros_since(&self, macros: usize, offset: u32, what: &str) -> Res<()> {
+        if self.macros == macros || self.is_older() {
+            return Ok(());
+        }
+        Err(Fault::syntax(offset, format!("Macro declarations are not supported inside {what} captures")))
+    }
+
+    /// Names with commas between them, and nothing else.
+    fn targets(&mut self, tag: &Tag, part: Range<usize>) -> Res<Vec<Arc<str>>> {
+        let mut tokens = self.part(tag, part, true)?;
         let mut names = Vec::new();
         loop {
             let (name, offset) = tokens.expect_name()?;
-            names.push(self.name(name, offset)?);
-            if !tokens.take_symbol(",") {
-                return Ok(names);
+            if is_literal(name) {
+                return Err(Fault::syntax(offset, "Binding targets must be ordinary names"));
             }
-        }
-    }
-
-    fn macro_statement(&mut self, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
-        let invalid = || Fault::syntax(offset, "Invalid macro signature");
-        let TokenKind::Name(name) = *tokens.peek() else { return Err(invalid()) };
-        let name = self.name(name, tokens.offset())?;
-        tokens.next += 1;
-        if !tokens.take_symbol("(") || !tokens.tokens.iter().any(|token| matches!(token.kind, TokenKind::Symbol(")"))) {
-            return Err(invalid());
-        }
-        let parameters = self.parameters(&mut tokens)?;
-        tokens.expect_end()?;
-        let (body, closer) = self.closed_body(&["endmacro"], offset, "endmacro")?;
-        closer.expect_bare()?;
-        Ok(StmtKind::Macro(Arc::new(Macro { name, parameters, body })))
-    }
-
-    /// The formal parameters after `(`, up to and with `)`.
-    fn parameters(&mut self, tokens: &mut Tokens<'s>) -> Res<Vec<Parameter>> {
-        let mut parameters = Vec::new();
-        if tokens.take_symbol(")") {
-            return Ok(parameters);
-        }
-        loop {
-            let offset = tokens.offset();
-            let TokenKind::Name(name) = *tokens.peek() else {
-                return Err(Fault::syntax(offset, "Formal parameters must be names"));
-            };
-            tokens.next += 1;
-            let name = self.name(name, offset)?;
-            let default = if tokens.take_symbol("=") { Some(self.expression(tokens)?) } else { None };
-            parameters.push(Parameter { name, default });
+            names.push(self.name(name, offset)?);
             if !tokens.take_symbol(",") {
                 break;
             }
         }
-        tokens.expect_symbol(")")?;
+        tokens.expect_end()?;
+        Ok(names)
+    }
+
+    fn macro_statement(&mut self, tag: Tag) -> Res<StmtKind> {
+        let offset = tag.offset;
+        let Some((name, parameters)) = self.signature(tag.rest.clone()) else {
+            return Err(Fault::syntax(offset, "Invalid macro signature"));
+        };
+        if is_literal(&self.source[name.clone()]) {
+            return Err(Fault::syntax(offset, "Macro name must be an identifier"));
+        }
+        let (name, place) = self.part(&tag, name, true)?.expect_name()?;
+        let name = self.name(name, place)?;
+        let parameters = self.parameters(&tag, parameters)?;
+        self.macros += 1;
+        let (body, _) = self.closed_body(&["endmacro"], offset, "endmacro")?;
+        Ok(StmtKind::Macro(Arc::new(Macro { name, parameters, body })))
+    }
+
+    /// `name(parameters)`.
+    fn signature(&self, code: Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
+        let text = &self.source[code.clone()];
+        let length = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+        let open = text[length..].trim_start_matches(is_code_whitespace);
+        let inner = open.strip_prefix('(')?.strip_suffix(')')?;
+        if length == 0 || text.starts_with(|c: char| c.is_ascii_digit()) {
+            return None;
+        }
+        let end = code.end - 1;
+        Some((code.start..code.start + length, end - inner.len()..end))
+    }
+
+    /// Formal parameters.
+    fn parameters(&mut self, tag: &Tag, part: Range<usize>) -> Res<Vec<Parameter>> {
+        if lexer::trimmed(self.source, part.clone()).is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tokens = self.part(tag, part, false)?;
+        tokens.close(")");
+        let arguments = self.argument_list(&mut tokens)?;
+        tokens.expect_end()?;
+        let mut parameters = Vec::new();
+        for id in arguments.positional {
+            let expr = &self.exprs[id.0 as usize];
+            let ExprKind::Name(name) = &expr.kind else {
+                return Err(Fault::syntax(expr.offset, "Formal parameters must be names"));
+            };
+            parameters.push(Parameter { name: name.clone(), default: None });
+        }
+        let optional = arguments.keyword.into_iter().map(|(name, value)| Parameter { name, default: Some(value) });
+        parameters.extend(optional);
         Ok(parameters)
     }
 
-    fn call_statement(&mut self, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
-        let parameters = if tokens.take_symbol("(") { self.parameters(&mut tokens)? } else { Vec::new() };
-        let call = self.whole_expression(&mut tokens)?;
-        if !matches!(self.exprs[call.0 as usize].kind, ExprKind::Call { .. }) {
-            return Err(Fault::syntax(offset, "Call block requires a function call"));
+    fn call_statement(&mut self, tag: Tag) -> Res<StmtKind> {
+        let Tag { offset, mut rest, .. } = tag.clone();
+        let mut parameters = rest.start..rest.start;
+        if self.source[rest.clone()].starts_with('(') {
+            let Some(close) = lexer::matching_bracket(self.source, rest.clone()) else {
+                return Err(Fault::syntax(offset, "Invalid call-block arguments"));
+            };
+            parameters = rest.start + 1..close;
+            rest = lexer::trimmed(self.source, close + 1..rest.end);
         }
-        let (body, closer) = self.closed_body(&["endcall"], offset, "endcall")?;
-        closer.expect_bare()?;
+        let call = self.tag_expression("call", rest)?;
+        let ExprKind::Call { callee, .. } = self.exprs[call.0 as usize].kind else {
+            return Err(Fault::syntax(offset, "Call block requires a function call"));
+        };
+        if !self.is_path(callee) {
+            return Err(Fault::syntax(offset, "Call block target must be a static macro reference"));
+        }
+        let (body, _) = self.closed_body(&["endcall"], offset, "endcall")?;
+        let parameters = self.parameters(&tag, parameters)?;
         Ok(StmtKind::Call { call, caller: Arc::new(Macro { name: "caller".into(), parameters, body }) })
     }
 
-    fn filter_statement(&mut self, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
+    /// Whether this is a name with fixed keys after it.
+    fn is_path(&self, id: ExprId) -> bool {
+        match &self.exprs[id.0 as usize].kind {
+            ExprKind::Name(_) => true,
+            ExprKind::Member { target, .. } => self.is_path(*target),
+            ExprKind::Index { target, key } => {
+                let fixed = matches!(&self.exprs[key.0 as usize].kind, ExprKind::Literal(literal) if !matches!(literal, Value::Regex(_)));
+                fixed && self.is_path(*target)
+            }
+            _ => false,
+        }
+    }
+
+    fn filter_statement(&mut self, tag: Tag) -> Res<StmtKind> {
+        let macros = self.macros;
+        let (body, _) = self.closed_body(&["endfilter"], tag.offset, "endfilter")?;
+        self.no_macros_since(macros, tag.offset, "filter")?;
+        let mut tokens = self.part(&tag, tag.rest.clone(), false)?;
         let (filter, filter_offset, arguments) = self.filter_reference(&mut tokens)?;
         tokens.expect_end()?;
-        let (body, closer) = self.closed_body(&["endfilter"], offset, "endfilter")?;
-        closer.expect_bare()?;
         Ok(StmtKind::Filter { filter, filter_offset, arguments, body })
     }
 
-    fn block_statement(&mut self, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
-        let name_offset = tokens.offset();
-        if tokens.at_end() {
-            return Err(Fault::syntax(name_offset, "Unexpected expression token at end of input"));
-        }
-        let not_a_name = || Fault::syntax(offset, "Block name must be an identifier");
-        let TokenKind::Name(name) = *tokens.peek() else { return Err(not_a_name()) };
-        tokens.next += 1;
-        if !tokens.at_end() {
-            return Err(not_a_name());
-        }
-        let name = self.name(name, name_offset)?;
-        if let Some((_, first)) = self.blocks.iter().find(|(known, _)| *known == name) {
-            let Position { line, column } = Position::find(self.source, *first);
-            let message = format!(
-                "Block \"{name}\" is declared more than once; the first declaration is at line {line}, column {column}"
-            );
-            return Err(Fault::syntax(offset, message));
-        }
+    fn block_statement(&mut self, tag: Tag) -> Res<StmtKind> {
+        let offset = tag.offset;
+        let expr = self.tag_expression("block", tag.rest)?;
+        let ExprKind::Name(name) = &self.exprs[expr.0 as usize].kind else {
+            return Err(Fault::syntax(offset, "Block name must be an identifier"));
+        };
+        let name = name.clone();
         self.blocks.push((name.clone(), offset));
-        let (body, mut closer) = self.closed_body(&["endblock"], offset, "endblock")?;
-        closer.tokens.take_name(&name);
-        if !closer.tokens.at_end() {
+        let (body, closer) = self.closed_body(&["endblock"], offset, "endblock")?;
+        if !closer.rest.is_empty() && self.source[closer.rest] != *name {
             return Err(Fault::syntax(closer.offset, "Endblock name must match its opening block"));
         }
         Ok(StmtKind::Block { body })
     }
 
-    fn switch_statement(&mut self, offset: u32, mut tokens: Tokens<'s>) -> Res<StmtKind> {
+    /// No name may be that of two blocks.
+    pub(super) fn check_blocks(&mut self) -> Res<()> {
+        for (index, (name, offset)) in self.blocks.iter().enumerate() {
+            if let Some((_, first)) = self.blocks[..index].iter().find(|(known, _)| known == name) {
+                let Position { line, column } = Position::find(self.source, *first);
+                let message = format!(
+                    "Block {} is declared more than once; the first declaration is at line {line}, column {column}",
+                    quote(name)
+                );
+                let fault = Fault::syntax(*offset, message);
+                return self.recover(fault);
+            }
+        }
+        Ok(())
+    }
+
+    fn switch_statement(&mut self, tag: Tag) -> Res<StmtKind> {
         const ALL: [&str; 3] = ["case", "default", "endswitch"];
-        let subject = self.whole_expression(&mut tokens)?;
+        let offset = tag.offset;
+        let subject = self.tag_expression("switch", tag.rest)?;
         let (before, mut closer) = self.closed_body(&ALL, offset, "endswitch")?;
         if !before.is_empty() && !self.is_older() {
             return Err(Fault::syntax(offset, "Switch content must begin with case or default"));
         }
         let mut switch = Switch { subject, cases: Vec::new(), otherwise: Vec::new() };
-        let mut has_default = false;
-        loop {
-            match closer.keyword {
-                "case" => {
-                    let value = self.whole_expression(&mut closer.tokens)?;
-                    let (body, next) = self.closed_body(&ALL, offset, "endswitch")?;
-                    switch.cases.push((value, body));
-                    closer = next;
-                }
-                // The first tag is taken for a case; then `default` is a name.
-                "default" if self.is_older() && switch.cases.is_empty() => {
-                    closer.expect_bare()?;
-                    let value = self.push(closer.offset, ExprKind::Name("default".into()))?;
-                    let (body, next) = self.closed_body(&ALL, offset, "endswitch")?;
-                    switch.cases.push((value, body));
-                    closer = next;
-                }
-                "default" => {
-                    closer.expect_bare()?;
-                    has_default = true;
-                    let (body, next) = self.closed_body(&["endswitch"], offset, "endswitch")?;
-                    switch.otherwise = body;
-                    closer = next;
-                }
-                _ => {
-                    closer.expect_bare()?;
-                    break;
-                }
-            }
+        // In the older dialect the first tag is taken for a case; then `default` is a name.
+        while closer.keyword == "case" || (self.is_older() && closer.keyword == "default" && switch.cases.is_empty()) {
+            let value = match closer.keyword {
+                "default" => self.push(closer.offset, ExprKind::Name("default".into()))?,
+                _ => self.tag_expression("case", closer.rest)?,
+            };
+            let (body, next) = self.closed_body(&ALL, offset, "endswitch")?;
+            switch.cases.push((value, body));
+            closer = next;
+        }
+        let has_default = closer.keyword == "default";
+        if has_default {
+            (switch.otherwise, _) = self.closed_body(&["endswitch"], offset, "endswitch")?;
         }
         if switch.cases.is_empty() && !has_default {
             return Err(Fault::syntax(offset, "Switch requires at least one case or default"));
@@ -436,12 +503,16 @@ impl<'s> Parser<'s> {
     }
 }
 
+/// Words that are values, so that nothing can be called so.
+pub(super) fn is_literal(name: &str) -> bool {
+    matches!(name, "true" | "false" | "none" | "null")
+}
+
 fn unexpected(keyword: &str, expected: &[&str]) -> String {
     let quoted: Vec<String> = expected.iter().map(|name| format!("\"{name}\"")).collect();
     let list = match quoted.as_slice() {
         [] => return format!("Unexpected \"{keyword}\" tag without a matching opening tag"),
         [only] => only.clone(),
-        [first, second] => format!("{first} or {second}"),
         [rest @ .., last] => format!("{}, or {last}", rest.join(", ")),
     };
     format!("Unexpected \"{keyword}\" tag; expected {list}")

@@ -65,7 +65,7 @@ fn are_called_like_any_other() {
     }
     assert!(engine.render_value_str("${{ name | nothing }}", &context).unwrap().is_undefined());
     assert!(engine.filter_names().contains(&"ns.slug".to_owned()));
-    let error = engine.parse("${{ 1 | loudd }}").unwrap_err();
+    let error = engine.render_value_str("${{ 1 | loudd }}", &context).unwrap_err();
     assert!(error.to_string().ends_with("Unknown template filter \"loudd\"; did you mean \"loud\"?"), "{error}");
 }
 

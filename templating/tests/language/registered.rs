@@ -43,7 +43,7 @@ fn failures_name_the_function() {
         error.to_string(),
         "Template error at line 1, column 11: Template filter \"shout\" failed: expected a string"
     );
-    let error = engine().parse("${{ 1 | shoutt }}").unwrap_err();
+    let error = engine().render_str("${{ 1 | shoutt }}", &Context::new()).unwrap_err();
     assert!(error.to_string().ends_with("Unknown template filter \"shoutt\"; did you mean \"shout\"?"), "{error}");
 }
 
