@@ -134,7 +134,7 @@ impl<'t> Interp<'t> {
                 }
                 ExprKind::Index { target, key } => {
                     segments.push(match &self.ast.expr(*key).kind {
-                        ExprKind::Literal(literal) => literal.to_string(),
+                        ExprKind::Literal(Value::String(key)) => key.to_string(),
                         ExprKind::Name(name) => name.to_string(),
                         _ => return None,
                     });
@@ -339,11 +339,7 @@ impl<'t> Interp<'t> {
     }
 
     pub(crate) fn new_cycler(&mut self, items: Vec<Value>) -> Value {
-        let before = match self.dialect() {
-            Dialect::Nunjucks3 => Value::Null,
-            Dialect::Nunjitsu => Value::Undefined,
-        };
-        self.cyclers.push(Cycler { items, next: 0, current: before.clone(), before });
+        self.cyclers.push(Cycler { items, next: 0, current: Value::Null });
         Value::Function(Callable(Kind::Cycler(self.cyclers.len() - 1)))
     }
 
@@ -381,7 +377,7 @@ impl Cycler {
 
     fn reset(&mut self) {
         self.next = 0;
-        self.current = self.before.clone();
+        self.current = Value::Null;
     }
 }
 

@@ -176,6 +176,7 @@ impl<'t> Interp<'t> {
         let own = match target {
             Value::String(text) | Value::Safe(text) => match name {
                 "length" => Some(Value::Number(text.len() as f64)),
+                "val" if matches!(target, Value::Safe(_)) => Some(Value::String(text.clone())),
                 // A safe string of the older dialect has no elements.
                 _ if matches!(target, Value::Safe(_)) && self.dialect() == Dialect::Nunjucks3 => None,
                 _ => name_as_index(name).map(|index| unit(text, index)),
@@ -302,7 +303,7 @@ impl<'t> Interp<'t> {
     fn has_property(&self, object: &Value, name: &str) -> bool {
         let own = match object {
             Value::Record(record) => record.get(name).is_some(),
-            _ => self.dialect() == Dialect::Nunjucks3 && matches!(name, "val" | "length"),
+            _ => matches!(name, "val" | "length"),
         };
         let inherits = || methods::find(object, name, self.dialect(), false).is_some();
         own || (self.dialect() == Dialect::Nunjucks3 && inherits())

@@ -57,8 +57,6 @@ struct Cycler {
     items: Vec<Value>,
     next: usize,
     current: Value,
-    /// What `current` is before the first step.
-    before: Value,
 }
 
 /// What `joiner(…)` makes.

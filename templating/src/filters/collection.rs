@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use super::argument;
 use super::sequence::{elements, sort_stably};
+use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::eval::{Interp, strictly_equal};
 use crate::value::Value;
@@ -31,7 +32,11 @@ pub(super) fn length(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
 pub(super) fn list(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     match argument(values, 0) {
         Value::Array(array) => Ok(Value::Array(array.clone())),
-        Value::String(text) => {
+        Value::Safe(text) if interp.dialect() == Dialect::Nunjucks3 => {
+            let own = [("val", Value::String(text.clone())), ("length", Value::Number(text.len() as f64))];
+            list(interp, &[Value::Record(own.into_iter().collect())])
+        }
+        Value::String(text) | Value::Safe(text) => {
             let units = interp.each_unit(text)?.into_iter().map(Value::String).collect();
             interp.array(units)
         }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
 
-use super::{argument, named};
+use super::{argument, like, named};
 use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::eval::Interp;
@@ -22,6 +22,11 @@ pub(super) fn elements(interp: &mut Interp<'_>, value: &Value, refusal: &str) ->
 fn elements_or_none(interp: &mut Interp<'_>, value: &Value) -> Res<Vec<Value>> {
     let elements = match value {
         Value::Array(array) => interp.items(array).to_vec(),
+        // A safe string of the older dialect has a length, but no elements.
+        Value::Safe(text) if interp.dialect() == Dialect::Nunjucks3 => {
+            interp.check_bytes(text.len().saturating_mul(size_of::<Value>()))?;
+            vec![Value::Undefined; text.len()]
+        }
         Value::String(text) | Value::Safe(text) => interp.each_unit(text)?.into_iter().map(Value::String).collect(),
         _ => Vec::new(),
     };
@@ -30,8 +35,8 @@ fn elements_or_none(interp: &mut Interp<'_>, value: &Value) -> Res<Vec<Value>> {
 }
 
 fn positive_integer(interp: &mut Interp<'_>, value: &Value, what: &str) -> Res<usize> {
-    let number = interp.number(value)?;
-    if number >= 1.0 && number.fract() == 0.0 && number < 1e9 {
+    let number = interp.number(value)?.trunc();
+    if (1.0..1e9).contains(&number) {
         return Ok(number as usize);
     }
     Err(Fault::evaluation(format!("{what} must be a positive integer")))
@@ -89,7 +94,11 @@ pub(super) fn slice(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
         }
     }
     let count = positive_integer(interp, argument(values, 1), "Slice count")?;
-    let items = elements_or_none(interp, input)?;
+    let items = match input {
+        // Its `slice` is that of strings.
+        Value::Safe(text) => elements_or_none(interp, &Value::String(text.clone()))?,
+        input => elements_or_none(interp, input)?,
+    };
     let fill = argument(values, 2);
     let (length, extra) = (items.len() / count, items.len() % count);
     let mut slices = Vec::new();
@@ -174,12 +183,19 @@ pub(crate) fn join_texts(interp: &mut Interp<'_>, items: &[Value], separator: &S
 }
 
 pub(super) fn reverse(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
-    let mut items = elements_or_none(interp, argument(values, 0))?;
+    let input = argument(values, 0);
+    let mut items = elements_or_none(interp, input)?;
     items.reverse();
-    let Value::String(_) = argument(values, 0) else { return interp.array(items) };
+    let is_text = match input {
+        Value::Safe(_) => interp.dialect() == Dialect::Nunjitsu,
+        input => matches!(input, Value::String(_)),
+    };
+    if !is_text {
+        return interp.array(items);
+    }
     let mut text = StrBuilder::default();
     items.iter().filter_map(Value::as_string).for_each(|unit| text.push(unit));
-    Ok(Value::String(text.finish()))
+    Ok(like(input, text.finish()))
 }
 
 pub(super) fn select(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {

@@ -1,8 +1,10 @@
 //! Filters about text.
 
 use super::{argument, like, repeat, strict_text, text_or_empty};
+use crate::dialect::Dialect;
 use crate::error::Res;
 use crate::eval::Interp;
+use crate::methods::nunjucks3::replace as replace_regex;
 use crate::methods::replace_matches;
 use crate::string::{Str, StrBuilder};
 use crate::value::Value;
@@ -93,6 +95,10 @@ pub(super) fn indent(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
 pub(super) fn replace(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let (input, old, new) = (argument(values, 0), argument(values, 1), argument(values, 2));
     if let Value::Regex(regex) = old {
+        if interp.dialect() == Dialect::Nunjucks3 {
+            strict_text(input)?;
+            return replace_regex(interp, input, &[old.clone(), new.clone()]);
+        }
         let text = strict_text(input)?;
         let new = interp.text(new)?;
         return replace_matches(interp, &text, regex, &new).map(|text| like(input, text));

@@ -7,7 +7,17 @@ use crate::string::{Str, is_js_whitespace};
 use crate::value::Value;
 
 pub(super) fn safe(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
-    interp.output_text(argument(values, 0)).map(Value::Safe)
+    let input = argument(values, 0);
+    if let Value::Safe(_) = input {
+        return Ok(input.clone());
+    }
+    let text = interp.output_text(input)?;
+    interp.charge_bytes(text.byte_len())?;
+    // Each safe string is an object of its own, so it can't share its text with another one.
+    Ok(Value::Safe(match text.as_str() {
+        Some(text) => text.to_owned().into(),
+        None => Str::from_units(&text.units()),
+    }))
 }
 
 pub(super) fn escape(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {

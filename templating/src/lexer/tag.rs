@@ -186,11 +186,15 @@ impl Splitter<'_> {
                 let message = format!("{keyword} closing tag cannot contain a line break");
                 return Err(Fault::syntax(at as u32, message));
             }
-            self.push_text(body_start..at, false, self.syntax.lstrip_blocks);
-            if body_start == at && self.keeps_empty_text() {
+            // A dash at the end of the opening tag is for the text behind the closing one.
+            let trims = self.trim_next == Trim::Whitespace;
+            self.trim_next = if self.syntax.trim_blocks { Trim::LineBreak } else { Trim::Nothing };
+            let pieces = self.pieces.len();
+            self.push_text(body_start..at, false, false);
+            if self.pieces.len() == pieces && self.keeps_empty_text() {
                 self.pieces.push(Piece { offset: at, kind: PieceKind::Text(at..at) });
             }
-            self.trim_next = if self.syntax.trim_blocks { Trim::LineBreak } else { Trim::Nothing };
+            self.trim_next = if trims { Trim::Whitespace } else { Trim::Nothing };
             self.position = end;
             return Ok(());
         }

@@ -182,7 +182,7 @@ impl<'s> Lexer<'s> {
 }
 
 /// What can be in a word of the older dialect: anything but blanks and the characters of operators.
-pub(super) fn is_word_character(character: char) -> bool {
+pub(crate) fn is_word_character(character: char) -> bool {
     !is_code_whitespace(character) && !"()[]{}%*-+~/#,:|.<>=!".contains(character)
 }
 

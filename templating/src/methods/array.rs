@@ -2,13 +2,14 @@
 
 use super::string::index_value;
 use super::{Definition, argument, integer, method, relative_index, variadic};
+use crate::dialect::Dialect;
 use crate::error::Res;
 use crate::eval::{Interp, strictly_equal};
 use crate::filters::{join_texts, sort_stably};
 use crate::value::{Array, Value};
 
 pub(super) static METHODS: [Definition; 17] = [
-    method("at", 0, 1, at),
+    method("at", 1, 1, at),
     variadic("concat", concat),
     method("copyWithin", 1, 3, copy_within),
     method("fill", 1, 3, fill),
@@ -170,6 +171,8 @@ pub(super) fn last_index_of(interp: &mut Interp<'_>, target: &Value, values: &[V
     let items = items_of(interp, target)?;
     let count = items.len() as f64;
     let from = match values.get(1) {
+        // Today's engine doesn't tell `undefined` from nothing.
+        Some(Value::Undefined) if interp.dialect() == Dialect::Nunjitsu => count - 1.0,
         None => count - 1.0,
         Some(value) => integer(interp.number(value)?),
     };
@@ -240,6 +243,8 @@ pub(super) fn splice(interp: &mut Interp<'_>, target: &Value, values: &[Value]) 
     let start = relative_index(interp, argument(values, 0), count, 0)?;
     let removed = match values {
         [] => 0,
+        // Today's engine takes `undefined` for nothing, so that there is no start to remove from.
+        [Value::Undefined, ..] if interp.dialect() == Dialect::Nunjitsu => 0,
         [_] => count - start,
         [_, removed, ..] => integer(interp.number(removed)?).clamp(0.0, (count - start) as f64) as usize,
     };

@@ -21,7 +21,7 @@ pub(super) static METHODS: [Definition; 17] = [
     method("slice", 0, 2, slice),
     method("split", 0, 2, split),
     method("startsWith", 1, 2, starts_with),
-    method("substring", 1, 2, substring),
+    method("substring", 0, 2, substring),
     method("toLowerCase", 0, 0, |interp, target, _| changed(interp, target, str::to_lowercase)),
     method("toUpperCase", 0, 0, |interp, target, _| changed(interp, target, str::to_uppercase)),
     method("trim", 0, 0, |_, target, _| Ok(Value::String(text_of(target).trim()))),
@@ -193,8 +193,8 @@ pub(super) fn split_at_matches(interp: &mut Interp<'_>, text: &Str, regex: &Rege
 pub(super) fn replace(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let text = text_of(target);
     let replacement = interp.text(argument(values, 1))?;
-    if let Value::Regex(regex) = argument(values, 0) {
-        return replace_matches(interp, &text, regex, &replacement).map(Value::String);
+    if matches!(argument(values, 0), Value::Regex(_)) {
+        return super::nunjucks3::replace(interp, target, values);
     }
     let old = interp.text(argument(values, 0))?;
     interp.charge_bytes(text.byte_len())?;

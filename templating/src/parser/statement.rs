@@ -365,7 +365,11 @@ impl<'s> Parser<'s> {
     /// `name(parameters)`.
     fn signature(&self, code: Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
         let text = &self.source[code.clone()];
-        let length = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+        let is_name_character = |c: char| match self.is_older() {
+            true => lexer::is_word_character(c),
+            false => c.is_ascii_alphanumeric() || c == '_',
+        };
+        let length = text.find(|c| !is_name_character(c)).unwrap_or(text.len());
         let open = text[length..].trim_start_matches(is_code_whitespace);
         let inner = open.strip_prefix('(')?.strip_suffix(')')?;
         if length == 0 || text.starts_with(|c: char| c.is_ascii_digit()) {

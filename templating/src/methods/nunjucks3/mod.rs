@@ -11,6 +11,8 @@ mod pattern;
 mod python;
 mod string;
 
+pub(crate) use self::pattern::replace;
+
 use super::{Definition, argument, variadic};
 use crate::error::{Fault, Res};
 use crate::eval::{Arguments, Interp};
@@ -47,11 +49,6 @@ pub(super) fn cookiecutter(target: &Value) -> &'static [Definition] {
 /// A property that is neither an element nor a method, or hides one.
 pub(crate) fn property(interp: &Interp<'_>, target: &Value, name: &str) -> Option<Value> {
     match target {
-        // A safe string is an object with two properties, and no elements.
-        Value::Safe(text) => match name {
-            "val" => Some(Value::String(text.clone())),
-            _ => None,
-        },
         Value::Regex(regex) => pattern::property(interp, regex, name),
         Value::Array(array) => interp.match_details(array)?.get(name).cloned(),
         Value::Function(callable) => function_property(callable, name),

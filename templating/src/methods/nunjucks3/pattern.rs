@@ -104,8 +104,11 @@ fn match_value(interp: &mut Interp<'_>, text: &Str, found: &Match) -> Res<Value>
 
 /// Every match from the start on.
 fn matches(interp: &mut Interp<'_>, regex: &Regex, text: &Text) -> Res<Vec<Match>> {
+    matches_from(interp, regex, text, 0)
+}
+
+fn matches_from(interp: &mut Interp<'_>, regex: &Regex, text: &Text, mut from: usize) -> Res<Vec<Match>> {
     let mut found = Vec::new();
-    let mut from = 0;
     while let Some(next) = regex.find_at(interp, text, from)? {
         interp.charge(1)?;
         from = if next.end() == next.start() { next.end() + 1 } else { next.end() };
@@ -138,7 +141,9 @@ pub(super) fn match_all(interp: &mut Interp<'_>, target: &Value, values: &[Value
         return Err(Fault::evaluation("matchAll must be called with a global regular expression"));
     }
     let searched = searched(interp, &text)?;
-    let found = matches(interp, &regex, &searched)?;
+    // It goes on from where the expression is, and leaves it there.
+    let start = interp.known_last_index(&regex);
+    let found = matches_from(interp, &regex, &searched, start)?;
     let found = found.iter().map(|found| match_value(interp, &text, found)).collect::<Res<Vec<_>>>()?;
     interp.array(found)
 }
@@ -197,7 +202,8 @@ impl Replacement {
     }
 }
 
-pub(super) fn replace(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
+/// `text.replace(pattern, replacement)`.
+pub(crate) fn replace(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     replaced(interp, target, values, false)
 }
 
