@@ -33,6 +33,14 @@ impl Ast {
         }
     }
 
+    /// The `filter` block of a template that is one and nothing else: it has a value as an interpolation has.
+    pub(crate) fn sole_filter_block(&self) -> Option<&Stmt> {
+        match self.body.as_slice() {
+            [only @ Stmt { kind: StmtKind::Filter { .. }, .. }] => Some(only),
+            _ => None,
+        }
+    }
+
     /// Whether the template is one tag (comments aside) and no text.
     pub(crate) fn is_sole_tag(&self) -> bool {
         matches!(self.body.as_slice(), [only] if !matches!(only.kind, StmtKind::Text(_)))

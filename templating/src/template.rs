@@ -70,7 +70,13 @@ impl Template {
             Some((expr, offset)) => {
                 eval::evaluate(ast, expr, offset, &engine.0, context).map_err(|fault| fault.into_error(source))
             }
-            None => self.render_text(context).map(Value::String),
+            None => match ast.sole_filter_block() {
+                Some(block) => {
+                    let value = eval::evaluate_block(ast, block, &engine.0, context);
+                    value.map_err(|fault| fault.into_error(source))
+                }
+                None => self.render_text(context).map(Value::String),
+            },
         }
     }
 

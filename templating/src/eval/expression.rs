@@ -159,16 +159,44 @@ impl<'t> Interp<'t> {
         if !attribute.is_truthy() {
             return Ok(item.clone());
         }
-        let Value::String(path) = attribute else { return self.get(item, attribute) };
+        let older = self.dialect() == Dialect::Nunjucks3;
+        let Value::String(path) = attribute else {
+            if item.is_nullish() && !older {
+                return Err(Fault::evaluation("Cannot read a template attribute from a nullish value"));
+            }
+            return self.get(item, attribute);
+        };
         let mut value = item.clone();
         for segment in path.split(&".".into()) {
             let name = segment.to_key();
             if is_reserved(&name) && self.dialect() == Dialect::Nunjitsu {
                 return Err(Fault::evaluation(format!("Template attribute {name} is reserved")));
             }
+            if value.is_nullish() && !older {
+                return Err(Fault::evaluation("Cannot read a template attribute from a nullish value"));
+            }
             value = self.get(&value, &Value::String(segment))?;
+            if value.is_undefined() && !older {
+                break;
+            }
         }
         Ok(value)
+    }
+
+    /// Refuses an `attribute` argument with a reserved name in it.
+    pub(crate) fn check_attribute(&mut self, attribute: &Value) -> Res<()> {
+        if !attribute.is_truthy() || self.dialect() == Dialect::Nunjucks3 {
+            return Ok(());
+        }
+        let path = self.text(attribute)?;
+        let segments = match attribute {
+            Value::String(_) => path.split(&".".into()),
+            _ => vec![path],
+        };
+        match segments.iter().find(|segment| is_reserved(&segment.to_lossy())) {
+            Some(segment) => Err(Fault::evaluation(format!("Template attribute {segment} is reserved"))),
+            None => Ok(()),
+        }
     }
 
     /// `target.name`.
@@ -322,31 +350,50 @@ impl<'t> Interp<'t> {
     /// Python's slices, the way Nunjucks' compatibility layer cuts them: always into an array, and without a look at
     /// what is cut. Something without a length has no end; then the budget ends the walk.
     fn slice(&mut self, target: &Value, start: Option<Value>, stop: Option<Value>, step: Option<Value>) -> Res<Value> {
-        let mut bound = |value: Option<Value>| match value {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => self.number(&value).map(Some),
-        };
-        let (start, stop) = (bound(start)?, bound(stop)?);
-        let step = step.map_or(Ok(1.0), |step| self.number(&step))?;
-        if !step.is_finite() || step == 0.0 {
+        if matches!(target, Value::Function(_)) {
+            return Err(Fault::evaluation("Callable values cannot be sliced"));
+        }
+        let nothing = Value::array(Vec::new());
+        let target = if target.is_truthy() { target } else { &nothing };
+        let zero = Value::Number(0.0);
+        let length = self.get(target, &Value::string("length"))?;
+        let step = step.unwrap_or(Value::Number(1.0));
+        let number = self.number(&step)?;
+        if !number.is_finite() || number == 0.0 {
             return Err(Fault::evaluation("Slice step must have finite non-zero numeric coercion"));
         }
-        let length = match target {
-            target if !target.is_truthy() => 0.0,
-            target => {
-                let length = self.get(target, &Value::string("length"))?;
-                self.number(&length)?
-            }
+        let backwards = number < 0.0;
+        // The bounds are added to and compared as they are: a text stays one.
+        let mut at = match start {
+            None | Some(Value::Null) if backwards => Value::Number(self.number(&length)? - 1.0),
+            None | Some(Value::Null) => zero.clone(),
+            Some(start) => start,
         };
-        let from_end = |number: f64| if number < 0.0 { number + length } else { number };
-        let backwards = step < 0.0;
-        let mut at = from_end(start.unwrap_or(if backwards { length - 1.0 } else { 0.0 }));
-        let stop = stop.map_or(if backwards { -1.0 } else { length }, from_end);
+        let stop = match stop {
+            None | Some(Value::Null) if backwards => Value::Number(-1.0),
+            None | Some(Value::Null) => length.clone(),
+            Some(stop) if self.compare(&stop, &zero)? == Some(Ordering::Less) => self.add(&stop, &length)?,
+            Some(stop) => stop,
+        };
+        if self.compare(&at, &zero)? == Some(Ordering::Less) {
+            at = self.add(&at, &length)?;
+        }
         let mut taken = Vec::new();
-        while !(at < 0.0 || at > length || (!backwards && at >= stop) || (backwards && at <= stop)) {
+        loop {
+            let is_outside = self.compare(&at, &zero)? == Some(Ordering::Less)
+                || self.compare(&at, &length)? == Some(Ordering::Greater);
+            let is_past = match self.compare(&at, &stop)? {
+                Some(Ordering::Less) => backwards,
+                Some(Ordering::Equal) => true,
+                Some(Ordering::Greater) => !backwards,
+                None => false,
+            };
+            if is_outside || is_past {
+                break;
+            }
             self.charge(1)?;
-            taken.push(self.get(target, &Value::Number(at))?);
-            at += step;
+            taken.push(self.get(target, &at)?);
+            at = self.add(&at, &step)?;
         }
         self.array(taken)
     }

@@ -20,7 +20,7 @@ use self::call::Closure;
 pub(crate) use self::convert::strictly_equal;
 use self::heap::Heap;
 use self::scope::Scope;
-use crate::ast::{Ast, ExprId};
+use crate::ast::{Ast, ExprId, Stmt};
 use crate::context::Context;
 use crate::dialect::Dialect;
 use crate::engine::Settings;
@@ -78,11 +78,14 @@ pub(crate) fn evaluate(ast: &Ast, expr: ExprId, offset: u32, settings: &Settings
     // The interpolation is a level, as it would be in `render`.
     interp.enter(1).map_err(|fault| fault.at(offset))?;
     let value = interp.eval(expr)?;
-    let value = interp.export(&value).map_err(|fault| fault.at(offset))?;
-    Ok(match value {
-        Value::Safe(text) => Value::String(text),
-        value => value,
-    })
+    interp.result(&value, offset)
+}
+
+/// The value of the template's only `filter` block.
+pub(crate) fn evaluate_block(ast: &Ast, block: &Stmt, settings: &Settings, context: &Context) -> Res<Value> {
+    let mut interp = Interp::new(ast, settings, context);
+    let value = interp.sole_filter_block(block)?;
+    interp.result(&value, block.offset)
 }
 
 impl<'t> Interp<'t> {
@@ -107,6 +110,15 @@ impl<'t> Interp<'t> {
             written: 0,
             capability_calls: 0,
         }
+    }
+
+    /// A value as a render returns it.
+    fn result(&mut self, value: &Value, offset: u32) -> Res<Value> {
+        let value = self.export(value).map_err(|fault| fault.at(offset))?;
+        Ok(match value {
+            Value::Safe(text) => Value::String(text),
+            value => value,
+        })
     }
 
     /// Spends work units.

@@ -9,6 +9,7 @@ use super::scope::Scope;
 use super::{Arguments, Interp};
 use crate::ast::{ExprId, For, Macro, Stmt, StmtKind, Switch};
 use crate::error::{Fault, Res};
+use crate::filters::FilterRef;
 use crate::function::{Callable, Kind};
 use crate::string::Str;
 use crate::value::{Record, Value};
@@ -59,12 +60,9 @@ impl<'t> Interp<'t> {
                 let caller = self.close_over(caller, Some(self.scope.clone()));
                 self.call_block(*call, caller)
             }
-            StmtKind::Filter { filter, filter_offset, arguments, body } => {
-                let text = self.capture(|interp| interp.body(body))?;
-                let arguments = self.arguments(arguments)?;
-                let result = self.apply_filter(filter, Value::String(text), arguments);
-                let result = result.map_err(|fault| fault.at(*filter_offset))?;
-                self.write_value(&result)
+            StmtKind::Filter { .. } => {
+                let value = self.filter_block(kind)?;
+                self.write_value(&value)
             }
             StmtKind::Block { body } => {
                 let scope = Scope::isolated(&self.scope);
@@ -84,6 +82,23 @@ impl<'t> Interp<'t> {
             return Ok(());
         }
         Err(Fault::evaluation(format!("Template not found: {name}; templates can't load other templates")))
+    }
+
+    /// The value of a `filter` block.
+    fn filter_block(&mut self, kind: &'t StmtKind) -> Res<Value> {
+        let StmtKind::Filter { filter, filter_offset, arguments, body } = kind else { return Ok(Value::Undefined) };
+        if let FilterRef::Unknown(unknown) = filter {
+            return Err(unknown.fault().at(*filter_offset));
+        }
+        let text = self.capture(|interp| interp.body(body))?;
+        let arguments = self.arguments(arguments)?;
+        self.apply_filter(filter, Value::String(text), arguments).map_err(|fault| fault.at(*filter_offset))
+    }
+
+    /// The same as what the template is.
+    pub(super) fn sole_filter_block(&mut self, stmt: &'t Stmt) -> Res<Value> {
+        self.enter(7)?;
+        self.filter_block(&stmt.kind).map_err(|fault| fault.at(stmt.offset))
     }
 
     fn output(&mut self, expr: ExprId) -> Res<()> {

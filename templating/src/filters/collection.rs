@@ -24,7 +24,8 @@ pub(super) fn length(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
         Value::String(text) | Value::Safe(text) => text.len(),
         Value::Array(array) => interp.items(array).len(),
         Value::Record(record) => record.len(),
-        value => return interp.get(value, &Value::string("length")),
+        value if interp.dialect() == Dialect::Nunjucks3 => return interp.get(value, &Value::string("length")),
+        _ => return Ok(Value::Undefined),
     };
     Ok(Value::Number(length as f64))
 }
@@ -59,16 +60,16 @@ pub(super) fn dictsort(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> 
     let case_sensitive = argument(values, 1).is_truthy();
     let by_value = match argument(values, 2) {
         Value::Undefined => false,
-        by => match by.as_str() {
-            Some("key") => false,
-            Some("value") => true,
+        by => match by {
+            Value::String(by) if *by == "key".into() => false,
+            Value::String(by) if *by == "value".into() => true,
             _ => return Err(Fault::evaluation("dictsort can only sort by key or value")),
         },
     };
     let entries: Vec<(Value, Value)> =
         record.iter().map(|(key, value)| (Value::string(key.clone()), value.clone())).collect();
     let folded = |value: &Value| match value {
-        Value::String(text) if !case_sensitive => Value::String(text.map_text(str::to_uppercase)),
+        Value::String(text) | Value::Safe(text) if !case_sensitive => Value::String(text.map_text(str::to_uppercase)),
         value => value.clone(),
     };
     let sorted = sort_stably(interp, entries, |interp, a, b| {
@@ -88,7 +89,11 @@ pub(super) fn dictsort(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> 
 }
 
 pub(super) fn groupby(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
-    let items = elements(interp, argument(values, 0), "groupby requires a sequence")?;
+    let input = argument(values, 0);
+    let items = elements(interp, input, "groupby requires a sequence")?;
+    if matches!(input, Value::Array(_) | Value::Record(_) | Value::String(_) | Value::Safe(_)) {
+        interp.check_attribute(argument(values, 1))?;
+    }
     let mut groups: IndexMap<Arc<str>, Vec<Value>> = IndexMap::new();
     for item in items {
         let key = interp.attribute(&item, argument(values, 1))?;

@@ -11,6 +11,7 @@ pub(crate) use self::sequence::{join_texts, sort_stably};
 
 use std::sync::Arc;
 
+use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::eval::Interp;
 use crate::function::HostFn;
@@ -180,6 +181,9 @@ fn repeat(interp: &mut Interp<'_>, unit: char, count: f64) -> Res<String> {
         return Ok(String::new());
     }
     let count = count.ceil();
+    if count > 16.0 * 1024.0 * 1024.0 && interp.dialect() == Dialect::Nunjitsu {
+        return Err(Fault::evaluation("Filter spacing exceeds the supported bound"));
+    }
     interp.charge_bytes(if count < 1e15 { count as usize } else { usize::MAX })?;
     Ok(std::iter::repeat_n(unit, count as usize).collect())
 }

@@ -1,7 +1,9 @@
 //! Filters about numbers.
 
+use super::sequence::projected;
 use super::{argument, named};
-use crate::error::{Fault, Res};
+use crate::dialect::Dialect;
+use crate::error::Res;
 use crate::eval::Interp;
 use crate::number::{parse_float, parse_int};
 use crate::value::Value;
@@ -40,24 +42,26 @@ pub(super) fn round(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     Ok(Value::Number(rounded / factor))
 }
 
-/// JavaScript's `Math.round`: halves go up.
+/// JavaScript's `Math.round`: halves go up, and what is below zero stays negative.
 fn js_round(number: f64) -> f64 {
     let floor = number.floor();
-    if number - floor >= 0.5 { floor + 1.0 } else { floor }
+    let rounded = if number - floor >= 0.5 { floor + 1.0 } else { floor };
+    rounded.copysign(if rounded == 0.0 { number } else { rounded })
+}
+
+fn summands(interp: &mut Interp<'_>, input: &Value, attribute: &Value) -> Res<Vec<Value>> {
+    if interp.dialect() == Dialect::Nunjitsu || !attribute.is_truthy() {
+        return projected(interp, input, attribute, "sum");
+    }
+    // The older dialect does not take the attribute for a path.
+    let items = projected(interp, input, &Value::Undefined, "sum")?;
+    items.iter().map(|item| interp.get(item, attribute)).collect()
 }
 
 pub(super) fn sum(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
-    let Value::Array(array) = argument(values, 0) else {
-        return Err(Fault::evaluation("sum requires an array"));
-    };
-    let attribute = argument(values, 1);
     let mut total = Value::Number(0.0);
-    for item in interp.items(array).iter() {
+    for item in summands(interp, argument(values, 0), argument(values, 1))? {
         interp.charge(1)?;
-        let item = match attribute.is_truthy() {
-            true => interp.get(item, attribute)?,
-            false => item.clone(),
-        };
         total = interp.add(&total, &item)?;
     }
     match argument(values, 2) {

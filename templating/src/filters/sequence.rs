@@ -9,7 +9,7 @@ use crate::error::{Fault, Res};
 use crate::eval::Interp;
 use crate::string::{Str, StrBuilder};
 use crate::tests;
-use crate::value::Value;
+use crate::value::{Record, Value, is_reserved};
 
 /// The elements of a sequence; none for other values, but `undefined` and `null` are refused with `refusal`.
 pub(super) fn elements(interp: &mut Interp<'_>, value: &Value, refusal: &str) -> Res<Vec<Value>> {
@@ -21,6 +21,7 @@ pub(super) fn elements(interp: &mut Interp<'_>, value: &Value, refusal: &str) ->
 
 fn elements_or_none(interp: &mut Interp<'_>, value: &Value) -> Res<Vec<Value>> {
     let elements = match value {
+        Value::Record(record) if interp.dialect() == Dialect::Nunjitsu => return numbered(interp, record),
         Value::Array(array) => interp.items(array).to_vec(),
         // A safe string of the older dialect has a length, but no elements.
         Value::Safe(text) if interp.dialect() == Dialect::Nunjucks3 => {
@@ -34,9 +35,30 @@ fn elements_or_none(interp: &mut Interp<'_>, value: &Value) -> Res<Vec<Value>> {
     Ok(elements)
 }
 
+/// What a record has at the indices below its `length`.
+fn numbered(interp: &mut Interp<'_>, record: &Record) -> Res<Vec<Value>> {
+    let length = record.get("length").cloned().unwrap_or_default();
+    let length = interp.number(&length)?;
+    let count = if length > 0.0 { length.ceil() } else { 0.0 };
+    interp.charge(if count < 1e15 { count as usize } else { usize::MAX })?;
+    Ok((0..count as usize).map(|index| record.get(&index.to_string()).cloned().unwrap_or_default()).collect())
+}
+
+/// The same where JavaScript would make an array of that length first.
+pub(super) fn mapped(interp: &mut Interp<'_>, value: &Value) -> Res<Vec<Value>> {
+    if let (Value::Record(record), Dialect::Nunjitsu) = (value, interp.dialect())
+        && let Some(Value::Number(length)) = record.get("length")
+        && !length.is_nan()
+        && !(length.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(length))
+    {
+        return Err(Fault::evaluation("Invalid array-like record length"));
+    }
+    elements_or_none(interp, value)
+}
+
 fn positive_integer(interp: &mut Interp<'_>, value: &Value, what: &str) -> Res<usize> {
     let number = interp.number(value)?.trunc();
-    if (1.0..1e9).contains(&number) {
+    if (1.0..=9_007_199_254_740_991.0).contains(&number) {
         return Ok(number as usize);
     }
     Err(Fault::evaluation(format!("{what} must be a positive integer")))
@@ -54,6 +76,7 @@ pub(super) fn batch(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
         let mut batch = chunk.to_vec();
         if fill.is_truthy() {
             interp.charge(size)?;
+            interp.check_bytes(size.saturating_mul(16))?;
             batch.resize(size, fill.clone());
         }
         batches.push(interp.array(batch)?);
@@ -100,6 +123,10 @@ pub(super) fn slice(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
         input => elements_or_none(interp, input)?,
     };
     let fill = argument(values, 2);
+    let is_text = !matches!(input, Value::Array(_));
+    if is_text && fill.is_truthy() && interp.dialect() == Dialect::Nunjitsu && items.len() % count < count {
+        return Err(Fault::evaluation("slice cannot append a fill value to a string"));
+    }
     let (length, extra) = (items.len() / count, items.len() % count);
     let mut slices = Vec::new();
     let mut start = 0;
@@ -138,6 +165,11 @@ pub(super) fn last(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     if input.is_nullish() {
         return Err(Fault::evaluation("last requires a sequence"));
     }
+    if let (Value::Record(record), Dialect::Nunjitsu) = (input, interp.dialect()) {
+        let length = record.get("length").cloned().unwrap_or_default();
+        let index = Value::Number(interp.number(&length)? - 1.0);
+        return interp.get(input, &index);
+    }
     Ok(elements_or_none(interp, input)?.pop().unwrap_or_default())
 }
 
@@ -152,18 +184,55 @@ pub(super) fn random(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
 }
 
 pub(super) fn join(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
-    let Value::Array(array) = argument(values, 0) else {
-        return Err(Fault::evaluation("join requires an array"));
-    };
     let (separator, attribute) = (argument(values, 1), argument(values, 2));
     let separator = if separator.is_truthy() { interp.text(separator)? } else { Default::default() };
-    let mut items = interp.items(array).to_vec();
-    if attribute.is_truthy() {
-        for item in &mut items {
-            *item = interp.attribute(item, attribute)?;
-        }
-    }
+    let items = projected(interp, argument(values, 0), attribute, "join")?;
     join_texts(interp, &items, &separator).map(Value::String)
+}
+
+/// The elements, or what each has as `attribute`, if there is one.
+pub(super) fn projected(interp: &mut Interp<'_>, input: &Value, attribute: &Value, name: &str) -> Res<Vec<Value>> {
+    let older = interp.dialect() == Dialect::Nunjucks3;
+    if !attribute.is_truthy() || older {
+        let Value::Array(array) = input else {
+            return Err(Fault::evaluation(format!("{name} requires an array")));
+        };
+        let mut items = interp.items(array).to_vec();
+        if attribute.is_truthy() {
+            for item in &mut items {
+                *item = interp.attribute(item, attribute)?;
+            }
+        }
+        return Ok(items);
+    }
+    let key = attribute_key(interp, attribute)?;
+    let items = match input {
+        // Nothing of a safe string has a name to JavaScript.
+        Value::Safe(text) if !text.is_empty() => return Err(of_nothing()),
+        input => mapped(interp, input)?,
+    };
+    items.iter().map(|item| own(interp, item, &key)).collect()
+}
+
+/// A direct attribute, as a key.
+pub(super) fn attribute_key(interp: &mut Interp<'_>, attribute: &Value) -> Res<Value> {
+    let key = interp.text(attribute)?;
+    if is_reserved(&key.to_lossy()) && interp.dialect() == Dialect::Nunjitsu {
+        return Err(Fault::evaluation(format!("Template attribute {key} is reserved")));
+    }
+    Ok(Value::String(key))
+}
+
+/// What an element has under a key.
+pub(super) fn own(interp: &mut Interp<'_>, item: &Value, key: &Value) -> Res<Value> {
+    if item.is_nullish() && interp.dialect() == Dialect::Nunjitsu {
+        return Err(of_nothing());
+    }
+    interp.get(item, key)
+}
+
+fn of_nothing() -> Box<Fault> {
+    Fault::evaluation("Cannot read a template attribute from a nullish value")
 }
 
 /// The texts of `items` with `separator` between them.
@@ -184,11 +253,12 @@ pub(crate) fn join_texts(interp: &mut Interp<'_>, items: &[Value], separator: &S
 
 pub(super) fn reverse(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let input = argument(values, 0);
-    let mut items = elements_or_none(interp, input)?;
+    let mut items = mapped(interp, input)?;
     items.reverse();
     let is_text = match input {
+        Value::String(_) => true,
         Value::Safe(_) => interp.dialect() == Dialect::Nunjitsu,
-        input => matches!(input, Value::String(_)),
+        _ => false,
     };
     if !is_text {
         return interp.array(items);
@@ -207,17 +277,37 @@ pub(super) fn reject(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
 }
 
 fn filtered(interp: &mut Interp<'_>, values: &[Value], name: &str, wanted: bool) -> Res<Value> {
-    let items = elements(interp, argument(values, 0), &format!("{name} requires a sequence"))?;
     let test = match argument(values, 1) {
         Value::Undefined => "truthy".into(),
         test => interp.text(test)?,
     };
     let test =
         tests::find(&test.to_lossy()).ok_or_else(|| Fault::evaluation(format!("Unknown template test {test}")))?;
+    let input = argument(values, 0);
+    let items = match input {
+        Value::Record(record) if interp.dialect() == Dialect::Nunjitsu => {
+            // A part of a length counts for nothing here, and what is not there is left out.
+            let length = record.get("length").cloned().unwrap_or_default();
+            let length = interp.number(&length)?.floor();
+            let count = if length > 0.0 { length as usize } else { 0 };
+            interp.charge(count)?;
+            (0..count).filter_map(|index| record.get(&index.to_string()).cloned()).collect()
+        }
+        input => elements(interp, input, &format!("{name} requires a sequence"))?,
+    };
+    let arguments = values.get(2..).unwrap_or_default();
+    let is_sequence = matches!(input, Value::Array(_) | Value::Record(_) | Value::String(_) | Value::Safe(_));
+    if interp.dialect() == Dialect::Nunjitsu && is_sequence && arguments.len() != test.arity {
+        let plural = if test.arity == 1 { "" } else { "s" };
+        return Err(Fault::evaluation(format!(
+            "Template test {} requires {} positional argument{plural}",
+            test.name, test.arity
+        )));
+    }
     let mut kept = Vec::new();
     for item in items {
         interp.charge(1)?;
-        if (test.holds)(interp, &[item.clone(), argument(values, 2).clone()])? == wanted {
+        if (test.holds)(interp, &[item.clone(), argument(arguments, 0).clone()])? == wanted {
             kept.push(item);
         }
     }
@@ -236,13 +326,14 @@ fn filtered_by_attribute(interp: &mut Interp<'_>, values: &[Value], name: &str, 
     let Value::Array(array) = argument(values, 0) else {
         return Err(Fault::evaluation(format!("{name} requires an array")));
     };
+    let key = attribute_key(interp, argument(values, 1))?;
     let mut kept = Vec::new();
     for item in interp.items(array).iter() {
         interp.charge(1)?;
         if item.is_nullish() {
-            return Err(Fault::evaluation("Cannot read a template attribute from a nullish value"));
+            return Err(of_nothing());
         }
-        if interp.get(item, argument(values, 1))?.is_truthy() == wanted {
+        if interp.get(item, &key)?.is_truthy() == wanted {
             kept.push(item.clone());
         }
     }
@@ -253,17 +344,23 @@ pub(super) fn sort(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let [input, reversed, case_sensitive, attribute] =
         named(values, ["value", "reverse", "case_sensitive", "attribute"]);
     let (reversed, case_sensitive) = (reversed.is_truthy(), case_sensitive.is_truthy());
-    let items = elements_or_none(interp, &input)?;
+    let items = mapped(interp, &input)?;
+    let is_sequence = matches!(input, Value::Array(_) | Value::Record(_) | Value::String(_) | Value::Safe(_));
+    if is_sequence {
+        interp.check_attribute(&attribute)?;
+    }
     // As in JavaScript, `undefined` goes to the end whatever the order is.
     let (undefined, items): (Vec<_>, Vec<_>) = items.into_iter().partition(Value::is_undefined);
     let mut keyed = Vec::with_capacity(items.len());
+    let compares = items.len() > 1;
     for item in items {
-        let key = interp.attribute(&item, &attribute)?;
+        // A single element is compared with nothing.
+        let key = if compares { interp.attribute(&item, &attribute)? } else { Value::Undefined };
         keyed.push((key, item));
     }
     let sorted = sort_stably(interp, keyed, |interp, a, b| {
         let ordering = match (&a.0, &b.0) {
-            (Value::String(a), Value::String(b)) if !case_sensitive => {
+            (Value::String(a) | Value::Safe(a), Value::String(b) | Value::Safe(b)) if !case_sensitive => {
                 Some(a.map_text(str::to_lowercase).cmp(&b.map_text(str::to_lowercase)))
             }
             (a, b) => interp.compare(a, b)?,

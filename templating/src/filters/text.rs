@@ -1,8 +1,10 @@
 //! Filters about text.
 
+use std::cmp::Ordering;
+
 use super::{argument, like, repeat, strict_text, text_or_empty};
 use crate::dialect::Dialect;
-use crate::error::Res;
+use crate::error::{Fault, Res};
 use crate::eval::Interp;
 use crate::methods::nunjucks3::replace as replace_regex;
 use crate::methods::replace_matches;
@@ -47,20 +49,35 @@ pub(super) fn title(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     Ok(like(argument(values, 0), result.finish()))
 }
 
+/// What text filters take for an empty text.
+fn is_empty(value: &Value) -> bool {
+    matches!(value, Value::Undefined | Value::Null | Value::Bool(false))
+}
+
+/// The `length` that a value has of itself.
+fn direct_length(interp: &mut Interp<'_>, value: &Value) -> Res<Value> {
+    match value {
+        Value::String(_) | Value::Safe(_) | Value::Array(_) | Value::Record(_) => {
+            interp.get(value, &Value::string("length"))
+        }
+        _ => Ok(Value::Undefined),
+    }
+}
+
 pub(super) fn center(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let input = argument(values, 0);
-    let is_text =
-        matches!(input, Value::Undefined | Value::Null | Value::Bool(false) | Value::String(_) | Value::Safe(_));
-    let text = if is_text { text_or_empty(input)? } else { interp.text(input)? };
+    let empty = Value::string("");
+    let input = if is_empty(input) { &empty } else { input };
     let width = match argument(values, 1) {
-        width if width.is_truthy() => interp.number(width)?,
-        _ => 80.0,
+        width if width.is_truthy() => width.clone(),
+        _ => Value::Number(80.0),
     };
-    let length = if is_text { text.len() as f64 } else { f64::NAN };
-    if length >= width {
-        return Ok(like(input, text));
+    let length = direct_length(interp, input)?;
+    if interp.compare(&length, &width)?.is_some_and(Ordering::is_ge) {
+        return Ok(input.clone());
     }
-    let spaces = width - length;
+    let text = interp.text(input)?;
+    let spaces = interp.number(&width)? - interp.number(&length)?;
     let before = repeat(interp, ' ', spaces / 2.0 - spaces % 2.0)?;
     let after = repeat(interp, ' ', spaces / 2.0)?;
     Ok(like(input, Str::from(before).concat(&text).concat(&after.into())))
@@ -99,9 +116,11 @@ pub(super) fn replace(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
             strict_text(input)?;
             return replace_regex(interp, input, &[old.clone(), new.clone()]);
         }
-        let text = strict_text(input)?;
+        let (Value::String(text) | Value::Safe(text)) = input else {
+            return Err(Fault::evaluation("Regular-expression replacement requires a string"));
+        };
         let new = interp.text(new)?;
-        return replace_matches(interp, &text, regex, &new).map(|text| like(input, text));
+        return replace_matches(interp, text, regex, &new).map(Value::String);
     }
     let old = match old {
         Value::String(text) => text.clone(),
@@ -113,22 +132,24 @@ pub(super) fn replace(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
         Value::Number(_) => interp.text(input)?,
         _ => return Ok(input.clone()),
     };
+    let is_missing = new.is_undefined();
     let new = interp.text(new)?;
     let pieces = if old.is_empty() {
-        let mut units = vec![Str::default()];
-        units.extend(interp.each_unit(&text)?);
-        units.push(Str::default());
-        return Ok(like(input, joined(interp, &units, &new)?));
+        let units = interp.each_unit(&text)?;
+        let separator = if is_missing { Str::from(",") } else { new.clone() };
+        let inner = joined(interp, &units, &separator)?;
+        return Ok(like(input, joined(interp, &[Str::default(), inner, Str::default()], &new)?));
     } else {
         interp.split(&text, &old)?
     };
     let most = match argument(values, 3) {
-        Value::Undefined => -1.0,
-        most => interp.number(most)?,
+        Value::Undefined => Value::Number(-1.0),
+        most => most.clone(),
     };
-    let replaced = if most == -1.0 {
+    let replaced = if matches!(most, Value::Number(-1.0)) {
         pieces.len() - 1
     } else {
+        let most = interp.number(&most)?;
         (0..pieces.len() - 1).take_while(|count| (*count as f64) < most).count()
     };
     let mut result = StrBuilder::default();
@@ -157,7 +178,7 @@ fn joined(interp: &mut Interp<'_>, pieces: &[Str], separator: &Str) -> Res<Str> 
 
 pub(super) fn string(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     match argument(values, 0) {
-        Value::Undefined | Value::Null => Err(crate::error::Fault::evaluation("string requires a value")),
+        Value::Undefined | Value::Null => Err(Fault::evaluation("string requires a value")),
         Value::Safe(text) => Ok(Value::Safe(text.clone())),
         value => interp.text(value).map(Value::String),
     }
@@ -169,14 +190,19 @@ pub(super) fn trim(_: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
 }
 
 pub(super) fn truncate(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
-    let text = text_or_empty(argument(values, 0))?;
+    let empty = Value::string("");
+    let input = argument(values, 0);
+    let input = if is_empty(input) { &empty } else { input };
     let length = match argument(values, 1) {
-        length if length.is_truthy() => interp.number(length)?,
-        _ => 255.0,
+        length if length.is_truthy() => length.clone(),
+        _ => Value::Number(255.0),
     };
-    if text.len() as f64 <= length {
-        return Ok(like(argument(values, 0), text));
+    let own = direct_length(interp, input)?;
+    if interp.compare(&own, &length)?.is_some_and(Ordering::is_le) {
+        return Ok(input.clone());
     }
+    let text = strict_text(input)?;
+    let length = interp.number(&length)?;
     let most = if length > 0.0 { length as usize } else { 0 };
     let cut = if argument(values, 2).is_truthy() {
         most
@@ -192,6 +218,9 @@ pub(super) fn truncate(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> 
 }
 
 pub(super) fn wordcount(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    if interp.dialect() == Dialect::Nunjitsu && !argument(values, 0).is_truthy() {
+        return Ok(Value::Null);
+    }
     let text = text_or_empty(argument(values, 0))?;
     interp.charge_bytes(text.byte_len())?;
     let is_word = |unit: u16| u8::try_from(unit).is_ok_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');

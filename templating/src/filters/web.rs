@@ -1,6 +1,7 @@
 //! Filters about HTML and URLs.
 
 use super::{argument, like, strict_text, text_or_empty};
+use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::eval::Interp;
 use crate::string::{Str, is_js_whitespace};
@@ -60,7 +61,7 @@ pub(super) fn nl2br(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
 }
 
 /// How often markup is removed from what removing markup has left.
-const MAX_STRIP_PASSES: usize = 16;
+const MAX_STRIP_PASSES: usize = 8;
 
 pub(super) fn striptags(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let input = argument(values, 0);
@@ -76,7 +77,7 @@ pub(super) fn striptags(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value>
         plain = stripped;
         passes += 1;
         if passes > MAX_STRIP_PASSES {
-            return Err(Fault::evaluation("Markup is nested too deep to be stripped"));
+            return Err(Fault::evaluation("striptags input contains excessively nested markup"));
         }
     }
     let trimmed = plain.trim_matches(is_js_whitespace);
@@ -140,17 +141,23 @@ fn single_spaced(text: &str) -> String {
 
 /// Keeps line breaks, at most two in a row, and joins runs of spaces.
 fn tidy_lines(text: &str) -> String {
-    let mut lines = Vec::new();
-    for line in text.split('\n') {
-        let mut spaced = String::with_capacity(line.len());
-        for character in line.trim_matches(' ').chars() {
-            if !(character == ' ' && spaced.ends_with(' ')) {
-                spaced.push(character);
-            }
+    let breaks = |c: char| matches!(c, '\n' | '\r' | '\u{2028}' | '\u{2029}');
+    let mut spaced = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let after = rest.trim_start_matches(' ');
+        if after.len() == rest.len() {
+            spaced.push(first);
+            rest = &rest[first.len_utf8()..];
+            continue;
         }
-        lines.push(spaced);
+        let at_edge = spaced.chars().next_back().is_none_or(breaks) || after.chars().next().is_none_or(breaks);
+        if !at_edge {
+            spaced.push(' ');
+        }
+        rest = after;
     }
-    let mut result = lines.join("\n").replace("\r\n", "\n");
+    let mut result = spaced.replace("\r\n", "\n");
     while result.contains("\n\n\n") {
         result = result.replace("\n\n\n", "\n\n");
     }
@@ -160,13 +167,17 @@ fn tidy_lines(text: &str) -> String {
 pub(super) fn urlencode(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let input = argument(values, 0);
     let pairs: Vec<(Value, Value)> = match input {
-        Value::String(text) => return encode(interp, text).map(Value::string),
+        Value::Safe(_) if interp.dialect() == Dialect::Nunjucks3 => Vec::new(),
+        Value::String(text) | Value::Safe(text) => return encode(interp, text).map(Value::string),
         Value::Record(record) => {
             record.iter().map(|(key, value)| (Value::string(key.clone()), value.clone())).collect()
         }
         Value::Array(array) => {
             let mut pairs = Vec::new();
             for item in interp.items(array).iter() {
+                if item.is_nullish() && interp.dialect() == Dialect::Nunjitsu {
+                    return Err(Fault::evaluation("urlencode sequence entries cannot be nullish"));
+                }
                 let (key, value) = (Value::Number(0.0), Value::Number(1.0));
                 pairs.push((interp.get(item, &key)?, interp.get(item, &value)?));
             }
@@ -208,10 +219,11 @@ pub(super) fn urlize(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let text = strict_text(argument(values, 0))?;
     interp.charge_bytes(text.byte_len().saturating_mul(4))?;
     let length = match argument(values, 1) {
-        Value::Undefined => f64::NAN,
-        length => interp.number(length)?,
+        Value::Undefined => usize::MAX,
+        Value::Number(number) if number.is_nan() => usize::MAX,
+        // Anything else that is no number counts as 0.
+        length => interp.number(length)?.max(0.0) as usize,
     };
-    let length = if length.is_nan() { usize::MAX } else { length.max(0.0) as usize };
     let attributes = if matches!(argument(values, 2), Value::Bool(true)) { " rel=\"nofollow\"" } else { "" };
     let text = text.to_lossy();
     let mut result = String::with_capacity(text.len());

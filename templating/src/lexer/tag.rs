@@ -42,7 +42,16 @@ const COMMENT_END: &str = "#}";
 /// Splits `source`. Comments are gone from the result, and no text is empty; with [`Dialect::Nunjucks3`] a text is
 /// there even if whitespace control has left nothing of it, since it counts as one there.
 pub(crate) fn split(source: &str, syntax: &Syntax) -> Res<Vec<Piece>> {
-    Splitter { source, syntax, pieces: Vec::new(), position: 0, trim_next: Trim::Nothing, slashes_left: true }.run()
+    Splitter {
+        source,
+        syntax,
+        pieces: Vec::new(),
+        position: 0,
+        trim_next: Trim::Nothing,
+        slashes_left: true,
+        after_raw: false,
+    }
+    .run()
 }
 
 /// What to drop from the start of the text after a tag.
@@ -64,6 +73,8 @@ struct Splitter<'s> {
     /// Whether a search for the end of a regular expression can still succeed. Each failed one has read to the end of
     /// the source, so there must not be a second.
     slashes_left: bool,
+    /// Whether the last piece is what a `raw` tag had in it. The text after the tag goes on with it.
+    after_raw: bool,
 }
 
 impl Splitter<'_> {
@@ -182,9 +193,27 @@ impl Splitter<'_> {
             if depth > 0 {
                 continue;
             }
-            if self.source[at..end].contains(['\n', '\r']) {
+            let breaks: &[char] = if self.keeps_empty_text() { &['\n', '\r'] } else { &['\n'] };
+            if self.source[at..end].contains(breaks) {
                 let message = format!("{keyword} closing tag cannot contain a line break");
                 return Err(Fault::syntax(at as u32, message));
+            }
+            if self.syntax.dialect == Dialect::Nunjitsu {
+                // Nothing but the break after the opening tag is trimmed, and a dash there trims after the closing one.
+                let body = &self.source[body_start..at];
+                let opened = match self.trim_next {
+                    _ if !self.syntax.trim_blocks => body,
+                    _ => body.strip_prefix("\r\n").or_else(|| body.strip_prefix('\n')).unwrap_or(body),
+                };
+                if !opened.is_empty() {
+                    self.pieces.push(Piece { offset: start, kind: PieceKind::Text(at - opened.len()..at) });
+                    self.after_raw = true;
+                }
+                if self.trim_next == Trim::LineBreak {
+                    self.trim_next = Trim::Nothing;
+                }
+                self.position = end;
+                return Ok(());
             }
             // A dash at the end of the opening tag is for the text behind the closing one.
             let trims = self.trim_next == Trim::Whitespace;
@@ -259,6 +288,16 @@ impl Splitter<'_> {
         self.syntax.dialect == Dialect::Nunjucks3
     }
 
+    /// Takes the white space from the end of the last piece, a text.
+    fn trim_last_text(&mut self) {
+        if let Some(Piece { kind: PieceKind::Text(range), .. }) = self.pieces.last_mut() {
+            range.end = range.start + self.source[range.clone()].trim_end_matches(is_js_whitespace).len();
+            if range.start == range.end {
+                self.pieces.pop();
+            }
+        }
+    }
+
     fn push_text(&mut self, range: Range<usize>, trims_end: bool, strips_indentation: bool) {
         let Range { mut start, mut end } = range;
         let text = &self.source[start..end];
@@ -285,6 +324,9 @@ impl Splitter<'_> {
                 end = start + line;
                 counts &= start < end;
             }
+        }
+        if std::mem::take(&mut self.after_raw) && trims_end && start == end {
+            self.trim_last_text();
         }
         if start < end || counts {
             self.pieces.push(Piece { offset: start, kind: PieceKind::Text(start..end) });

@@ -243,9 +243,13 @@ pub(super) fn splice(interp: &mut Interp<'_>, target: &Value, values: &[Value]) 
     let start = relative_index(interp, argument(values, 0), count, 0)?;
     let removed = match values {
         [] => 0,
-        // Today's engine takes `undefined` for nothing, so that there is no start to remove from.
-        [Value::Undefined, ..] if interp.dialect() == Dialect::Nunjitsu => 0,
+        [Value::Undefined, ..] if interp.dialect() == Dialect::Nunjitsu => {
+            return interp.array(Vec::new());
+        }
         [_] => count - start,
+        [_, Value::Undefined, ..] if interp.dialect() == Dialect::Nunjitsu => {
+            return splice(interp, target, &values[..1]);
+        }
         [_, removed, ..] => integer(interp.number(removed)?).clamp(0.0, (count - start) as f64) as usize,
     };
     let inserted = values.get(2..).unwrap_or_default();
@@ -263,7 +267,7 @@ pub(super) fn count(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -
 
 pub(super) fn insert(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let count = interp.items(&array_of(target)).len();
-    let index = relative_index(interp, argument(values, 0), count, count)?;
+    let index = relative_index(interp, argument(values, 0), count, 0)?;
     let array = array_for(interp, target, std::slice::from_ref(argument(values, 1)))?;
     interp.change(&array, |items| {
         items.insert(index, argument(values, 1).clone());

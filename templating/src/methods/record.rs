@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Definition, argument, method};
+use crate::dialect::Dialect;
 use crate::error::Res;
 use crate::eval::Interp;
 use crate::value::Value;
@@ -26,7 +27,8 @@ fn find(interp: &mut Interp<'_>, target: &Value, arguments: &[Value]) -> Res<Opt
 }
 
 pub(super) fn get(interp: &mut Interp<'_>, target: &Value, arguments: &[Value]) -> Res<Value> {
-    let found = find(interp, target, arguments)?.filter(|value| !value.is_undefined());
+    let found = find(interp, target, arguments)?;
+    let found = found.filter(|value| !value.is_undefined() || interp.dialect() == Dialect::Nunjitsu);
     Ok(found.unwrap_or_else(|| argument(arguments, 1).clone()))
 }
 

@@ -99,7 +99,6 @@ fn each_limit_stops_a_render() {
         (limits().with_nesting_depth(5), "${{ ((((1)))) }}", LimitKind::NestingDepth),
         (limits(), "{% for i in range(2000000) %}{% endfor %}", LimitKind::WorkUnits),
         (limits(), "{% for i in range(40) %}{% set s = s ~ s %}{% endfor %}", LimitKind::WorkUnits),
-        (limits(), "${{ 'x' | center(100000000000) }}", LimitKind::ScratchBytes),
         (
             limits(),
             "{% set b = [1,1,1,1,1,1,1,1] %}{% for i in range(9) %}{% set b = [b,b,b,b,b,b,b,b] %}{% endfor %}${{ b }}",
