@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use understudy_sdk::{
     Workspace, WorkspaceError,
     workspace::{Folder, OpenFile},
@@ -13,22 +13,23 @@ pub(crate) const MAX_READ: u64 = 256 << 10;
 
 /// The directory that was needed last.
 #[derive(Default)]
-pub(crate) struct Current(Option<(Utf8PathBuf, Folder)>);
+pub(crate) struct Current(Option<(String, Folder)>);
 
 impl Current {
-    /// The open directory of a path, and the path's name there.
+    /// The open directory of a path as [`Workspace::resolve`] gives it, and the path's name there.
     pub(crate) fn enter<'p>(
         &mut self,
         tree: &Workspace,
         path: &'p Utf8Path,
     ) -> Result<(&Folder, &'p str), WorkspaceError> {
-        let parent = path.parent().unwrap_or(Utf8Path::new(""));
+        // Its parts are single names between slashes.
+        let (parent, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
         let opened = match self.0.take() {
-            Some(opened) if opened.0.as_str() == parent.as_str() => opened,
-            _ => (parent.to_owned(), tree.folder(parent.as_str())?),
+            Some(opened) if opened.0 == parent => opened,
+            _ => (parent.to_owned(), tree.folder(parent)?),
         };
         let (_, folder) = self.0.insert(opened);
-        Ok((folder, path.file_name().unwrap_or_default()))
+        Ok((folder, name))
     }
 }
 

@@ -189,6 +189,12 @@ impl Workspace {
         } else {
             Utf8Path::new(path)
         };
+        let text = relative.as_str();
+        let depth = 1 + text.bytes().filter(|byte| *byte == b'/').count();
+        if text.len() < MAX_PATH && depth <= MAX_DEPTH && text.split('/').all(|name| !matches!(name, "" | "." | "..")) {
+            // Most paths are folded as they are.
+            return Ok(relative.to_owned());
+        }
         let mut folded = Utf8PathBuf::new();
         for component in relative.components() {
             match component {
