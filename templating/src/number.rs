@@ -2,6 +2,15 @@
 
 use crate::string::is_js_whitespace;
 
+/// JavaScript's `**`. ECMAScript differs from IEEE 754 where a base of ±1 meets an infinity, and V8 computes with the
+/// algorithm of `fdlibm`, whose last digit is not always that of the platform's function.
+pub(crate) fn power(base: f64, exponent: f64) -> f64 {
+    if exponent.is_nan() || (base.abs() == 1.0 && exponent.is_infinite()) {
+        return f64::NAN;
+    }
+    libm::pow(base, exponent)
+}
+
 /// The text of a number as JavaScript's `String(n)` gives it: `1`, `0.1`, `1e+21`, `1e-7`, `NaN`, `Infinity`.
 pub fn js_number_to_string(number: f64) -> String {
     if let Some(text) = non_finite(number) {

@@ -92,10 +92,15 @@ impl Regex {
     /// The first match at or after `start`, in code units. Charged for the text that may be looked at, which is the
     /// dearer the more a search may go back.
     pub(crate) fn find_at(&self, interp: &mut Interp<'_>, text: &Text, start: usize) -> Res<Option<Match>> {
+        let found = self.find_after(interp, text, start)?;
+        Ok(found.filter(|found| !self.is_sticky() || found.start() == start))
+    }
+
+    /// The same without regard to `y`.
+    pub(crate) fn find_after(&self, interp: &mut Interp<'_>, text: &Text, start: usize) -> Res<Option<Match>> {
         let Some(rest) = text.len().checked_sub(start) else { return Ok(None) };
         interp.charge(if self.compiled.backtracks() { 500 + rest / 256 } else { rest / 16_384 })?;
-        let found = self.compiled.find_at(text, start).map_err(|error| Fault::evaluation(error.to_string()))?;
-        Ok(found.filter(|found| !self.is_sticky() || found.start() == start))
+        self.compiled.find_at(text, start).map_err(|error| Fault::evaluation(error.to_string()))
     }
 }
 

@@ -99,12 +99,10 @@ impl Writer<'_> {
                     Escape::Property(text) => self.out.push_str(&text),
                     Escape::Boundary(at) => self.boundary(at),
                     Escape::Group(number) => {
-                        if self.flags.ignore_case {
-                            return None;
-                        }
                         self.needs_bounded = true;
+                        let case = if self.flags.ignore_case { "i" } else { "" };
                         // A group that took no part is as good as empty.
-                        write!(self.out, "(?({number})\\{number}|)").ok()?;
+                        write!(self.out, "(?({number})(?{case}:\\{number})|)").ok()?;
                     }
                 },
                 '[' => self.class()?,
@@ -214,12 +212,8 @@ impl Writer<'_> {
 
     /// A character that stands for itself.
     fn literal(&mut self, code: u32) -> Option<()> {
-        let units = self.members(code)?;
-        let pair = units.len() > 1;
-        if pair {
-            self.out.push_str("(?:");
-        }
-        for unit in units {
+        // Of a pair, what follows (a repetition) is about the second half only.
+        for unit in self.members(code)? {
             if self.flags.ignore_case && unit.is_ascii_alphabetic() {
                 write!(self.out, "[{}{}]", unit.to_ascii_lowercase(), unit.to_ascii_uppercase()).ok()?;
             } else if self.flags.ignore_case && unit.is_alphabetic() {
@@ -227,9 +221,6 @@ impl Writer<'_> {
             } else {
                 escaped(unit, &mut self.out);
             }
-        }
-        if pair {
-            self.out.push(')');
         }
         Some(())
     }

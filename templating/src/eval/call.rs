@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use indexmap::IndexMap;
 
 use super::expression::Found;
-use super::heap::not_text;
+use super::not_text;
 use super::scope::Scope;
 use super::{Cycler, Interp, Joiner};
 use crate::ast::{self, ExprId, ExprKind, Macro};

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::Interp;
-use super::heap::not_text;
+use super::not_text;
 use crate::dialect::Dialect;
 use crate::error::Res;
 use crate::function::{Callable, Kind};

@@ -13,6 +13,7 @@ use crate::error::{Fault, Res};
 use crate::filters::FilterRef;
 use crate::function::{Callable, Kind};
 use crate::methods::{self, Method};
+use crate::number::power;
 use crate::regex::Regex;
 use crate::string::Str;
 use crate::value::{Value, is_reserved};
@@ -426,9 +427,7 @@ fn arithmetic(op: BinaryOp, left: f64, right: f64) -> f64 {
         BinaryOp::Multiply => left * right,
         BinaryOp::Divide => left / right,
         BinaryOp::Remainder => left % right,
-        // ECMAScript differs from IEEE 754 in these two.
-        BinaryOp::Power if right.is_nan() || (left.abs() == 1.0 && right.is_infinite()) => f64::NAN,
-        _ => left.powf(right),
+        _ => power(left, right),
     }
 }
 

@@ -182,6 +182,6 @@ fn too_many() -> Box<Fault> {
     Fault::evaluation(format!("Template value containers cannot exceed {MAX_CONTAINER_ENTRIES} entries"))
 }
 
-pub(super) fn not_text() -> Box<Fault> {
+pub(crate) fn not_text() -> Box<Fault> {
     Fault::evaluation("Callable values cannot be coerced")
 }

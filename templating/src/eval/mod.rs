@@ -19,6 +19,7 @@ pub(crate) use self::call::Arguments;
 use self::call::Closure;
 pub(crate) use self::convert::strictly_equal;
 use self::heap::Heap;
+pub(crate) use self::heap::not_text;
 use self::scope::Scope;
 use crate::ast::{Ast, ExprId, Stmt};
 use crate::context::Context;

@@ -5,7 +5,7 @@ use super::{argument, named};
 use crate::dialect::Dialect;
 use crate::error::Res;
 use crate::eval::Interp;
-use crate::number::{parse_float, parse_int};
+use crate::number::{parse_float, parse_int, power};
 use crate::value::Value;
 
 pub(super) fn abs(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
@@ -32,7 +32,7 @@ pub(super) fn round(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
         precision if precision.is_truthy() => interp.number(precision)?,
         _ => 0.0,
     };
-    let factor = 10_f64.powf(precision);
+    let factor = power(10.0, precision);
     let scaled = number * factor;
     let rounded = match argument(values, 2).as_str() {
         Some("ceil") => scaled.ceil(),

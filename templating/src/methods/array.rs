@@ -272,7 +272,8 @@ pub(super) fn insert(interp: &mut Interp<'_>, target: &Value, values: &[Value]) 
     interp.change(&array, |items| {
         items.insert(index, argument(values, 1).clone());
         Value::Undefined
-    })
+    })?;
+    interp.array(Vec::new())
 }
 
 pub(super) fn pop_at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {

@@ -13,7 +13,7 @@ use std::fmt;
 
 use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
-use crate::eval::{Arguments, Interp};
+use crate::eval::{Arguments, Interp, not_text};
 use crate::value::Value;
 
 /// A method of some kind of value.
@@ -108,6 +108,11 @@ pub(crate) fn check(method: Method, positional: usize, keyword: usize) -> Res<()
 /// Calls a method.
 pub(crate) fn call(interp: &mut Interp<'_>, method: Method, target: &Value, arguments: Arguments) -> Res<Value> {
     let arguments = interp.positional_only(arguments);
+    if interp.dialect() == Dialect::Nunjitsu
+        && (target.has_functions() || arguments.positional.iter().any(Value::has_functions))
+    {
+        return Err(not_text());
+    }
     (method.run)(interp, target, &arguments.positional)
 }
 

@@ -171,7 +171,7 @@ pub(super) fn split_at_matches(interp: &mut Interp<'_>, text: &Str, regex: &Rege
     let (mut start, mut from) = (0, 0);
     while from < units.len() {
         interp.charge(1)?;
-        let Some(found) = regex.find_at(interp, &searched, from)? else { break };
+        let Some(found) = regex.find_after(interp, &searched, from)? else { break };
         if found.start() >= units.len() {
             break;
         }
