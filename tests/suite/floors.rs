@@ -9,6 +9,7 @@ fn allowed() -> BTreeMap<&'static str, (&'static str, &'static [&'static str])> 
     BTreeMap::from([
         ("understudy-regex", ("templating/regex", &[] as &[&str])),
         ("understudy-templating", ("templating", &["understudy-regex"])),
+        ("understudy-handlebars", ("templating/handlebars", &["understudy-templating"])),
         ("understudy-sdk", ("actions/sdk", &["understudy-regex"])),
         ("understudy-scm", ("actions/scm", &["understudy-sdk"])),
         ("understudy-actions-core", ("actions/core", &["understudy-sdk", "understudy-scm", "understudy-templating"])),
