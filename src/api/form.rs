@@ -8,24 +8,24 @@ use understudy_sdk::{
 
 use crate::form_schema;
 
-/// The one `apiVersion` of templates.
-const API_VERSION: &str = "scaffolder.backstage.io/v1beta3";
+/// The versions of templates that are run: Backstage's present one, and the one before it.
+const API_VERSIONS: [&str; 2] = ["scaffolder.backstage.io/v1beta3", crate::tasks::beta2::API_VERSION];
 
-/// Whether the template is of the version that we run.
+/// Whether the template is of a version that we run.
 ///
 /// # Errors
 /// Upstream's words.
 pub(crate) fn check_version(template: &Entity) -> Result<(), String> {
     match template.get("apiVersion").and_then(Value::as_str).unwrap_or("undefined") {
-        API_VERSION => Ok(()),
+        known if API_VERSIONS.contains(&known) => Ok(()),
         other => Err(format!("Unsupported apiVersion field in schema entity, {other}")),
     }
 }
 
-/// Whether this is a template of the version that we run.
+/// Whether this is a template of a version that we run.
 pub(super) fn is_template(entity: &Map<String, Value>) -> bool {
-    let is = |name: &str, text: &str| entity.get(name).and_then(Value::as_str) == Some(text);
-    is("apiVersion", API_VERSION) && is("kind", "Template")
+    let text = |name: &str| entity.get(name).and_then(Value::as_str).unwrap_or_default();
+    API_VERSIONS.contains(&text("apiVersion")) && text("kind") == "Template"
 }
 
 /// The schemas of a template's form: none, one, or one for each page.

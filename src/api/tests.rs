@@ -57,7 +57,7 @@ struct Api {
 impl Api {
     async fn new() -> Self {
         let mut old = template("old", json!({"steps": []}));
-        old["apiVersion"] = "backstage.io/v1beta2".into();
+        old["apiVersion"] = "backstage.io/v1beta1".into();
         let templates = [
             template(
                 "hello",
@@ -249,7 +249,7 @@ async fn bad_requests_are_refused_as_recorded() {
         ),
         (
             json!({"templateRef": "old", "values": {}}),
-            input("Unsupported apiVersion field in schema entity, backstage.io/v1beta2"),
+            input("Unsupported apiVersion field in schema entity, backstage.io/v1beta1"),
         ),
     ] {
         assert_eq!(api.post("/v2/tasks", body.clone()).await.error(), expected, "{body}");

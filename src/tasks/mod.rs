@@ -3,8 +3,9 @@
 //! [`TaskService`] is what the API calls. Behind it: [`spec`] makes a [`TaskSpec`](crate::model::TaskSpec) of a template
 //! and a form, `worker` claims tasks and runs them in slots, [`runner`] and `step` are the step algorithm, `events`
 //! carries events to live subscribers, `recovery` brings back the tasks of dead processes, `dry_run` and [`local`] run
-//! templates without a store.
+//! templates without a store. [`beta2`] is what differs in templates of `backstage.io/v1beta2`.
 
+pub mod beta2;
 mod directory;
 mod dry_run;
 mod events;

@@ -13,10 +13,14 @@ use std::{
 
 use serde_json::{Map, Value, json};
 use tokio::runtime::{Handle, RuntimeFlavor};
+use understudy_actions_core::templating::Templating;
 use understudy_sdk::{ActionError, Secrets};
 use understudy_templating::{Context, Dialect, Engine, Template, Value as Data, js_number_to_string};
 
-use super::lock;
+use super::{
+    beta2::{self, Handlebars, Part},
+    lock,
+};
 use crate::{model::UserSpec, yaml::MAX_DEPTH};
 
 /// What `always()` and `failure()` know and say.
@@ -29,22 +33,29 @@ struct StatusFunctions {
 /// The rendering of one task: its functions and its compiled templates.
 pub(super) struct Renderer {
     engine: Engine,
+    /// In place of the engine, for templates that were written for it.
+    handlebars: Option<Handlebars>,
     compiled: Mutex<HashMap<String, Option<Template>>>,
     status: Arc<StatusFunctions>,
 }
 
 /// The data of one rendering. Without a context (the data can't be shown to templates) every string stays as it is.
 #[derive(Clone)]
-pub(super) struct Scope(Option<Context>);
+pub(super) struct Scope {
+    context: Option<Context>,
+    /// What templates of `backstage.io/v1beta2` see.
+    beta2: Option<Arc<Value>>,
+}
 
 impl Scope {
     /// The same data and one more name.
     #[must_use]
     pub(super) fn with(&self, name: &str, value: &Value) -> Self {
-        Self(self.0.as_ref().and_then(|context| {
+        let context = self.context.as_ref().and_then(|context| {
             let data = shown(name, value)?;
             Some(context.with(name, data))
-        }))
+        });
+        Self { context, beta2: self.beta2.clone() }
     }
     /// The same data with the current iteration of `each`.
     #[must_use]
@@ -61,8 +72,13 @@ fn shown(name: &str, value: &Value) -> Option<Data> {
 }
 
 impl Renderer {
-    /// A renderer with the functions `always()` and `failure()` of one task.
-    pub(super) fn new(engine: &Engine) -> Self {
+    /// A renderer for one task of a template of this version, with its functions `always()` and `failure()`.
+    pub(super) fn new(templating: &Templating, api_version: &str) -> Self {
+        let is_beta2 = api_version == beta2::API_VERSION;
+        let handlebars = is_beta2.then(|| Handlebars::new(templating.scm()));
+        Self { handlebars, ..Self::with(templating.values()) }
+    }
+    fn with(engine: &Engine) -> Self {
         let status = Arc::new(StatusFunctions::default());
         let (always, failure) = (Arc::clone(&status), Arc::clone(&status));
         let engine = engine
@@ -74,7 +90,7 @@ impl Renderer {
                 failure.called.store(true, Ordering::Relaxed);
                 Ok(Data::from(failure.failed.load(Ordering::Relaxed)))
             });
-        Self { engine, compiled: Mutex::default(), status }
+        Self { engine, handlebars: None, compiled: Mutex::default(), status }
     }
     /// From now on `failure()` is true.
     pub(super) fn set_failed(&self) {
@@ -83,13 +99,33 @@ impl Renderer {
     /// Whether rendering this condition calls `always()` or `failure()`: only such steps run after a failure.
     pub(super) fn asks_for_status(&self, condition: Option<&Value>, scope: &Scope) -> bool {
         let Some(Value::String(condition)) = condition else { return false };
+        if self.handlebars.is_some() {
+            return false;
+        }
         self.status.called.store(false, Ordering::Relaxed);
         apart(|| self.render_string(condition, scope));
         self.status.called.load(Ordering::Relaxed)
     }
     /// The value with every string in it rendered; `None` is JavaScript's `undefined`.
-    pub(super) fn render(&self, value: &Value, scope: &Scope) -> Option<Value> {
-        apart(|| self.render_value(value, scope))
+    ///
+    /// # Errors
+    /// A string of a template of `backstage.io/v1beta2` that can't be rendered.
+    pub(super) fn render(&self, part: Part, value: &Value, scope: &Scope) -> Result<Option<Value>, ActionError> {
+        apart(|| match (&self.handlebars, &scope.beta2) {
+            (Some(handlebars), Some(data)) => handlebars.render(part, value, data),
+            _ => Ok(self.render_value(value, scope)),
+        })
+    }
+    /// Whether a step with this condition runs.
+    ///
+    /// # Errors
+    /// As [`Renderer::render`].
+    pub(super) fn is_met(&self, condition: &Value, scope: &Scope) -> Result<bool, ActionError> {
+        Ok(is_truthy(self.render(Part::Condition, condition, scope)?.as_ref()))
+    }
+    /// Whether strings are Handlebars, as in templates of `backstage.io/v1beta2`.
+    pub(super) fn is_beta2(&self) -> bool {
+        self.handlebars.is_some()
     }
     fn render_value(&self, value: &Value, scope: &Scope) -> Option<Value> {
         match value {
@@ -114,7 +150,7 @@ impl Renderer {
             let is_nothing = text.is_empty() && self.engine.dialect() == Dialect::Nunjucks3;
             return if is_nothing { None } else { unchanged() };
         }
-        let (Some(context), Some(template)) = (&scope.0, self.template(text)) else { return unchanged() };
+        let (Some(context), Some(template)) = (&scope.context, self.template(text)) else { return unchanged() };
         match template.render_value(context) {
             Ok(value) => value.to_json(),
             Err(error) => {
@@ -216,7 +252,7 @@ impl TaskData {
         base.insert("steps".into(), json!({}));
         base.insert("user".into(), serde_json::to_value(user).unwrap_or_default());
         base.insert("context".into(), json!({"task": {"id": task_id}}));
-        let base = Scope(Context::from_json(&base).ok());
+        let base = Scope { context: Context::from_json(&base).ok(), beta2: None };
         let mut steps = Map::new();
         steps.insert("steps".into(), json!({}));
         Self {
@@ -234,10 +270,20 @@ impl TaskData {
             steps.insert(step_id.to_string(), json!({ "output": output }));
         }
         let data = Context::from_json(&self.steps).ok().and_then(|context| context.get("steps").cloned());
-        self.public = Scope(match (&self.base.0, data) {
+        let context = match (&self.base.context, data) {
             (Some(base), Some(steps)) => Some(base.with("steps", steps)),
             _ => None,
-        });
+        };
+        self.public.context = context;
+        if let Some(seen) = &mut self.public.beta2 {
+            Arc::make_mut(seen)["steps"] = self.steps["steps"].clone();
+        }
+    }
+    /// The same for a template of `backstage.io/v1beta2`, which sees nothing else.
+    #[must_use]
+    pub(super) fn for_beta2(mut self, parameters: &Map<String, Value>) -> Self {
+        self.public.beta2 = Some(Arc::new(json!({"parameters": parameters, "steps": {}})));
+        self
     }
     /// What `if` and `output` see: no secrets.
     pub(super) fn public(&self) -> &Scope {
@@ -275,6 +321,10 @@ fn masked(secrets: &Value) -> Value {
 mod tests {
     use super::*;
 
+    fn templating() -> Templating {
+        Templating::new(&understudy_scm::Scm::from_config(&json!({})).unwrap())
+    }
+
     #[test]
     fn texts_are_those_of_javascript() {
         let cases = [
@@ -301,10 +351,10 @@ mod tests {
             &Secrets::default(),
             &Secrets::default(),
         );
-        let renderer = Renderer::new(&Engine::builder().build());
+        let renderer = Renderer::new(&templating(), "scaffolder.backstage.io/v1beta3");
         let text = json!("${{ parameters.fine }}");
-        assert_eq!(renderer.render(&text, data.public()), Some(text.clone()));
-        assert_eq!(renderer.render(&text, &data.private()), Some(text));
+        assert_eq!(renderer.render(Part::Input, &text, data.public()).unwrap(), Some(text.clone()));
+        assert_eq!(renderer.render(Part::Input, &text, &data.private()).unwrap(), Some(text));
     }
 
     #[test]
@@ -314,9 +364,12 @@ mod tests {
             entity_ref: Some("user:default/jane".into()),
         };
         let data = TaskData::new("id", &Map::new(), &user, &Map::new(), &Secrets::default(), &Secrets::default());
-        let renderer = Renderer::new(&Engine::builder().build());
+        let renderer = Renderer::new(&templating(), "scaffolder.backstage.io/v1beta3");
         let text = json!("${{ user.ref }} ${{ user.entity.metadata.name }} ${{ user.entity.nope.nope }}.");
-        assert_eq!(renderer.render(&text, data.public()), Some(json!("user:default/jane jane .")));
+        assert_eq!(
+            renderer.render(Part::Input, &text, data.public()).unwrap(),
+            Some(json!("user:default/jane jane ."))
+        );
     }
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_long_rendering_does_not_hold_up_other_work() {
@@ -336,8 +389,8 @@ mod tests {
                 &Secrets::default(),
                 &Secrets::default(),
             );
-            Renderer::new(&engine).render(&json!("${{ answered() }}"), data.public())
+            Renderer::with(&engine).render(Part::Input, &json!("${{ answered() }}"), data.public())
         });
-        assert_eq!(rendering.await.unwrap(), Some(json!(true)));
+        assert_eq!(rendering.await.unwrap().unwrap(), Some(json!(true)));
     }
 }

@@ -18,6 +18,7 @@ use understudy_sdk::{
 };
 
 use super::{
+    beta2::{self, Part},
     directory::RunDirectory,
     lock,
     log::{EventSink, LogEvent, StepStatus, StorageFailed},
@@ -198,19 +199,20 @@ pub(super) struct Step<'s> {
 }
 
 impl<'s> Step<'s> {
-    fn of(step: &'s Map<String, Value>, index: usize) -> Self {
+    fn of(step: &'s Map<String, Value>, index: usize, is_beta2: bool) -> Self {
         let text = |name: &str| match step.get(name) {
             Some(Value::String(text)) => Some(text.clone()),
             None | Some(Value::Null) => None,
             Some(other) => Some(other.to_string()),
         };
+        let (condition, each) = (step.get("if"), step.get("each"));
         let action = text("action").unwrap_or_default();
         Self {
             id: text("id").unwrap_or_else(|| format!("step-{}", index + 1)).into(),
             name: text("name").unwrap_or_else(|| action.clone()),
             action,
-            condition: step.get("if"),
-            each: step.get("each").filter(|each| is_truthy(Some(each)) || each.is_array()),
+            condition: if is_beta2 { beta2::condition(condition) } else { condition },
+            each: each.filter(|each| !is_beta2 && (is_truthy(Some(each)) || each.is_array())),
             input: step.get("input"),
         }
     }
@@ -250,7 +252,9 @@ impl Runner {
     }
 
     async fn run_steps(&self, job: &Job) -> Result<RunEnd, StorageFailed> {
-        let steps: Vec<_> = job.spec.steps.iter().enumerate().map(|(index, step)| Step::of(step, index)).collect();
+        let is_beta2 = job.spec.api_version == beta2::API_VERSION;
+        let steps = job.spec.steps.iter().enumerate().map(|(index, step)| Step::of(step, index, is_beta2));
+        let steps: Vec<_> = steps.collect();
         let count = steps.len() + job.hidden_steps;
         job.sink.push(LogEvent::task(format!("Starting up task with {count} steps")));
         if let Some(notice) = &job.notice {
@@ -319,9 +323,12 @@ impl Runner {
                 match first_error {
                     Some(error) => RunEnd::Failed(error),
                     None => {
-                        let output = output(&job.spec.output, &progress);
-                        match check_depth(&output, format_args!("the output of the template")) {
-                            Ok(()) => RunEnd::Completed(output),
+                        let output = output(&job.spec.output, &progress).and_then(|output| {
+                            check_depth(&output, format_args!("the output of the template"))?;
+                            Ok(output)
+                        });
+                        match output {
+                            Ok(output) => RunEnd::Completed(output),
                             Err(error) => RunEnd::Failed(error),
                         }
                     }
@@ -345,16 +352,21 @@ impl Runner {
         let none = Secrets::default();
         let environment_secrets = if job.dry_run { &none } else { &self.environment_secrets };
         let user = &job.spec.user;
+        let renderer = Renderer::new(&self.templating, &job.spec.api_version);
+        let mut data = TaskData::new(
+            &job.task_id,
+            &job.spec.parameters,
+            user,
+            &self.environment_parameters,
+            &job.secrets,
+            environment_secrets,
+        );
+        if renderer.is_beta2() {
+            data = data.for_beta2(&job.spec.parameters);
+        }
         let progress = Progress {
-            renderer: Renderer::new(self.templating.values()),
-            data: TaskData::new(
-                &job.task_id,
-                &job.spec.parameters,
-                user,
-                &self.environment_parameters,
-                &job.secrets,
-                environment_secrets,
-            ),
+            renderer,
+            data,
             secrets: self.secrets_of(job),
             grants,
             catalog: (self.catalog)(&job.secrets),
@@ -388,11 +400,17 @@ impl Job {
 
 /// The rendered output. Items of `links` and `text` whose `if` is not met are left out; an `if` that renders to
 /// `undefined` is gone before it is looked at, so its item stays, as upstream.
-fn output(output: &Value, progress: &Progress) -> Value {
-    let mut output = match progress.renderer.render(output, progress.data.public()) {
+///
+/// # Errors
+/// As [`Renderer::render`].
+fn output(output: &Value, progress: &Progress) -> Result<Value, ActionError> {
+    let mut output = match progress.renderer.render(Part::Output, output, progress.data.public())? {
         None | Some(Value::Null) => json!({}),
         Some(output) => output,
     };
+    if progress.renderer.is_beta2() {
+        return Ok(output);
+    }
     for list in ["links", "text"] {
         if let Some(Value::Array(items)) = output.get_mut(list) {
             items.retain_mut(|item| match item {
@@ -403,5 +421,5 @@ fn output(output: &Value, progress: &Progress) -> Value {
             });
         }
     }
-    output
+    Ok(output)
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use understudy_sdk::{ActionContext, ActionError, ActionLogger, DynAction, ErrorName, LogLevel, LogSink, Workspace};
 
 use super::{
+    beta2::Part,
     log::{LogEvent, StepLogger, StepStatus, StorageFailed},
     redact,
     render::{Scope, check_depth, is_truthy, js_string},
@@ -116,7 +117,7 @@ impl StepRun<'_> {
         let is_met = match step.condition {
             Some(Value::Bool(false)) => false,
             Some(condition @ Value::String(_)) if step.each.is_none() => {
-                is_truthy(progress.renderer.render(condition, progress.data.public()).as_ref())
+                progress.renderer.is_met(condition, progress.data.public())?
             }
             _ => true,
         };
@@ -125,7 +126,7 @@ impl StepRun<'_> {
         }
         let action = self.runner.registry.get(&step.action)?;
         if job.dry_run {
-            let shown = self.input(progress, &progress.data.masked());
+            let shown = self.input(progress, &progress.data.masked())?;
             let pretty = serde_json::to_string_pretty(&shown).unwrap_or_default();
             logger.log(
                 LogLevel::Info,
@@ -168,9 +169,10 @@ impl StepRun<'_> {
     }
 
     /// The rendered input; absent or empty ones are an empty object.
-    fn input(&self, progress: &Progress, scope: &Scope) -> Value {
+    fn input(&self, progress: &Progress, scope: &Scope) -> Result<Value, ActionError> {
         let input = self.step.input.filter(|input| is_truthy(Some(input)) || input.is_array());
-        input.and_then(|input| progress.renderer.render(input, scope)).unwrap_or_else(|| json!({}))
+        let rendered = input.map(|input| progress.renderer.render(Part::Input, input, scope)).transpose()?;
+        Ok(rendered.flatten().unwrap_or_else(|| json!({})))
     }
 
     /// All calls this step makes, each with its input rendered and checked, before the first of them is made.
@@ -195,14 +197,14 @@ impl StepRun<'_> {
             let scope = with_each(&scope);
             if each.is_some()
                 && let Some(condition @ Value::String(_)) = self.step.condition
-                && !is_truthy(progress.renderer.render(condition, &scope).as_ref())
+                && !progress.renderer.is_met(condition, &scope)?
             {
                 iterations.push(Iteration { each, input: None });
                 continue;
             }
-            let input = self.input(progress, &scope);
+            let input = self.input(progress, &scope)?;
             if let Some(without_secrets) = &without_secrets {
-                let other = self.input(progress, &with_each(without_secrets));
+                let other = self.input(progress, &with_each(without_secrets))?;
                 logger.redact_also(redact::derived(&input, Some(&other)));
             }
             if let Some(validator) = &validator {
@@ -238,9 +240,9 @@ impl StepRun<'_> {
         without_secrets: Option<&Scope>,
     ) -> Result<Vec<Option<(String, Value)>>, ActionError> {
         let Some(each) = self.step.each else { return Ok(vec![None]) };
-        let rendered = progress.renderer.render(each, scope);
+        let rendered = progress.renderer.render(Part::Input, each, scope)?;
         if let (Some(without_secrets), Some(rendered)) = (without_secrets, &rendered) {
-            let other = progress.renderer.render(each, without_secrets);
+            let other = progress.renderer.render(Part::Input, each, without_secrets)?;
             logger.redact_also(redact::derived(rendered, other.as_ref()));
             if let (Value::Object(members), Some(other)) = (rendered, other.as_ref()) {
                 let known = |name: &String| other.get(name).is_some();

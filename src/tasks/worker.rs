@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use understudy_sdk::{ActionError, Secrets, WorkerSlot};
 
 use super::{
-    EngineSettings,
+    EngineSettings, beta2,
     directory::RunDirectory,
     events::{ChannelRef, EventLog},
     lock,
@@ -39,7 +39,7 @@ use crate::{
     store::{ClaimedTask, StoreError, TaskStore},
 };
 
-/// The only version of templates there is.
+/// The present version of templates.
 const API_VERSION: &str = "scaffolder.backstage.io/v1beta3";
 /// How often the store is asked for tasks that nobody announced.
 const POLL: Duration = Duration::from_secs(5);
@@ -268,7 +268,9 @@ impl Worker {
         directory: &RunDirectory,
     ) -> Result<RunEnd, StorageFailed> {
         let spec = match task.spec {
-            Ok(spec) if spec.api_version == API_VERSION => spec,
+            Ok(spec) if [API_VERSION, beta2::API_VERSION].contains(&spec.api_version.as_str()) => {
+                beta2::modernise(spec)
+            }
             Ok(spec) => {
                 return Ok(RunEnd::Failed(ActionError::failed(format!(
                     "Unsupported Template apiVersion {}",

@@ -7,8 +7,10 @@ use super::{Fields, Problems, format};
 const CORE: [&str; 2] = ["backstage.io/v1alpha1", "backstage.io/v1beta1"];
 const CORE_KINDS: [&str; 8] = ["Component", "API", "Resource", "System", "Domain", "Group", "User", "Location"];
 const TEMPLATE: &str = "scaffolder.backstage.io/v1beta3";
+/// The version before, which Backstage has dropped and which runs here.
+const BETA2_TEMPLATE: &str = "backstage.io/v1beta2";
 /// Templates that Backstage has dropped; they are kept as they are.
-const OLD_TEMPLATES: [&str; 3] = ["backstage.io/v1alpha1", "backstage.io/v1beta1", "backstage.io/v1beta2"];
+const OLD_TEMPLATES: [&str; 2] = ["backstage.io/v1alpha1", "backstage.io/v1beta1"];
 
 pub(super) fn validate(problems: &mut Problems, root: &Fields<'_>) {
     let (Some(api_version), Some(kind)) = (text(root, "apiVersion"), text(root, "kind")) else { return };
@@ -16,7 +18,7 @@ pub(super) fn validate(problems: &mut Problems, root: &Fields<'_>) {
         return;
     }
     match kind {
-        "Template" if api_version == TEMPLATE => template(problems, root),
+        "Template" if [TEMPLATE, BETA2_TEMPLATE].contains(&api_version) => template(problems, root),
         "Template" if OLD_TEMPLATES.contains(&api_version) => {
             root.required_object(problems, "spec");
         }

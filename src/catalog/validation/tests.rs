@@ -34,7 +34,8 @@ fn good_entities() {
     for text in [
         GOOD,
         "{apiVersion: scaffolder.backstage.io/v1beta3, kind: Template, metadata: {name: a}, spec: {type: x, steps: []}}",
-        "{apiVersion: backstage.io/v1beta2, kind: Template, metadata: {name: a}, spec: {type: x, templater: cookiecutter}}",
+        "{apiVersion: backstage.io/v1alpha1, kind: Template, metadata: {name: a}, spec: {type: x, templater: cookiecutter}}",
+        "{apiVersion: backstage.io/v1beta2, kind: Template, metadata: {name: a}, spec: {type: x, steps: [{action: a, if: '{{ x }}'}]}}",
         "{apiVersion: backstage.io/v1alpha1, kind: User, metadata: {name: a}, spec: {memberOf: []}}",
         "{apiVersion: backstage.io/v1alpha1, kind: User, metadata: {name: a}, spec: {}}",
         "{apiVersion: backstage.io/v1alpha1, kind: Group, metadata: {name: a}, spec: {type: team, children: []}}",

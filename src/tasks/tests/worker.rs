@@ -183,14 +183,14 @@ async fn unknown_versions_are_refused() {
         crate::model::UserSpec::default(),
     )
     .unwrap();
-    spec.api_version = "backstage.io/v1beta2".into();
+    spec.api_version = "backstage.io/v1beta1".into();
     let id = bench.service.create(NewTask { spec, secrets: None, created_by: None }).await.unwrap();
     let found = bodies(&bench.finish(&id).await);
     assert_eq!(
         found,
         [json!({
             "message": "Run completed with status: failed",
-            "error": {"name": "Error", "message": "Unsupported Template apiVersion backstage.io/v1beta2"}
+            "error": {"name": "Error", "message": "Unsupported Template apiVersion backstage.io/v1beta1"}
         })]
     );
 }

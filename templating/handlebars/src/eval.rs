@@ -207,12 +207,7 @@ impl<'a> Run<'a> {
     }
 
     /// The block's body or its `else`, in the same context.
-    fn branch(
-        &mut self,
-        helper: &'a HelperTemplate,
-        holds: bool,
-        scope: &Scope<'a, '_>,
-    ) -> Result<Value<'a>, Error> {
+    fn branch(&mut self, helper: &'a HelperTemplate, holds: bool, scope: &Scope<'a, '_>) -> Result<Value<'a>, Error> {
         let body = if holds { &helper.template } else { &helper.inverse };
         self.inner(body.as_ref(), scope.context.clone(), Vec::new(), None, scope)
     }

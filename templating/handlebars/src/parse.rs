@@ -45,9 +45,7 @@ fn parse_here(source: &str) -> Result<Template, Error> {
     let source = source.replace("{{.}}", "{{this}}").replace("{{ . }}", "{{ this }}");
     // The parser holds some things to be impossible, and panics when they are not.
     let parsed = catch_unwind(|| Template::compile(&source)).map_err(|_| unreadable())?;
-    let template = parsed.map_err(|error| {
-        Error::new(error.reason().to_string().replace('\n', " ")).at(error.pos())
-    })?;
+    let template = parsed.map_err(|error| Error::new(error.reason().to_string().replace('\n', " ")).at(error.pos()))?;
     check(&template, 0)?;
     Ok(template)
 }
