@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod bad_input;
+mod beta2;
 mod catalog;
 mod command_line;
 mod conformance;

@@ -288,8 +288,8 @@ impl<'a> Run<'a> {
             Value::data(self.root)
         } else {
             // What isn't a name leads up.
-            let ups = segments.iter().filter(|segment| !matches!(segment, PathSeg::Named(_)));
-            let at = ups.fold(Some(scope), |at, _| at.and_then(|scope| scope.outer));
+            let mut ups = segments.iter().filter(|segment| !matches!(segment, PathSeg::Named(_)));
+            let at = ups.try_fold(scope, |at, _| at.outer);
             at.map_or(Value::Undefined, |scope| scope.context.clone())
         };
         if !is_scoped(raw)
