@@ -2,7 +2,10 @@
 
 use std::{panic::catch_unwind, thread};
 
-use handlebars::template::{HelperTemplate, Parameter, Template, TemplateElement};
+use handlebars::{
+    TemplateError, TemplateErrorReason,
+    template::{HelperTemplate, Parameter, Template, TemplateElement},
+};
 
 use crate::{Error, Helpers};
 
@@ -45,9 +48,30 @@ fn parse_here(source: &str) -> Result<Template, Error> {
     let source = source.replace("{{.}}", "{{this}}").replace("{{ . }}", "{{ this }}");
     // The parser holds some things to be impossible, and panics when they are not.
     let parsed = catch_unwind(|| Template::compile(&source)).map_err(|_| unreadable())?;
-    let template = parsed.map_err(|error| Error::new(error.reason().to_string().replace('\n', " ")).at(error.pos()))?;
+    let template = parsed.map_err(|error| Error::new(reason(&source, &error)).at(error.pos()))?;
     check(&template, 0)?;
     Ok(template)
+}
+
+/// Why a source is no template, for its author rather than for the parser's.
+fn reason(source: &str, error: &TemplateError) -> String {
+    let TemplateErrorReason::InvalidSyntax(_) = error.reason() else { return error.reason().to_string() };
+    let line = error.pos().and_then(|(line, _)| source.lines().nth(line.saturating_sub(1))).unwrap_or_default();
+    let is_section = line.split("{{").skip(1).any(|tag| {
+        let tag = tag.trim_start_matches('~');
+        match tag.strip_prefix('#') {
+            Some(name) => {
+                name.split(|c: char| c.is_whitespace() || c == '}').next().is_some_and(|name| name.contains(['.', '/']))
+            }
+            None => tag.strip_prefix('^').is_some_and(|rest| !rest.trim_start_matches('~').starts_with("}}")),
+        }
+    });
+    if is_section {
+        return "sections of a path ({{#a.b}}) and inverted ones ({{^a}}) can't be read; use #if, #unless, #each or #with".to_string();
+    }
+    "the tag can't be read: expected something like {{ parameters.name }}, {{ json parameters.list }} or a block that is \
+     closed, {{#if x}}…{{/if}}"
+        .to_string()
 }
 
 fn unreadable() -> Error {
