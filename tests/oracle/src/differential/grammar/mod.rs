@@ -187,6 +187,9 @@ impl Grammar {
 
     /// A whole template: a sole expression about half of the time.
     fn template(&mut self) -> Node {
+        if self.chance(20) {
+            return self.scopes();
+        }
         self.fuel = self.below(14) as u32 + 1;
         if self.chance(50) {
             let kind = self.any_kind();

@@ -22,6 +22,93 @@ impl Grammar {
         Node::row(Sort::Body, statements)
     }
 
+    /// A template about names: what is set, bound and defined where, and where that is seen.
+    pub(super) fn scopes(&mut self) -> Node {
+        let count = 2 + self.below(3);
+        let mut nodes = Vec::new();
+        for _ in 0..count {
+            nodes.push(self.scoped(3));
+        }
+        nodes.push(self.shown_names());
+        Node::row(Sort::Body, nodes)
+    }
+
+    fn scoped(&mut self, depth: usize) -> Node {
+        const NAMES: [&str; 5] = ["x", "y", "n", "name", "m"];
+        let name = self.pick(&NAMES);
+        let other = self.pick(&NAMES);
+        let open = if self.cookiecutter { "{{" } else { "${{" };
+        if depth == 0 {
+            return self.shown_names();
+        }
+        match self.below(14) {
+            0 | 1 => self.shown_names(),
+            2..=4 => {
+                let value = self.pick(&["1", "2", "'s'", "x", "y", "n", "[1, 2]", "x ~ '.'", "i", "loop.index", "m"]);
+                let names = if self.chance(15) { format!("{name}, {other}") } else { name.to_owned() };
+                Node::text(Sort::Extra, format!("{{% set {names} = {value} %}}"))
+            }
+            5 => {
+                let body = self.scoped(depth - 1);
+                Node::body(&format!("{{% set {name} %}}§{{% endset %}}"), [body])
+            }
+            6 | 7 => {
+                let over =
+                    self.pick(&["[1, 2]", "[]", "x", "'ab'", "missing", "{a: 1}", "[[1, 2], [3, 4]]", "n", "arr"]);
+                let targets = if self.chance(30) { format!("{name}, {other}") } else { name.to_owned() };
+                let body = [self.scoped(depth - 1), self.scoped(depth - 1)];
+                let body = Node::row(Sort::Body, body.into());
+                if self.chance(40) {
+                    let otherwise = self.scoped(depth - 1);
+                    let pattern = format!("{{% for {targets} in {over} %}}§{{% else %}}e§{{% endfor %}}");
+                    return Node::body(&pattern, [body, otherwise]);
+                }
+                Node::body(&format!("{{% for {targets} in {over} %}}§{{% endfor %}}"), [body])
+            }
+            8 => {
+                let condition = self.pick(&["true", "false", "x", "t", "z", "n == 1"]);
+                let (body, otherwise) = (self.scoped(depth - 1), self.scoped(depth - 1));
+                let pattern = format!("{{% if {condition} %}}§{{% else %}}§{{% endif %}}");
+                Node::body(&pattern, [body, otherwise])
+            }
+            9 | 10 => {
+                let parameters = self.pick(&["", "x", "n", "x, y=2", "x=y", "a, caller", "x, x", "m"]);
+                let macro_name = self.pick(&["m", "x", "f"]);
+                let body = [self.scoped(depth - 1), self.scoped(depth - 1)];
+                let body = Node::row(Sort::Body, body.into());
+                Node::body(&format!("{{% macro {macro_name}({parameters}) %}}§{{% endmacro %}}"), [body])
+            }
+            11 => {
+                let call = self.pick(&["m()", "m(1)", "f(2, 3)", "m(x=4)", "x()", "f(y=5)", "m(1, 2, 3)", "caller()"]);
+                Node::text(Sort::Extra, format!("{open} {call} }}}}"))
+            }
+            12 => {
+                let call = self.pick(&["m()", "f(1)", "m(x)"]);
+                let parameters = self.pick(&["", "(x)", "(y=1)"]);
+                let body = self.scoped(depth - 1);
+                Node::body(&format!("{{% call{parameters} {call} %}}§{{% endcall %}}"), [body])
+            }
+            _ => {
+                let body = self.scoped(depth - 1);
+                if self.chance(50) {
+                    return Node::body("{% filter upper %}§{% endfilter %}", [body]);
+                }
+                self.blocks += 1;
+                Node::body(&format!("{{% block b{} %}}§{{% endblock %}}", self.blocks), [body])
+            }
+        }
+    }
+
+    /// What some names stand for.
+    fn shown_names(&mut self) -> Node {
+        let open = if self.cookiecutter { "{{" } else { "${{" };
+        let names = (0..=self.below(2)).map(|_| {
+            let name = self.pick(&["x", "y", "n", "name", "i", "loop.index", "loop.length", "a", "caller() if caller"]);
+            Node::text(Sort::Extra, format!("{open} {name} }}}};"))
+        });
+        Node::row(Sort::Extra, names.collect())
+    }
+
     fn statement(&mut self, depth: usize) -> Node {
         if depth == 0 || !self.spend() {
             return if self.chance(50) { self.plain() } else { self.shown(1) };
