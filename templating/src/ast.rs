@@ -17,6 +17,20 @@ pub(crate) struct ExprId(pub(crate) u32);
 pub(crate) struct Ast {
     pub(crate) exprs: Vec<Expr>,
     pub(crate) body: Vec<Stmt>,
+    /// How many slots the template's own frame has.
+    pub(crate) frame: u32,
+}
+
+/// Where a name is kept that is bound by a loop, a macro's signature or a macro's definition around or before it.
+///
+/// `nunjucks` compiles a template to JavaScript in which such names are variables, and the compiler decides by the order
+/// of the source which references mean them. Each macro, `call` body and block is a function of its own, whose
+/// variables make up a frame.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Slot {
+    /// How many frames out: a `call` body sees those around it.
+    pub(crate) up: u16,
+    pub(crate) index: u32,
 }
 
 impl Ast {
@@ -56,6 +70,11 @@ pub(crate) struct Expr {
 pub(crate) enum ExprKind {
     Literal(Value),
     Name(Arc<str>),
+    /// A name with a [`Slot`].
+    Bound {
+        name: Arc<str>,
+        slot: Slot,
+    },
     Array(Vec<ExprId>),
     Dict(Vec<(Arc<str>, ExprId)>),
     /// Parentheses: all are evaluated, the last is the value.
@@ -130,7 +149,7 @@ impl ExprKind {
     /// Appends the expressions that this one is made of.
     pub(crate) fn operands(&self, operands: &mut Vec<ExprId>) {
         match self {
-            Self::Literal(_) | Self::Name(_) => {}
+            Self::Literal(_) | Self::Name(_) | Self::Bound { .. } => {}
             Self::Array(items) | Self::Group(items) => operands.extend(items),
             Self::Dict(entries) => operands.extend(entries.iter().map(|(_, id)| *id)),
             Self::Member { target, .. } => operands.push(*target),
@@ -203,11 +222,11 @@ pub(crate) enum StmtKind {
     },
     For(Box<For>),
     Set {
-        names: Vec<Arc<str>>,
+        names: Vec<Assigned>,
         value: ExprId,
     },
     SetBlock {
-        names: Vec<Arc<str>>,
+        names: Vec<Assigned>,
         body: Vec<Stmt>,
     },
     Macro(Arc<Macro>),
@@ -224,6 +243,7 @@ pub(crate) enum StmtKind {
     },
     Block {
         body: Vec<Stmt>,
+        frame: u32,
     },
     Switch(Box<Switch>),
     /// In the older dialect: asks for another template, and there is none.
@@ -233,8 +253,16 @@ pub(crate) enum StmtKind {
     },
 }
 
+/// A name that gets a value.
+pub(crate) struct Assigned {
+    pub(crate) name: Arc<str>,
+    pub(crate) slot: Option<Slot>,
+}
+
 pub(crate) struct For {
-    pub(crate) targets: Vec<Arc<str>>,
+    pub(crate) targets: Vec<Assigned>,
+    /// What the loop keeps of how long its last sequence was.
+    pub(crate) length: Slot,
     pub(crate) iterable: ExprId,
     pub(crate) body: Vec<Stmt>,
     pub(crate) otherwise: Vec<Stmt>,
@@ -244,12 +272,17 @@ pub(crate) struct For {
 
 pub(crate) struct Macro {
     pub(crate) name: Arc<str>,
+    /// Where the definition is kept; a `call` body has no name.
+    pub(crate) slot: Slot,
+    /// How many slots its frame has.
+    pub(crate) frame: u32,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) body: Vec<Stmt>,
 }
 
 pub(crate) struct Parameter {
     pub(crate) name: Arc<str>,
+    pub(crate) slot: Option<Slot>,
     pub(crate) default: Option<ExprId>,
 }
 

@@ -174,17 +174,17 @@ impl<'a> Collector<'a> {
             }
             StmtKind::For(statement) => {
                 self.condition(statement.iterable);
-                let names = statement.targets.iter().cloned().chain([Arc::from("loop")]);
+                let names = statement.targets.iter().map(|target| target.name.clone()).chain([Arc::from("loop")]);
                 self.scoped(names, &statement.body);
                 self.body(&statement.otherwise);
             }
             StmtKind::Set { names, value } => {
                 self.expr(*value, Guard::None);
-                self.define(names.iter().cloned());
+                self.define(names.iter().map(|assigned| assigned.name.clone()));
             }
             StmtKind::SetBlock { names, body } => {
                 self.body(body);
-                self.define(names.iter().cloned());
+                self.define(names.iter().map(|assigned| assigned.name.clone()));
             }
             StmtKind::Macro(definition) => {
                 self.define([definition.name.clone()]);
@@ -199,7 +199,7 @@ impl<'a> Collector<'a> {
                 self.arguments(arguments);
                 self.body(body);
             }
-            StmtKind::Block { body } => self.scoped([], body),
+            StmtKind::Block { body, .. } => self.scoped([], body),
             StmtKind::Load { template, .. } => self.expr(*template, Guard::None),
             StmtKind::Switch(switch) => {
                 self.condition(switch.subject);

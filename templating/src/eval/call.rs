@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::expression::Found;
 use super::not_text;
-use super::scope::Scope;
+use super::scope::{Exporting, Frame, Scope};
 use super::{Cycler, Interp, Joiner};
 use crate::ast::{self, ExprId, ExprKind, Macro};
 use crate::context::Context;
@@ -47,7 +47,14 @@ impl Arguments {
 pub(super) struct Closure<'t> {
     pub(super) definition: &'t Arc<Macro>,
     /// `None` for a macro, which sees the context only.
-    pub(super) scope: Option<Rc<Scope>>,
+    pub(super) surroundings: Option<Surroundings>,
+}
+
+/// What the body of a `call` sees.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) scope: Rc<Scope>,
+    pub(super) frame: Rc<Frame>,
 }
 
 impl<'t> Interp<'t> {
@@ -124,7 +131,7 @@ impl<'t> Interp<'t> {
         let mut id = id;
         loop {
             id = match &self.ast.expr(id).kind {
-                ExprKind::Name(name) => {
+                ExprKind::Name(name) | ExprKind::Bound { name, .. } => {
                     segments.push(name.to_string());
                     break;
                 }
@@ -135,7 +142,7 @@ impl<'t> Interp<'t> {
                 ExprKind::Index { target, key } => {
                     segments.push(match &self.ast.expr(*key).kind {
                         ExprKind::Literal(Value::String(key)) => key.to_string(),
-                        ExprKind::Name(name) => name.to_string(),
+                        ExprKind::Name(name) | ExprKind::Bound { name, .. } => name.to_string(),
                         _ => return None,
                     });
                     *target
@@ -214,12 +221,14 @@ impl<'t> Interp<'t> {
             std::mem::replace(&mut self.context, &NOTHING),
             std::mem::replace(&mut self.root, scope.clone()),
             std::mem::replace(&mut self.scope, scope),
+            std::mem::replace(&mut self.frame, Frame::new(0)),
             std::mem::take(&mut self.exports),
             std::mem::take(&mut self.heap),
             std::mem::replace(&mut self.in_definition, true),
         );
         let result = self.eval(*expr).and_then(|value| self.export(&value));
-        (self.ast, self.context, self.root, self.scope, self.exports, self.heap, self.in_definition) = caller;
+        (self.ast, self.context, self.root, self.scope, self.frame, self.exports, self.heap, self.in_definition) =
+            caller;
         let result = result.map(|value| match value {
             Value::Safe(text) => Value::String(text),
             value => value,
@@ -233,16 +242,21 @@ impl<'t> Interp<'t> {
         let ExprKind::Call { callee, arguments } = &self.ast.expr(call).kind else { return Err(not_a_macro()) };
         let (_, found) = self.callee(*callee)?;
         let Found::Value(Value::Function(Callable(Kind::Macro(closure)))) = found else { return Err(not_a_macro()) };
+        if self.closures[closure].surroundings.is_some() && self.dialect() == Dialect::Nunjitsu {
+            return Err(not_a_macro());
+        }
         let mut arguments = self.arguments(arguments)?;
         arguments.keyword.insert("caller".into(), caller);
         self.call_macro(closure, arguments)
     }
 
     fn call_macro(&mut self, closure: usize, arguments: Arguments) -> Res<Str> {
-        let Closure { definition, scope } = self.closures[closure].clone();
-        let scope = match &scope {
-            Some(surroundings) => Scope::isolated(surroundings),
-            None => Scope::detached(),
+        let Closure { definition, surroundings } = self.closures[closure].clone();
+        let (scope, frame, exporting) = match surroundings {
+            Some(outer) => {
+                (Scope::isolated(&outer.scope), Frame::within(definition.frame, outer.frame), Exporting::default())
+            }
+            None => (Scope::detached(), Frame::new(definition.frame), Exporting { macros: true, assignments: false }),
         };
         let Arguments { positional, mut keyword } = arguments;
         // Positional arguments first fill the parameters without a default, then those with one.
@@ -252,24 +266,31 @@ impl<'t> Interp<'t> {
         for parameter in required {
             let given = positional.next();
             let value = given.or_else(|| keyword.get(&parameter.name).cloned()).unwrap_or_default();
+            if let Some(slot) = parameter.slot {
+                frame.set(slot, value.clone());
+            }
             scope.declare(&parameter.name, value);
         }
         for (parameter, value) in optional.clone().zip(positional) {
             keyword.insert(parameter.name.clone(), value);
         }
-        if let Some(caller) = keyword.get("caller") {
+        let declares_caller = definition.parameters.iter().any(|parameter| &*parameter.name == "caller");
+        if let Some(caller) = keyword.get("caller").filter(|_| !declares_caller) {
             scope.declare(&"caller".into(), caller.clone());
         }
         for parameter in optional {
             let value = match (keyword.get(&parameter.name), parameter.default) {
                 (Some(given), _) => given.clone(),
                 // A default sees the parameters before it.
-                (None, Some(default)) => self.within(scope.clone(), |interp| interp.eval(default))?,
+                (None, Some(default)) => {
+                    let place = (scope.clone(), frame.clone(), exporting);
+                    self.at(place, |interp| interp.eval(default))?
+                }
                 (None, None) => Value::Undefined,
             };
             scope.declare(&parameter.name, value);
         }
-        self.run_macro_body(scope, &definition.body)
+        self.run_macro_body((scope, frame, exporting), &definition.body)
     }
 
     pub(super) fn apply_filter(&mut self, filter: &FilterRef, input: Value, arguments: Arguments) -> Res<Value> {

@@ -46,6 +46,7 @@ impl<'t> Interp<'t> {
             }
             ExprKind::Literal(value) => Ok(value.clone()),
             ExprKind::Name(name) => Ok(self.lookup(name)),
+            ExprKind::Bound { slot, .. } => Ok(self.frame.get(*slot)),
             ExprKind::Array(items) => self.eval_array(items),
             ExprKind::Dict(entries) => self.eval_dict(entries),
             ExprKind::Group(items) => self.eval_group(items),

@@ -11,7 +11,7 @@ impl Interp<'_> {
     /// A hint for the call of `callee`, whose member belongs to `target`.
     pub(super) fn call_hint(&self, callee: ExprId, target: &Value) -> Option<String> {
         match &self.ast.expr(callee).kind {
-            ExprKind::Name(name) => {
+            ExprKind::Name(name) | ExprKind::Bound { name, .. } => {
                 let known = closest_name(name, self.known_names())?;
                 Some(format!("did you mean \"{known}\"?"))
             }
@@ -40,7 +40,7 @@ impl Interp<'_> {
     fn root_name(&self, mut id: ExprId) -> Option<&str> {
         loop {
             id = match &self.ast.expr(id).kind {
-                ExprKind::Name(name) => return Some(name),
+                ExprKind::Name(name) | ExprKind::Bound { name, .. } => return Some(name),
                 ExprKind::Member { target, .. } | ExprKind::Index { target, .. } => *target,
                 _ => return None,
             };

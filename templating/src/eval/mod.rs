@@ -20,8 +20,8 @@ use self::call::Closure;
 pub(crate) use self::convert::strictly_equal;
 use self::heap::Heap;
 pub(crate) use self::heap::not_text;
-use self::scope::Scope;
-use crate::ast::{Ast, ExprId, Stmt};
+use self::scope::{Exporting, Frame, Scope};
+use crate::ast::{Assigned, Ast, ExprId, Stmt};
 use crate::context::Context;
 use crate::dialect::Dialect;
 use crate::engine::Settings;
@@ -30,12 +30,17 @@ use crate::limits::LimitKind;
 use crate::string::{Str, StrBuilder};
 use crate::value::Value;
 
+/// Where names are looked up and defined.
+type Place = (Rc<Scope>, Rc<Frame>, Exporting);
+
 /// The state of one render.
 pub(crate) struct Interp<'t> {
     ast: &'t Ast,
     settings: &'t Settings,
     context: &'t Context,
     scope: Rc<Scope>,
+    frame: Rc<Frame>,
+    exporting: Exporting,
     root: Rc<Scope>,
     /// What the template set at its top level; macros see it, as they see the context.
     exports: HashMap<Arc<str>, Value>,
@@ -97,6 +102,8 @@ impl<'t> Interp<'t> {
             settings,
             context,
             scope: root.clone(),
+            frame: Frame::new(ast.frame),
+            exporting: Exporting { macros: true, assignments: true },
             root,
             exports: HashMap::new(),
             heap: Heap::default(),
@@ -203,6 +210,15 @@ impl<'t> Interp<'t> {
         Ok(self.output.pop().unwrap_or_default().finish())
     }
 
+    /// What `run` does in another scope and frame.
+    fn at<T>(&mut self, place: Place, run: impl FnOnce(&mut Self) -> Res<T>) -> Res<T> {
+        let (scope, frame, exporting) = place;
+        let outer = (std::mem::replace(&mut self.frame, frame), std::mem::replace(&mut self.exporting, exporting));
+        let result = self.within(scope, run);
+        (self.frame, self.exporting) = outer;
+        result
+    }
+
     /// What `run` does in another scope.
     fn within<T>(&mut self, scope: Rc<Scope>, run: impl FnOnce(&mut Self) -> Res<T>) -> Res<T> {
         let outer = std::mem::replace(&mut self.scope, scope);
@@ -221,11 +237,14 @@ impl<'t> Interp<'t> {
             .unwrap_or_default()
     }
 
-    fn assign(&mut self, name: &Arc<str>, value: Value) {
-        if Rc::ptr_eq(&self.scope, &self.root) {
-            self.exports.insert(name.clone(), value.clone());
+    fn assign(&mut self, name: &Assigned, value: Value) {
+        if self.exporting.assignments {
+            self.exports.insert(name.name.clone(), value.clone());
         }
-        self.scope.assign(name, value);
+        if let Some(slot) = name.slot {
+            self.frame.set(slot, value.clone());
+        }
+        self.scope.assign(&name.name, value);
     }
 
     pub(crate) fn dialect(&self) -> Dialect {

@@ -4,7 +4,46 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::ast::Slot;
 use crate::value::Value;
+
+/// The variables of one run of a macro, a block, the body of a `call` or the template itself; see [`Slot`].
+pub(super) struct Frame {
+    values: RefCell<Vec<Value>>,
+    /// For the body of a `call`: where it was written.
+    outer: Option<Rc<Frame>>,
+}
+
+impl Frame {
+    pub(super) fn new(slots: u32) -> Rc<Self> {
+        Rc::new(Self { values: RefCell::new(vec![Value::Undefined; slots as usize]), outer: None })
+    }
+
+    pub(super) fn within(slots: u32, outer: Rc<Self>) -> Rc<Self> {
+        Rc::new(Self { values: RefCell::new(vec![Value::Undefined; slots as usize]), outer: Some(outer) })
+    }
+
+    fn owner(&self, slot: Slot) -> &Self {
+        (0..slot.up).fold(self, |frame, _| frame.outer.as_deref().unwrap_or(frame))
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Value {
+        self.owner(slot).values.borrow().get(slot.index as usize).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn set(&self, slot: Slot, value: Value) {
+        if let Some(place) = self.owner(slot).values.borrow_mut().get_mut(slot.index as usize) {
+            *place = value;
+        }
+    }
+}
+
+/// What macros everywhere see of what is defined where a render is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Exporting {
+    pub(super) macros: bool,
+    pub(super) assignments: bool,
+}
 
 /// The names of one loop, macro, block or of the template itself.
 #[derive(Default)]

@@ -1,13 +1,12 @@
 //! Statements.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
-use super::call::Closure;
+use super::call::{Closure, Surroundings};
 use super::convert::strictly_equal;
-use super::scope::Scope;
-use super::{Arguments, Interp};
-use crate::ast::{ExprId, For, Macro, Stmt, StmtKind, Switch};
+use super::scope::{Exporting, Frame, Scope};
+use super::{Arguments, Interp, Place};
+use crate::ast::{Assigned, ExprId, For, Macro, Stmt, StmtKind, Switch};
 use crate::error::{Fault, Res};
 use crate::filters::FilterRef;
 use crate::function::{Callable, Kind};
@@ -50,23 +49,25 @@ impl<'t> Interp<'t> {
             }
             StmtKind::Macro(definition) => {
                 let value = self.close_over(definition, None);
-                if Rc::ptr_eq(&self.scope, &self.root) {
+                if self.exporting.macros {
                     self.exports.insert(definition.name.clone(), value.clone());
                 }
-                self.scope.declare(&definition.name, value);
+                self.frame.set(definition.slot, value);
                 Ok(())
             }
             StmtKind::Call { call, caller } => {
-                let caller = self.close_over(caller, Some(self.scope.clone()));
+                let surroundings = Surroundings { scope: self.scope.clone(), frame: self.frame.clone() };
+                let caller = self.close_over(caller, Some(surroundings));
                 self.call_block(*call, caller)
             }
             StmtKind::Filter { .. } => {
                 let value = self.filter_block(kind)?;
                 self.write_value(&value)
             }
-            StmtKind::Block { body } => {
-                let scope = Scope::isolated(&self.scope);
-                self.within(scope, |interp| interp.body(body))
+            StmtKind::Block { body, frame } => {
+                let exporting = Exporting { macros: true, assignments: false };
+                let place = (Scope::isolated(&self.scope), Frame::new(*frame), exporting);
+                self.at(place, |interp| interp.body(body))
             }
             StmtKind::Switch(switch) => self.switch(switch),
             StmtKind::Load { template, ignore_missing } => self.load(*template, *ignore_missing),
@@ -90,7 +91,8 @@ impl<'t> Interp<'t> {
         if let FilterRef::Unknown(unknown) = filter {
             return Err(unknown.fault().at(*filter_offset));
         }
-        let text = self.capture(|interp| interp.body(body))?;
+        let scope = Scope::nested(&self.scope);
+        let text = self.within(scope, |interp| interp.capture(|interp| interp.body(body)))?;
         let arguments = self.arguments(arguments)?;
         self.apply_filter(filter, Value::String(text), arguments).map_err(|fault| fault.at(*filter_offset))
     }
@@ -111,14 +113,14 @@ impl<'t> Interp<'t> {
         self.write(&text)
     }
 
-    fn assign_all(&mut self, names: &[Arc<str>], value: Value) {
+    fn assign_all(&mut self, names: &[Assigned], value: Value) {
         for name in names {
             self.assign(name, value.clone());
         }
     }
 
-    fn close_over(&mut self, definition: &'t Arc<Macro>, scope: Option<Rc<Scope>>) -> Value {
-        self.closures.push(Closure { definition, scope });
+    fn close_over(&mut self, definition: &'t Arc<Macro>, surroundings: Option<Surroundings>) -> Value {
+        self.closures.push(Closure { definition, surroundings });
         Value::Function(Callable(Kind::Macro(self.closures.len() - 1)))
     }
 
@@ -157,13 +159,36 @@ impl<'t> Interp<'t> {
 
     fn for_loop(&mut self, statement: &'t For) -> Res<()> {
         let iterable = self.eval(statement.iterable)?;
-        let scope = Scope::nested(&self.scope);
-        let turned = self.within(scope, |interp| interp.turns(statement, &iterable))?;
-        if turned { Ok(()) } else { self.body(&statement.otherwise) }
+        let place = (Scope::nested(&self.scope), self.frame.clone(), Exporting::default());
+        self.at(place, |interp| {
+            // What isn't truthy leaves the length that the loop had before.
+            if iterable.is_truthy() {
+                let length = interp.loop_length(statement, &iterable);
+                interp.frame.set(statement.length, length);
+            }
+            interp.turns(statement, &iterable)?;
+            if interp.frame.get(statement.length).is_truthy() {
+                return Ok(());
+            }
+            interp.body(&statement.otherwise)
+        })
     }
 
-    /// Runs the body for each element; false when there is none.
-    fn turns(&mut self, statement: &'t For, iterable: &Value) -> Res<bool> {
+    fn loop_length(&self, statement: &For, iterable: &Value) -> Value {
+        let several = statement.targets.len() > 1;
+        let count = match iterable {
+            Value::Array(array) => self.items(array).len(),
+            Value::Record(record) if several => record.len(),
+            Value::Record(record) => return record.get("length").cloned().unwrap_or_default(),
+            Value::String(text) | Value::Safe(text) => text.len(),
+            _ if several => 0,
+            _ => return Value::Undefined,
+        };
+        Value::Number(count as f64)
+    }
+
+    /// Runs the body for each element.
+    fn turns(&mut self, statement: &'t For, iterable: &Value) -> Res<()> {
         let several = statement.targets.len() > 1;
         match iterable {
             Value::Array(array) => {
@@ -172,18 +197,18 @@ impl<'t> Interp<'t> {
                 loop {
                     let items = self.items(array);
                     let Some(item) = items.get(index) else { break };
-                    self.declare_item(statement, item)?;
-                    self.turn(statement, index, items.len() as f64)?;
+                    self.bind_item(statement, item)?;
+                    self.turn(statement, index)?;
                     index += 1;
                 }
-                Ok(index > 0)
+                Ok(())
             }
             Value::Record(record) if several => {
                 for (index, (key, value)) in record.iter().enumerate() {
-                    self.declare_entry(statement, Value::string(key.clone()), value.clone());
-                    self.turn(statement, index, record.len() as f64)?;
+                    self.bind_entry(statement, Value::string(key.clone()), value.clone());
+                    self.turn(statement, index)?;
                 }
-                Ok(!record.is_empty())
+                Ok(())
             }
             Value::Record(record) => self.array_like(statement, record),
             Value::String(text) | Value::Safe(text) => {
@@ -192,61 +217,75 @@ impl<'t> Interp<'t> {
                     let unit = Value::String(unit.clone());
                     match iterable {
                         Value::String(_) if several => {
-                            self.declare_entry(statement, Value::string(index.to_string()), unit);
+                            self.bind_entry(statement, Value::string(index.to_string()), unit);
                         }
-                        _ => self.declare_item(statement, &unit)?,
+                        _ => self.bind_item(statement, &unit)?,
                     }
-                    self.turn(statement, index, units.len() as f64)?;
+                    self.turn(statement, index)?;
                 }
-                Ok(!units.is_empty())
+                Ok(())
             }
-            _ => Ok(false),
+            _ => Ok(()),
         }
     }
 
-    fn declare_entry(&mut self, statement: &For, key: Value, value: Value) {
+    /// Gives a target its value, both as a variable and as a name.
+    fn bind(&mut self, target: &Assigned, value: Value) {
+        if let Some(slot) = target.slot {
+            self.frame.set(slot, value.clone());
+        }
+        self.scope.declare(&target.name, value);
+    }
+
+    fn bind_entry(&mut self, statement: &For, key: Value, value: Value) {
         for (target, value) in statement.targets.iter().zip([key, value]) {
-            self.scope.declare(target, value);
+            self.bind(target, value);
         }
     }
 
     /// A record with a `length` is walked like an array.
-    fn array_like(&mut self, statement: &'t For, record: &Record) -> Res<bool> {
+    fn array_like(&mut self, statement: &'t For, record: &Record) -> Res<()> {
         let length = record.get("length").cloned().unwrap_or_default();
-        if !length.is_truthy() {
-            return Ok(false);
-        }
         let length = self.number(&length)?;
         let mut index = 0;
         while (index as f64) < length {
             let item = record.get(&index.to_string()).cloned().unwrap_or_default();
-            self.scope.declare(&statement.targets[0], item);
-            self.turn(statement, index, length)?;
+            self.bind(&statement.targets[0], item);
+            self.turn(statement, index)?;
             index += 1;
         }
-        Ok(true)
+        Ok(())
     }
 
-    /// Gives the targets their values: the item itself to a single one, its elements to several.
-    fn declare_item(&mut self, statement: &'t For, item: &Value) -> Res<()> {
+    /// Gives the targets their values: the item itself to a single one, its elements to several. These are variables
+    /// only, which what is compiled apart (a block, say) does not see.
+    fn bind_item(&mut self, statement: &'t For, item: &Value) -> Res<()> {
         if let [target] = statement.targets.as_slice() {
-            self.scope.declare(target, item.clone());
+            self.bind(target, item.clone());
             return Ok(());
         }
         if item.is_nullish() {
             return Err(Fault::evaluation("Cannot destructure a nullish loop value"));
         }
         for (index, target) in statement.targets.iter().enumerate() {
-            let value = self.get(item, &Value::Number(index as f64))?;
-            self.scope.declare(target, value);
+            // Of a safe string, nothing is there.
+            let value = match item {
+                Value::Safe(_) => Value::Undefined,
+                item => self.get(item, &Value::Number(index as f64))?,
+            };
+            if let Some(slot) = target.slot {
+                self.frame.set(slot, value);
+            }
         }
         Ok(())
     }
 
-    fn turn(&mut self, statement: &'t For, index: usize, length: f64) -> Res<()> {
+    fn turn(&mut self, statement: &'t For, index: usize) -> Res<()> {
         self.charge(1)?;
         if statement.uses_loop {
-            self.scope.declare(&"loop".into(), loop_record(index, length));
+            let length = self.frame.get(statement.length);
+            let number = self.number(&length)?;
+            self.scope.declare(&"loop".into(), loop_record(index, number, length));
         }
         self.body(&statement.body)
     }
@@ -256,9 +295,9 @@ impl<'t> Interp<'t> {
         self.write(&text)
     }
 
-    pub(super) fn run_macro_body(&mut self, scope: Rc<Scope>, body: &'t [Stmt]) -> Res<Str> {
+    pub(super) fn run_macro_body(&mut self, place: Place, body: &'t [Stmt]) -> Res<Str> {
         self.enter(2)?;
-        let text = self.within(scope, |interp| interp.capture(|interp| interp.body(body)));
+        let text = self.at(place, |interp| interp.capture(|interp| interp.body(body)));
         self.leave(2);
         text
     }
@@ -275,7 +314,7 @@ impl<'t> Interp<'t> {
     }
 }
 
-fn loop_record(index: usize, length: f64) -> Value {
+fn loop_record(index: usize, length: f64, own: Value) -> Value {
     let index = index as f64;
     let entries = [
         ("index", Value::Number(index + 1.0)),
@@ -284,7 +323,7 @@ fn loop_record(index: usize, length: f64) -> Value {
         ("revindex0", Value::Number(length - index - 1.0)),
         ("first", Value::Bool(index == 0.0)),
         ("last", Value::Bool(index == length - 1.0)),
-        ("length", Value::Number(length)),
+        ("length", own),
     ];
     Value::Record(entries.into_iter().collect())
 }

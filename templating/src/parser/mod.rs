@@ -4,6 +4,7 @@
 //! they are, so that no source can exhaust the stack.
 
 mod expression;
+mod names;
 mod recovery;
 mod statement;
 
@@ -26,7 +27,9 @@ pub(crate) fn parse(source: &str, settings: &Settings) -> Res<Ast> {
     let mut parser = Parser::new(source, settings, pieces);
     let body = parser.template()?;
     parser.check_blocks()?;
-    Ok(Ast { exprs: parser.exprs, body })
+    let mut ast = Ast { exprs: parser.exprs, body, frame: 0 };
+    names::resolve(&mut ast);
+    Ok(ast)
 }
 
 /// Parses a source that is one expression, without delimiters.
@@ -37,7 +40,7 @@ pub(crate) fn parse_expression(source: &str, settings: &Settings) -> Res<(Ast, E
     parser.unknown_is_fault = true;
     let expr = parser.expression(&mut tokens)?;
     tokens.expect_end()?;
-    Ok((Ast { exprs: parser.exprs, body: Vec::new() }, expr))
+    Ok((Ast { exprs: parser.exprs, body: Vec::new(), frame: 0 }, expr))
 }
 
 fn check_length(source: &str, settings: &Settings) -> Res<()> {

@@ -27,7 +27,7 @@ pub(super) struct Recovery {
 
 /// Parses what can be parsed of a source. The tree is not one to render: it has stand-ins where something was wrong.
 pub(crate) fn parse_leniently(source: &str, settings: &Settings) -> (Ast, Vec<Fault>) {
-    let nothing = || Ast { exprs: Vec::new(), body: Vec::new() };
+    let nothing = || Ast { exprs: Vec::new(), body: Vec::new(), frame: 0 };
     let pieces = match super::check_length(source, settings).and_then(|()| lexer::split(source, &settings.syntax)) {
         Ok(pieces) => pieces,
         Err(fault) => return (nothing(), vec![*fault]),
@@ -37,7 +37,7 @@ pub(crate) fn parse_leniently(source: &str, settings: &Settings) -> (Ast, Vec<Fa
     let result = parser.template().and_then(|body| parser.check_blocks().map(|()| body));
     let mut faults = parser.recovery.unwrap_or_default().faults;
     match result {
-        Ok(body) => (Ast { exprs: parser.exprs, body }, faults),
+        Ok(body) => (Ast { exprs: parser.exprs, body, frame: 0 }, faults),
         Err(fault) => {
             faults.push(*fault);
             (nothing(), faults)

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Parser, Tokens};
-use crate::ast::{ExprId, ExprKind, For, Macro, Parameter, Stmt, StmtKind, Switch};
+use crate::ast::{Assigned, ExprId, ExprKind, For, Macro, Parameter, Slot, Stmt, StmtKind, Switch};
 use crate::error::{Fault, Position, Res, quote};
 use crate::lexer::{self, PieceKind, is_code_whitespace};
 use crate::suggest;
@@ -239,7 +239,7 @@ impl<'s> Parser<'s> {
             return Err(Fault::syntax(offset, "For tag requires an in expression"));
         };
         let targets = self.targets(&tag, targets)?;
-        if targets.len() == 1 && &*targets[0] == "loop" {
+        if targets.len() == 1 && &*targets[0].name == "loop" {
             return Err(Fault::syntax(offset, "A single loop target cannot be named loop"));
         }
         let iterable = self.tag_expression("for", iterable)?;
@@ -250,7 +250,7 @@ impl<'s> Parser<'s> {
         if closer.keyword == "else" {
             (otherwise, _) = self.closed_body(&[end], offset, end)?;
         }
-        Ok(StmtKind::For(Box::new(For { targets, iterable, body, otherwise, uses_loop })))
+        Ok(StmtKind::For(Box::new(For { targets, length: Slot::default(), iterable, body, otherwise, uses_loop })))
     }
 
     fn load_statement(&mut self, keyword: &str, tag: &Tag) -> Res<StmtKind> {
@@ -329,7 +329,7 @@ impl<'s> Parser<'s> {
     }
 
     /// Names with commas between them, and nothing else.
-    fn targets(&mut self, tag: &Tag, part: Range<usize>) -> Res<Vec<Arc<str>>> {
+    fn targets(&mut self, tag: &Tag, part: Range<usize>) -> Res<Vec<Assigned>> {
         let mut tokens = self.part(tag, part, true)?;
         let mut names = Vec::new();
         loop {
@@ -337,7 +337,7 @@ impl<'s> Parser<'s> {
             if is_literal(name) {
                 return Err(Fault::syntax(offset, "Binding targets must be ordinary names"));
             }
-            names.push(self.name(name, offset)?);
+            names.push(Assigned { name: self.name(name, offset)?, slot: None });
             if !tokens.take_symbol(",") {
                 break;
             }
@@ -359,7 +359,7 @@ impl<'s> Parser<'s> {
         let parameters = self.parameters(&tag, parameters)?;
         self.macros += 1;
         let (body, _) = self.closed_body(&["endmacro"], offset, "endmacro")?;
-        Ok(StmtKind::Macro(Arc::new(Macro { name, parameters, body })))
+        Ok(StmtKind::Macro(Arc::new(Macro { name, slot: Slot::default(), frame: 0, parameters, body })))
     }
 
     /// `name(parameters)`.
@@ -394,9 +394,10 @@ impl<'s> Parser<'s> {
             let ExprKind::Name(name) = &expr.kind else {
                 return Err(Fault::syntax(expr.offset, "Formal parameters must be names"));
             };
-            parameters.push(Parameter { name: name.clone(), default: None });
+            parameters.push(Parameter { name: name.clone(), slot: None, default: None });
         }
-        let optional = arguments.keyword.into_iter().map(|(name, value)| Parameter { name, default: Some(value) });
+        let optional =
+            arguments.keyword.into_iter().map(|(name, value)| Parameter { name, slot: None, default: Some(value) });
         parameters.extend(optional);
         Ok(parameters)
     }
@@ -420,7 +421,10 @@ impl<'s> Parser<'s> {
         }
         let (body, _) = self.closed_body(&["endcall"], offset, "endcall")?;
         let parameters = self.parameters(&tag, parameters)?;
-        Ok(StmtKind::Call { call, caller: Arc::new(Macro { name: "caller".into(), parameters, body }) })
+        Ok(StmtKind::Call {
+            call,
+            caller: Arc::new(Macro { name: "caller".into(), slot: Slot::default(), frame: 0, parameters, body }),
+        })
     }
 
     /// Whether this is a name with fixed keys after it.
@@ -458,7 +462,7 @@ impl<'s> Parser<'s> {
         if !closer.rest.is_empty() && self.source[closer.rest] != *name {
             return Err(Fault::syntax(closer.offset, "Endblock name must match its opening block"));
         }
-        Ok(StmtKind::Block { body })
+        Ok(StmtKind::Block { body, frame: 0 })
     }
 
     /// No name may be that of two blocks.
