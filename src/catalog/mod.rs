@@ -17,4 +17,4 @@ mod validation;
 pub use discover::Problem;
 pub use embedded::{AddedLocation, EmbeddedCatalog, LocationView};
 pub use location::{Location, LocationKind};
-pub use validation::validate;
+pub use validation::{problems, validate};

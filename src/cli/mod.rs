@@ -2,7 +2,6 @@
 
 mod actions;
 mod eval;
-mod positions;
 mod run;
 mod source;
 mod validate;

@@ -22,14 +22,14 @@ pub(super) fn validate(problems: &mut Problems, root: &Fields<'_>) {
         "Template" if OLD_TEMPLATES.contains(&api_version) => {
             root.required_object(problems, "spec");
         }
-        "Template" => problems.invalid("apiVersion", api_version, &format!("{TEMPLATE} for a template")),
+        "Template" => problems.invalid(&root.path("apiVersion"), api_version, &format!("{TEMPLATE} for a template")),
         _ if CORE_KINDS.contains(&kind) && CORE.contains(&api_version) => core(problems, root, kind),
         _ if CORE_KINDS.contains(&kind) && is_backstages(api_version) => {
-            problems.invalid("apiVersion", api_version, &format!("{} for the kind {kind}", CORE[0]));
+            problems.invalid(&root.path("apiVersion"), api_version, &format!("{} for the kind {kind}", CORE[0]));
         }
         // A slip of the pen; kinds of other plugins have groups of their own.
         _ if is_backstages(api_version) => {
-            problems.invalid("kind", kind, &format!("Template, {}", CORE_KINDS.join(", ")));
+            problems.invalid(&root.path("kind"), kind, &format!("Template, {}", CORE_KINDS.join(", ")));
         }
         _ => {}
     }
@@ -72,7 +72,7 @@ fn core(problems: &mut Problems, root: &Fields<'_>, kind: &str) {
     }
     match kind {
         "Group" if spec.get("children").is_none() => {
-            problems.add("spec.children", "is missing; expected a list, which may be empty");
+            problems.add(&spec.path("children"), "is missing; expected a list, which may be empty");
         }
         "Location" => location(problems, &spec),
         _ => {}
@@ -83,12 +83,12 @@ fn location(problems: &mut Problems, spec: &Fields<'_>) {
     if let Some(kind) = spec.text(problems, "type", None)
         && !["url", "file"].contains(&kind)
     {
-        problems.invalid("spec.type", kind, "url or file; other types are not read by this version");
+        problems.invalid(&spec.path("type"), kind, "url or file; other types are not read by this version");
     }
     if let Some(presence) = spec.text(problems, "presence", None)
         && !["required", "optional"].contains(&presence)
     {
-        problems.invalid("spec.presence", presence, "required or optional");
+        problems.invalid(&spec.path("presence"), presence, "required or optional");
     }
 }
 
@@ -103,17 +103,17 @@ fn template(problems: &mut Problems, root: &Fields<'_>) {
                 page.as_object(problems);
             }
         }
-        Some(other) => problems.wrong_type("spec.parameters", "an object or a list of objects", other),
+        Some(other) => problems.wrong_type(&spec.path("parameters"), "an object or a list of objects", other),
     }
     spec.object(problems, "presentation");
     if let Some(recovery) = spec.object(problems, "EXPERIMENTAL_recovery")
         && let Some(strategy) = recovery.text(problems, "EXPERIMENTAL_strategy", None)
         && !["none", "startOver"].contains(&strategy)
     {
-        problems.invalid("spec.EXPERIMENTAL_recovery.EXPERIMENTAL_strategy", strategy, "none or startOver");
+        problems.invalid(&recovery.path("EXPERIMENTAL_strategy"), strategy, "none or startOver");
     }
     match spec.get("steps") {
-        None => problems.add("spec.steps", "is missing; expected a list of steps, each with an action"),
+        None => problems.add(&spec.path("steps"), "is missing; expected a list of steps, each with an action"),
         Some(_) => steps(problems, &spec),
     }
     if let Some(output) = spec.object(problems, "output") {

@@ -8,22 +8,43 @@ mod kinds;
 
 use serde_json::{Map, Value};
 
+/// Something that is wrong with an entity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// JSON Pointer to the field, which may be missing.
+    pub pointer: String,
+    /// Whether it is the field's name that is wrong.
+    pub is_name: bool,
+    /// The field, what is wrong with it and what was expected, in one sentence.
+    pub message: String,
+}
+
 /// Checks an entity.
 ///
 /// # Errors
 /// One sentence for each problem: the field, what is wrong with it and what was expected.
 pub fn validate(entity: &Value) -> Result<(), Vec<String>> {
+    let problems: Vec<String> = problems(entity).into_iter().map(|problem| problem.message).collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// All that is wrong with an entity.
+pub fn problems(entity: &Value) -> Vec<Problem> {
     let mut problems = Problems::default();
     let Value::Object(root) = entity else {
-        return Err(vec![format!(
-            "an entity must be an object with apiVersion, kind and metadata, found {}",
-            found(entity)
-        )]);
+        return vec![Problem {
+            pointer: String::new(),
+            is_name: false,
+            message: format!(
+                "an entity must be an object with apiVersion, kind and metadata, found {}",
+                found(entity)
+            ),
+        }];
     };
-    let root = Fields { path: String::new(), members: root };
+    let root = Fields { path: Path::default(), members: root };
     for name in root.members.keys() {
         if !["apiVersion", "kind", "metadata", "spec", "relations", "status"].contains(&name.as_str()) {
-            problems.add(name, "is unknown; an entity has apiVersion, kind, metadata and spec");
+            problems.add_name(&root.path(name), "is unknown; an entity has apiVersion, kind, metadata and spec");
         }
     }
     root.required_text(&mut problems, "apiVersion", Some(&format::API_VERSION));
@@ -33,7 +54,7 @@ pub fn validate(entity: &Value) -> Result<(), Vec<String>> {
     }
     root.object(&mut problems, "spec");
     kinds::validate(&mut problems, &root);
-    if problems.0.is_empty() { Ok(()) } else { Err(problems.0) }
+    problems.0
 }
 
 fn envelope(problems: &mut Problems, metadata: &Fields<'_>) {
@@ -44,9 +65,9 @@ fn envelope(problems: &mut Problems, metadata: &Fields<'_>) {
     for (section, key_format) in [("labels", &format::LABEL_KEY), ("annotations", &format::ANNOTATION_KEY)] {
         let Some(entries) = metadata.object(problems, section) else { continue };
         for (key, value) in entries.members {
-            let path = format!("{}.{key}", entries.path);
+            let path = entries.path(key);
             if !(key_format.accepts)(key) {
-                problems.add(&path, &format!("is not a valid key; expected {}", key_format.expected));
+                problems.add_name(&path, &format!("is not a valid key; expected {}", key_format.expected));
             }
             match value {
                 Value::String(text) if section == "labels" && !(format::LABEL_VALUE.accepts)(text) => {
@@ -81,33 +102,57 @@ struct Format {
 
 /// What was found to be wrong.
 #[derive(Default)]
-struct Problems(Vec<String>);
+struct Problems(Vec<Problem>);
 
 impl Problems {
-    fn add(&mut self, path: &str, problem: &str) {
-        self.0.push(format!("{path} {problem}"));
+    fn add(&mut self, path: &Path, problem: &str) {
+        let message = format!("{} {problem}", path.shown);
+        self.0.push(Problem { pointer: path.pointer.clone(), is_name: false, message });
     }
-    fn invalid(&mut self, path: &str, text: &str, expected: &str) {
+    /// A problem with the name of a field.
+    fn add_name(&mut self, path: &Path, problem: &str) {
+        self.add(path, problem);
+        self.0.iter_mut().next_back().into_iter().for_each(|problem| problem.is_name = true);
+    }
+    fn invalid(&mut self, path: &Path, text: &str, expected: &str) {
         // A value of any length may stand where a name is expected.
         let shown: String = text.chars().take(80).collect();
         let dots = if shown.len() < text.len() { "…" } else { "" };
         self.add(path, &format!("\"{shown}{dots}\" is not valid; expected {expected}"));
     }
-    fn wrong_type(&mut self, path: &str, expected: &str, value: &Value) {
+    fn wrong_type(&mut self, path: &Path, expected: &str, value: &Value) {
         self.add(path, &format!("must be {expected}, found {}", found(value)));
+    }
+}
+
+/// The way to a field.
+#[derive(Clone, Default)]
+struct Path {
+    /// As messages name it: `spec.steps[0]`.
+    shown: String,
+    pointer: String,
+}
+
+impl Path {
+    fn member(&self, name: &str) -> Self {
+        let shown = if self.shown.is_empty() { name.to_string() } else { format!("{}.{name}", self.shown) };
+        Self { shown, pointer: format!("{}/{}", self.pointer, name.replace('~', "~0").replace('/', "~1")) }
+    }
+    fn item(&self, index: usize) -> Self {
+        Self { shown: format!("{}[{index}]", self.shown), pointer: format!("{}/{index}", self.pointer) }
     }
 }
 
 /// An object and where it is.
 #[derive(Clone)]
 struct Fields<'a> {
-    path: String,
+    path: Path,
     members: &'a Map<String, Value>,
 }
 
 /// A list's item and where it is.
 struct Item<'a> {
-    path: String,
+    path: Path,
     value: &'a Value,
 }
 
@@ -124,8 +169,8 @@ impl<'a> Item<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn path(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) }
+    fn path(&self, name: &str) -> Path {
+        self.path.member(name)
     }
     /// The member; what is `null` is there, and wrong unless the schema says otherwise.
     fn get(&self, name: &str) -> Option<&'a Value> {
@@ -184,7 +229,7 @@ impl<'a> Fields<'a> {
             Some(Value::Array(items)) => items
                 .iter()
                 .enumerate()
-                .map(|(index, value)| Item { path: format!("{path}[{index}]"), value })
+                .map(|(index, value)| Item { path: path.item(index), value })
                 .collect(),
             Some(other) => {
                 problems.wrong_type(&path, "a list", other);
