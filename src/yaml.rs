@@ -72,6 +72,15 @@ pub fn parse_yaml(text: &str) -> Result<Value, YamlError> {
 /// # Errors
 /// The text is too large, no YAML, or breaks a limit.
 pub fn parse_documents(text: &str) -> Result<Vec<Document>, YamlError> {
+    parse_with(text, DuplicateKeyPolicy::Error)
+}
+
+/// As [`parse_documents`], but of a key that is there twice the last value counts: for tools that tell of it themselves.
+pub(crate) fn parse_despite_duplicates(text: &str) -> Result<Vec<Document>, YamlError> {
+    parse_with(text, DuplicateKeyPolicy::LastWins)
+}
+
+fn parse_with(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Vec<Document>, YamlError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.len() > MAX_BYTES {
         return Err(failed(format!(
@@ -79,12 +88,12 @@ pub fn parse_documents(text: &str) -> Result<Vec<Document>, YamlError> {
             text.len()
         )));
     }
-    with_stack(|| read(text))?
+    with_stack(|| read(text, duplicate_keys))?
 }
 
 /// Reads on a thread of its own: the reader recurses with large frames, and a thread's default stack can be too small for
 /// what the limits allow.
-pub(crate) fn with_stack<T: Send>(read: impl FnOnce() -> T + Send) -> Result<T, YamlError> {
+fn with_stack<T: Send>(read: impl FnOnce() -> T + Send) -> Result<T, YamlError> {
     std::thread::scope(|scope| {
         std::thread::Builder::new()
             .name("yaml".to_string())
@@ -100,23 +109,23 @@ fn failed(message: String) -> YamlError {
     YamlError { line: 0, column: 0, message }
 }
 
-fn read(text: &str) -> Result<Vec<Document>, YamlError> {
+fn read(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Vec<Document>, YamlError> {
     let documents: Vec<Spanned<Value>> =
-        serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| yaml_error(&error))?;
+        serde_saphyr::from_multiple_with_options(text, options(duplicate_keys)).map_err(|error| yaml_error(&error))?;
     Ok(documents
         .into_iter()
         .map(|document| Document { line: document.referenced.line(), value: as_javascript(document.value) })
         .collect())
 }
 
-pub(crate) fn options() -> Options {
+fn options(policy: DuplicateKeyPolicy) -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
             flow_nesting_limit: MAX_DEPTH,
             max_nodes: MAX_NODES,
         },
-        duplicate_keys: DuplicateKeyPolicy::Error,
+        duplicate_keys: policy,
         merge_keys: MergeKeyPolicy::AsOrdinary,
         strict_booleans: true,
         underscored_numbers_as_strings: true,

@@ -48,9 +48,8 @@ enum Command {
     },
     /// Check templates without running them
     Validate {
-        /// Files, directories with a template.yaml, or URLs of an integration
-        #[arg(required = true)]
-        templates: Vec<String>,
+        #[command(flatten)]
+        args: validate::ValidateArgs,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -147,10 +146,10 @@ async fn execute(command: Command) -> Result<(), Failure> {
             let parts = Parts::new(&config, Vec::new()).await.map_err(Failure::input)?;
             run::run(&parts, args).await
         }
-        Command::Validate { templates, config } => {
+        Command::Validate { args, config } => {
             let config = config.load_without_database()?;
             let parts = Parts::new(&config, Vec::new()).await.map_err(Failure::input)?;
-            validate::run(&parts, &templates).await
+            validate::run(&parts, &args).await
         }
         Command::Eval(config) => {
             let config = config.load()?;

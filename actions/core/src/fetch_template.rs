@@ -67,7 +67,7 @@ pub(crate) enum Extension {
 
 impl Extension {
     /// With its dot; `None` for `false` and the empty text.
-    fn suffix(&self) -> Option<String> {
+    pub(crate) fn suffix(&self) -> Option<String> {
         match self {
             Self::Default(true) => Some(".njk".to_string()),
             Self::Named(name) if name.starts_with('.') => Some(name.clone()),

@@ -23,6 +23,7 @@ mod fs_rename;
 mod globs;
 mod pipeline;
 mod skeleton;
+pub mod sources;
 mod support;
 pub mod templating;
 #[cfg(test)]

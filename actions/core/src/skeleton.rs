@@ -289,7 +289,7 @@ pub(crate) fn report(ctx: &ActionContext, path: &str, error: understudy_templati
 }
 
 /// Node's `path.extname`: from the last dot of the name, unless that is its first character.
-fn extension_of(path: &Utf8Path) -> &str {
+pub(crate) fn extension_of(path: &Utf8Path) -> &str {
     let name = path.file_name().unwrap_or_default();
     match name.rfind('.') {
         Some(at) if at > 0 && name != ".." => &name[at..],

@@ -35,10 +35,7 @@ pub fn problems(entity: &Value) -> Vec<Problem> {
         return vec![Problem {
             pointer: String::new(),
             is_name: false,
-            message: format!(
-                "an entity must be an object with apiVersion, kind and metadata, found {}",
-                found(entity)
-            ),
+            message: format!("an entity must be an object with apiVersion, kind and metadata, found {}", found(entity)),
         }];
     };
     let root = Fields { path: Path::default(), members: root };
@@ -226,11 +223,9 @@ impl<'a> Fields<'a> {
         let path = self.path(name);
         match self.get(name) {
             None => Vec::new(),
-            Some(Value::Array(items)) => items
-                .iter()
-                .enumerate()
-                .map(|(index, value)| Item { path: path.item(index), value })
-                .collect(),
+            Some(Value::Array(items)) => {
+                items.iter().enumerate().map(|(index, value)| Item { path: path.item(index), value }).collect()
+            }
             Some(other) => {
                 problems.wrong_type(&path, "a list", other);
                 Vec::new()

@@ -271,9 +271,8 @@ impl Scope<'_> {
         if matches!(&*member.name, "key" | "value") {
             return None;
         }
-        let hint = did_you_mean(&member.name, ["key", "value"]).or_else(|| {
-            Some(format!("it has \"key\" and \"value\"; did you mean \"each.value.{}\"?", member.name))
-        });
+        let hint = did_you_mean(&member.name, ["key", "value"])
+            .or_else(|| Some(format!("it has \"key\" and \"value\"; did you mean \"each.value.{}\"?", member.name)));
         let message = format!("\"each\" has no \"{}\"", member.name);
         Remark::error(member, "name-unknown", message).hint(hint).guarded(lookup.guard)
     }

@@ -17,6 +17,14 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// Those of an action's output: without `additionalProperties` a schema describes all there is.
+    pub(super) fn of_output(schema: &Value) -> Self {
+        let mut names = Self::default();
+        names.read(schema, schema, &mut HashSet::new());
+        names.is_open |= names.names.is_empty() && schema["additionalProperties"] != false;
+        names
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.is_open || self.names.contains(name)
     }
@@ -112,7 +120,8 @@ fn collect_secrets(schema: &Value, names: &mut BTreeSet<String>) {
                 names.insert(name.to_string());
             }
             if let Some(Value::Object(properties)) = members.get("properties") {
-                let is_secret = |schema: &Value| schema["ui:field"].as_str().is_some_and(|field| field.contains("Secret"));
+                let is_secret =
+                    |schema: &Value| schema["ui:field"].as_str().is_some_and(|field| field.contains("Secret"));
                 names.extend(properties.iter().filter(|(_, schema)| is_secret(schema)).map(|(name, _)| name.clone()));
             }
             members.values().for_each(|value| collect_secrets(value, names));

@@ -1,307 +1,191 @@
 //! `understudy validate`: everything that can be said about templates without running them.
+//!
+//! What would fail, or could never do what it says, is an error; what runs, though hardly as it was meant, is a warning.
+//! A warning may be wrong about a template, an error must not be: where something outside the template decides (the
+//! run's values, custom code of a form), nothing is said.
 
-use std::io::Write;
+mod document;
+mod expression;
+mod finding;
+mod form;
+mod positions;
+mod skeleton;
 
-use serde_json::Value;
+use std::io::{IsTerminal, Write};
+
+use clap::{Args, ValueEnum};
 use understudy_actions_core::templating::Templating;
-use understudy_sdk::{
-    Registry,
-    schema::{Validator, Violation},
-};
-use understudy_templating::Engine;
+use understudy_scm::Scm;
+use understudy_sdk::Registry;
 
+use self::{
+    document::{Check, Checker},
+    expression::Language,
+    finding::{Finding, Format, Severity},
+    positions::{Place, Positions},
+    skeleton::Skeleton,
+};
 use super::{
     Failure,
-    positions::{self, Place, Positions, escape},
     source::{self, Source},
 };
-use crate::{api::form, app::Parts, form_schema, yaml};
+use crate::{
+    app::Parts,
+    yaml::{self, Document},
+};
 
-/// One thing that is wrong.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Finding {
-    place: Place,
-    message: String,
+/// The arguments of `understudy validate`.
+#[derive(Debug, Args)]
+pub(super) struct ValidateArgs {
+    /// Files, directories with a template.yaml, or URLs of an integration
+    #[arg(required = true)]
+    templates: Vec<String>,
+    /// How findings are written
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// Fail for warnings too
+    #[arg(long)]
+    strict: bool,
+    /// Whether text shows the lines of the source
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
+    snippets: When,
 }
 
-/// Checks each template; all findings go to standard error, one a line, as `file:line:column: message`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    /// On a terminal
+    Auto,
+    Always,
+    Never,
+}
+
+/// Checks each template; all findings go to standard output, what came of it to standard error.
 ///
 /// # Errors
-/// [`Failure::Input`] when there is a finding.
-pub(super) async fn run(parts: &Parts, templates: &[String]) -> Result<(), Failure> {
-    let checker = Checker::new(parts.registry().clone(), parts.templating());
+/// [`Failure::Input`] when there is an error, or, if that is asked for, a warning.
+pub(super) async fn run(parts: &Parts, args: &ValidateArgs) -> Result<(), Failure> {
+    let validator = Validator::new(parts.registry().clone(), parts.templating(), parts.scm());
+    let mut stdout = std::io::stdout();
+    let snippets = match args.snippets {
+        When::Auto => stdout.is_terminal(),
+        When::Always => true,
+        When::Never => false,
+    };
+    let mut all = Vec::new();
     let mut wrong = 0;
-    for argument in templates {
-        let texts = match source::read(parts.scm(), argument).await {
-            Ok(source) => checker.check(&source),
-            Err(Failure::Input(text) | Failure::Task(text)) => vec![text],
+    for argument in &args.templates {
+        let findings = match source::read(parts.scm(), argument).await {
+            Ok(source) => validator.check(&source).await,
+            Err(Failure::Input(text) | Failure::Task(text)) => vec![unreadable(argument, &text)],
         };
-        if texts.is_empty() {
+        let fails = |finding: &Finding| finding.severity == Severity::Error || args.strict;
+        wrong += usize::from(findings.iter().any(fails));
+        if args.format == Format::Text {
+            let text = match findings.is_empty() {
+                true => format!("{argument}: ok\n"),
+                false => args.format.write(&findings, snippets),
+            };
             // Nobody is left to be told when standard output is gone.
-            let _ = writeln!(std::io::stdout(), "{argument}: ok");
-        } else {
-            wrong += 1;
-            for text in texts {
-                let _ = writeln!(std::io::stderr(), "{text}");
-            }
+            let _ = stdout.write_all(text.as_bytes());
         }
+        all.extend(findings);
     }
+    if args.format != Format::Text {
+        let _ = stdout.write_all(args.format.write(&all, snippets).as_bytes());
+    }
+    let count = |severity| all.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let counts = format!("{}, {}", counted(errors, "error"), counted(warnings, "warning"));
     match wrong {
-        0 => Ok(()),
-        1 => Err(Failure::Input("1 template is not valid".into())),
-        _ => Err(Failure::Input(format!("{wrong} templates are not valid"))),
+        0 if warnings == 0 => Ok(()),
+        0 => {
+            let _ = writeln!(std::io::stderr(), "{counts}");
+            Ok(())
+        }
+        1 => Err(Failure::Input(format!("1 template is not valid: {counts}"))),
+        _ => Err(Failure::Input(format!("{wrong} templates are not valid: {counts}"))),
     }
 }
 
-struct Checker {
-    registry: Registry,
-    templating: Engine,
+fn unreadable(argument: &str, text: &str) -> Finding {
+    let message = text.strip_prefix(argument).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(text);
+    whole_file(argument, "unreadable", message.to_string())
 }
 
-impl Checker {
-    fn new(registry: Registry, templating: &Templating) -> Self {
+fn whole_file(file: &str, code: &'static str, message: String) -> Finding {
+    Finding { file: file.into(), place: None, severity: Severity::Error, code, message, hint: None, source: None }
+}
+
+/// Checks templates.
+struct Validator<'a> {
+    checker: Checker,
+    templating: &'a Templating,
+    scm: &'a Scm,
+}
+
+impl<'a> Validator<'a> {
+    fn new(registry: Registry, templating: &'a Templating, scm: &'a Scm) -> Self {
         let status = |_: &[understudy_templating::Value]| Ok(understudy_templating::Value::Undefined);
-        let templating = templating.values().with_global_fn("always", status).with_global_fn("failure", status);
-        Self { registry, templating }
+        let values = templating.values().with_global_fn("always", status).with_global_fn("failure", status);
+        Self { checker: Checker { registry, values: Language::new(values) }, templating, scm }
     }
 
-    fn check(&self, source: &Source) -> Vec<String> {
-        let documents = match yaml::parse_documents(&source.text) {
-            Ok(documents) if documents.is_empty() => return vec![format!("{}: the file is empty", source.shown)],
+    /// All that is wrong with a file and the files that its steps render, in the order of files and places.
+    async fn check(&self, source: &Source) -> Vec<Finding> {
+        let (mut findings, skeletons) = self.check_documents(source);
+        for skeleton in &skeletons {
+            findings.extend(skeleton.check(self.scm, self.templating, &source.origin).await);
+        }
+        // The template itself comes first.
+        findings.sort_by(|a, b| (a.file != source.shown, a).cmp(&(b.file != source.shown, b)));
+        findings.dedup();
+        findings
+    }
+
+    fn check_documents(&self, source: &Source) -> (Vec<Finding>, Vec<Skeleton>) {
+        let documents = match read(source) {
             Ok(documents) => documents,
-            Err(error) => return vec![error.in_file(&source.shown)],
+            Err(finding) => return (vec![*finding], Vec::new()),
         };
         let positions = Positions::of_documents(&source.text);
         let unknown = Positions::default();
-        let mut findings = Vec::new();
-        for (index, document) in documents.iter().enumerate() {
-            let positions = positions.get(index).unwrap_or(&unknown);
-            let mut check = Check { text: &source.text, positions, findings: &mut findings };
-            check.entity(&document.value);
-            if document.value["kind"] == "Template" {
-                check.template(self, &document.value);
-            }
+        let (mut findings, mut skeletons) = (Vec::new(), Vec::new());
+        for document in &documents {
+            let mut check = Check {
+                checker: &self.checker,
+                file: &source.shown,
+                text: &source.text,
+                positions: positions.get(&document.line).unwrap_or(&unknown),
+                findings: Vec::new(),
+                skeletons: Vec::new(),
+            };
+            check.document(&document.value);
+            findings.extend(check.findings);
+            skeletons.extend(check.skeletons);
         }
-        findings.sort();
-        findings.dedup();
-        findings
-            .into_iter()
-            .map(|Finding { place, message }| format!("{}:{}:{}: {message}", source.shown, place.line, place.column))
-            .collect()
+        (findings, skeletons)
     }
 }
 
-/// The check of one document.
-struct Check<'a> {
-    text: &'a str,
-    positions: &'a Positions,
-    findings: &'a mut Vec<Finding>,
-}
-
-impl Check<'_> {
-    fn add(&mut self, pointer: &str, message: impl Into<String>) {
-        self.findings.push(Finding { place: self.positions.at(pointer), message: message.into() });
-    }
-
-    fn entity(&mut self, entity: &Value) {
-        for problem in crate::catalog::validate(entity).err().unwrap_or_default() {
-            self.add(&pointer_to(&problem), problem);
+/// The documents of a file. Keys that are there twice are told later, together with all the rest.
+fn read(source: &Source) -> Result<Vec<Document>, Box<Finding>> {
+    match yaml::parse_documents(&source.text) {
+        Ok(documents) if documents.is_empty() => {
+            Err(Box::new(whole_file(&source.shown, "yaml", "the file is empty".into())))
         }
-    }
-
-    fn template(&mut self, checker: &Checker, template: &Value) {
-        if let Err(reason) = form::check_version(template) {
-            self.add("/apiVersion", reason);
-        }
-        self.schemas(template);
-        let mut ids = std::collections::HashMap::new();
-        for (index, step) in template.pointer("/spec/steps").and_then(Value::as_array).into_iter().flatten().enumerate()
-        {
-            let pointer = format!("/spec/steps/{index}");
-            if let Some(id) = step["id"].as_str()
-                && let Some(first) = ids.insert(id, index)
-            {
-                self.add(&format!("{pointer}/id"), format!("the id {id:?} belongs to step {} already", first + 1));
-            }
-            self.action(&checker.registry, step, &pointer);
-            self.strings(&checker.templating, step, &pointer);
-        }
-        if let Some(output) = template.pointer("/spec/output") {
-            self.strings(&checker.templating, output, "/spec/output");
-        }
-    }
-
-    /// The schemas of the form and the secrets: against the standard, then as the service will read them.
-    fn schemas(&mut self, template: &Value) {
-        let problems = form_schema::problems(template);
-        for (pointer, schema) in form_schema::schemas(template) {
-            let is_known = problems.iter().any(|problem| is_within(&problem.pointer, &pointer));
-            if let Some(reason) = Validator::new(schema).err().filter(|_| !is_known) {
-                self.add(&pointer, format!("not a valid JSON Schema: {reason}"));
-            }
-        }
-        for problem in problems {
-            self.add(&problem.pointer, format!("not a valid JSON Schema: {}", problem.message));
-        }
-    }
-
-    fn action(&mut self, registry: &Registry, step: &Value, pointer: &str) {
-        let Some(id) = step["action"].as_str() else { return };
-        let action = match registry.get(id) {
-            Ok(action) => action,
-            Err(error) => return self.add(&format!("{pointer}/action"), error.message()),
-        };
-        let empty = Value::Object(serde_json::Map::new());
-        let input = step.get("input").filter(|input| !input.is_null()).unwrap_or(&empty);
-        let Some(Ok(validator)) = action.input_schema().map(|schema| Validator::new(&schema)) else { return };
-        for violation in validator.validate(input) {
-            if !depends_on_rendering(&violation) {
-                let mut path: String =
-                    violation.path.iter().map(|part| format!("/{}", escape(&text_of(part)))).collect();
-                if let ("additionalProperties", Some(name)) = (&*violation.name, &violation.argument) {
-                    path.push_str(&format!("/{}", escape(&text_of(name))));
-                }
-                let property = violation.property.replacen("instance", "input", 1);
-                self.add(&format!("{pointer}/input{path}"), format!("{id}: {property} {}", violation.message));
-            }
-        }
-    }
-
-    /// The syntax of every string that is a template.
-    fn strings(&mut self, engine: &Engine, value: &Value, pointer: &str) {
-        match value {
-            Value::String(text) => {
-                if let Err(error) = engine.parse(text) {
-                    let place = self.positions.at(pointer);
-                    let place = match (error.line(), error.column()) {
-                        (Some(line), Some(column)) => positions::within(self.text, place, line, column),
-                        _ => place,
-                    };
-                    self.findings.push(Finding { place, message: error.message().to_string() });
-                }
-            }
-            Value::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    self.strings(engine, item, &format!("{pointer}/{index}"));
-                }
-            }
-            Value::Object(members) => {
-                for (name, member) in members {
-                    self.strings(engine, member, &format!("{pointer}/{}", escape(name)));
-                }
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
-}
-
-/// Whether a JSON Pointer leads to a place in that of another.
-fn is_within(pointer: &str, outer: &str) -> bool {
-    pointer.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// The JSON Pointer to the field that a problem's text starts with: `spec.steps[0].action is missing`.
-fn pointer_to(problem: &str) -> String {
-    let path = problem.split(' ').next().unwrap_or_default();
-    let parts = path.split(['.', '[']).map(|part| part.trim_end_matches(']')).filter(|part| !part.is_empty());
-    parts.map(|part| format!("/{}", escape(part))).collect()
-}
-
-fn text_of(part: &Value) -> String {
-    part.as_str().map_or_else(|| part.to_string(), str::to_string)
-}
-
-/// Whether only the run can tell: the value in question is, or holds, a template. What is missing or unknown by name stays
-/// so, whatever is rendered.
-fn depends_on_rendering(violation: &Violation) -> bool {
-    !matches!(&*violation.name, "required" | "additionalProperties")
-        && violation.instance.as_ref().is_some_and(holds_template)
-}
-
-fn holds_template(value: &Value) -> bool {
-    match value {
-        Value::String(text) => ["${{", "{%", "{#"].iter().any(|tag| text.contains(tag)),
-        Value::Array(items) => items.iter().any(holds_template),
-        Value::Object(members) => members.values().any(holds_template),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Ok(documents) => Ok(documents),
+        Err(error) => yaml::parse_despite_duplicates(&source.text).map_err(|_| {
+            let place = (error.line > 0).then_some(Place { line: error.line, column: error.column });
+            let line = usize::try_from(error.line).ok().and_then(|line| source.text.lines().nth(line.checked_sub(1)?));
+            Box::new(Finding {
+                place,
+                source: line.map(str::to_string),
+                ..whole_file(&source.shown, "yaml", error.message.clone())
+            })
+        }),
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::cli::source::Origin;
-
-    fn findings(text: &str) -> Vec<String> {
-        let scm = understudy_scm::Scm::from_config(&serde_json::json!({})).unwrap();
-        let mut registry = Registry::new();
-        let deps = understudy_actions_core::CoreDeps::new(scm);
-        let templating = deps.templating.clone();
-        understudy_actions_core::register(&mut registry, deps);
-        let source = Source { shown: "t.yaml".into(), text: text.into(), origin: Origin::File("/t.yaml".into()) };
-        Checker::new(registry, &templating).check(&source)
-    }
-
-    const HEAD: &str =
-        "apiVersion: scaffolder.backstage.io/v1beta3\nkind: Template\nmetadata:\n  name: t\nspec:\n  type: service\n";
-
-    #[test]
-    fn good_templates_have_no_findings() {
-        let text = format!(
-            "{HEAD}  parameters: {{properties: {{n: {{type: integer}}}}}}\n  steps:\n    - id: a\n      if: ${{{{ failure() or parameters.n }}}}\n      action: debug:wait\n      input: {{seconds: '${{{{ parameters.n }}}}'}}\n  output:\n    other: ${{{{ parameters.owner | parseEntityRef | pick('name') }}}}\n"
-        );
-        assert_eq!(findings(&text), Vec::<String>::new());
-    }
-
-    #[test]
-    fn findings_have_places() {
-        for (rest, expected) in [
-            ("  steps:\n    - action: no:such\n", "t.yaml:8:15: Template action with ID 'no:such'"),
-            (
-                "  steps:\n    - action: debug:wait\n      input: {seconds: many}\n",
-                "t.yaml:9:24: debug:wait: input.seconds is not of a type(s) number",
-            ),
-            (
-                "  steps:\n    - action: debug:wait\n      input:\n        years: 1\n",
-                "t.yaml:10:16: debug:wait: input is not allowed to have the additional property \"years\"",
-            ),
-            ("  steps:\n    - action: debug:log\n      input:\n        message: ${{ a | }}\n", "t.yaml:10:"),
-            (
-                "  steps:\n    - action: debug:log\n      input:\n        message: |\n          one\n          ${{ a | nosuch }}\n",
-                "t.yaml:12:",
-            ),
-            (
-                "  steps:\n    - {id: a, action: debug:wait}\n    - {id: a, action: debug:wait}\n",
-                "t.yaml:9:12: the id \"a\" belongs to step 1 already",
-            ),
-            (
-                "  parameters: {properties: {a: {pattern: '('}}}\n  steps: []\n",
-                "t.yaml:7:42: not a valid JSON Schema: \"(\" is not a regular expression",
-            ),
-            (
-                "  parameters:\n    - title: One\n      properties:\n        a:\n          type: strin\n  steps: []\n",
-                "t.yaml:11:17: not a valid JSON Schema: \"strin\" is not one of array, boolean",
-            ),
-            (
-                "  secrets:\n    schema:\n      required: token\n  steps: []\n",
-                "t.yaml:9:17: not a valid JSON Schema: \"token\" is not of type \"array\"",
-            ),
-            ("  steps: 5\n", "t.yaml:7:10: spec.steps must be a list"),
-            ("  owner: [\n", "t.yaml:"),
-        ] {
-            let found = findings(&format!("{HEAD}{rest}"));
-            assert!(found.len() == 1 && found[0].starts_with(expected), "{rest}: {found:?}");
-        }
-        assert_eq!(findings(""), ["t.yaml: the file is empty"]);
-    }
-
-    #[test]
-    fn texts_that_are_read_in_an_unusual_way_are_checked_too() {
-        let wrong = format!("{HEAD}  steps: 5\n");
-        assert_eq!(findings(&format!("\u{feff}{wrong}")), findings(&wrong));
-        let deep = format!("{wrong}  deep: {}1{}\n", "[".repeat(95), "]".repeat(95));
-        let found = std::thread::spawn(move || findings(&deep)).join().unwrap();
-        assert_eq!(found, findings(&wrong));
-    }
-}
+mod tests;

@@ -229,9 +229,14 @@ struct Collection {
 }
 
 enum Kind {
-    Sequence { next: usize },
+    Sequence {
+        next: usize,
+    },
     /// The key that has been read, and all keys with their places.
-    Mapping { key: Option<(String, Place)>, known: HashMap<String, Place> },
+    Mapping {
+        key: Option<(String, Place)>,
+        known: HashMap<String, Place>,
+    },
 }
 
 impl Reader {
