@@ -89,7 +89,7 @@ fn findings_have_places() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(findings(""), ["t.yaml: error: the file is empty [yaml]"]);
+    assert_eq!(findings(""), ["error: the file is empty [yaml]"]);
 }
 
 #[test]
