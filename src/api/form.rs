@@ -8,8 +8,10 @@ use understudy_sdk::{
 
 use crate::form_schema;
 
+/// The present `apiVersion` of templates.
+pub(crate) const API_VERSION: &str = "scaffolder.backstage.io/v1beta3";
 /// The versions of templates that are run: Backstage's present one, and the one before it.
-const API_VERSIONS: [&str; 2] = ["scaffolder.backstage.io/v1beta3", crate::tasks::beta2::API_VERSION];
+const API_VERSIONS: [&str; 2] = [API_VERSION, crate::tasks::beta2::API_VERSION];
 
 /// Whether the template is of a version that we run.
 ///

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::ast::{Arguments, Ast, ExprId, ExprKind, Macro, Stmt, StmtKind};
+use crate::ast::{Arguments, Ast, ExprId, ExprKind, Macro, Stmt, StmtKind, UnaryOp};
 use crate::error::Position;
 use crate::value::Value;
 
@@ -308,6 +308,9 @@ impl<'a> Collector<'a> {
                     pending.push((*callee, guard, true));
                     pending.extend(arguments.ids().map(|id| (id, argument, false)));
                 }
+                ExprKind::Unary { op: UnaryOp::Not, operand } => {
+                    pending.push((*operand, guard.max(Guard::Condition), false));
+                }
                 kind => {
                     kind.operands(&mut operands);
                     pending.extend(operands.drain(..).map(|id| (id, guard, false)));
@@ -438,6 +441,7 @@ mod tests {
             ("${{ v.a if v.a else v.c }}", &[Condition, Condition, None]),
             ("${{ v.x is defined }}", &[Default]),
             ("${{ v.x is odd }}", &[Condition]),
+            ("${{ not v.x }}", &[Condition]),
             (
                 "{% if v.a == 'x' %}${{ v.a.b }}${{ v.c }}{% elif v.d %}${{ v.d }}{% endif %}${{ v.a }}",
                 &[Condition, Condition, None, Condition, Condition, None],

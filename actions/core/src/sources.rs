@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use understudy_scm::Scm;
@@ -94,13 +94,20 @@ impl Sources {
     }
 
     /// Reads them, in the order in which they would be rendered. `base` is the URL of the template, `file://` for one on
-    /// this machine's disk.
+    /// this machine's disk. A step that runs can't leave a local template's directory; one whose template is read by URL
+    /// can, so here the files may lie anywhere in `repository`, the directory that such a URL would lead into.
     ///
     /// # Errors
     /// As when the step ran.
-    pub async fn read(&self, scm: &Scm, base: &str) -> Result<Vec<SourceFile>, ActionError> {
+    pub async fn read(
+        &self,
+        scm: &Scm,
+        base: &str,
+        repository: Option<&Utf8Path>,
+    ) -> Result<Vec<SourceFile>, ActionError> {
         match fetch::origin(scm, &self.url, Some(base))? {
             Origin::Local { dir, path } => {
+                let (dir, path) = within(dir, path, repository);
                 let sources = self.clone();
                 blocking(move || match (fetch::open_local(&dir, &path)?, &sources.kind) {
                     (LocalSource::Tree(tree), Kind::Tree { copy_only, extension }) => {
@@ -148,6 +155,28 @@ impl Sources {
             },
         }
     }
+}
+
+/// Another way to the same path that begins at the repository, if it leads out of `dir` but not out of that.
+fn within(dir: Utf8PathBuf, path: String, repository: Option<&Utf8Path>) -> (Utf8PathBuf, String) {
+    let Some(repository) = repository else { return (dir, path) };
+    let Ok(below) = dir.strip_prefix(repository) else { return (dir, path) };
+    let mut parts: Vec<&str> = below.as_str().split('/').filter(|part| !part.is_empty()).collect();
+    let inside = parts.len();
+    let mut leaves = false;
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                if parts.pop().is_none() {
+                    return (dir, path);
+                }
+                leaves |= parts.len() < inside;
+            }
+            part => parts.push(part),
+        }
+    }
+    if leaves { (repository.to_owned(), parts.join("/")) } else { (dir, path) }
 }
 
 fn list(tree: &Workspace, copy_only: &[String], extension: Option<&str>) -> Result<Vec<SourceFile>, ActionError> {
@@ -227,7 +256,7 @@ mod tests {
         ] {
             let mut input = json!({"url": "./skel", "values": {"x": "${{ parameters.x }}"}});
             input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            let files = sources("fetch:template", &input).unwrap().read(&scm, &base).await.unwrap();
+            let files = sources("fetch:template", &input).unwrap().read(&scm, &base, None).await.unwrap();
             let shown = files.iter().map(|file| {
                 let name = file.name.as_deref().filter(|name| *name != file.path).map(|name| format!(">{name}"));
                 let content = file.content.as_ref().map(|content| format!("={content}"));
@@ -236,14 +265,21 @@ mod tests {
             assert_eq!(shown.collect::<Vec<_>>().join(" "), expected, "{more}");
         }
         let file = |url: &str| sources("fetch:template:file", &json!({"url": url})).unwrap();
-        assert_eq!(file("skel/bin.png").read(&scm, &base).await.unwrap()[0].content.as_deref(), Some("\u{0}"));
-        assert!(file("big").read(&scm, &base).await.unwrap()[0].is_too_large);
+        assert_eq!(file("skel/bin.png").read(&scm, &base, None).await.unwrap()[0].content.as_deref(), Some("\u{0}"));
+        assert!(file("big").read(&scm, &base, None).await.unwrap()[0].is_too_large);
         for url in ["skel", "../outside", "https://example.com/x"] {
-            assert!(file(url).read(&scm, &base).await.is_err(), "{url}");
+            assert!(file(url).read(&scm, &base, None).await.is_err(), "{url}");
         }
+        let repository = dir.parent().unwrap();
+        std::fs::create_dir_all(repository.join("shared")).unwrap();
+        std::fs::write(repository.join("shared/s.txt"), "S").unwrap();
+        let shared = sources("fetch:template", &json!({"url": "./skel/../../shared/"})).unwrap();
+        assert!(shared.read(&scm, &base, None).await.is_err());
+        assert_eq!(shared.read(&scm, &base, Some(repository)).await.unwrap()[0].content.as_deref(), Some("S"));
+        assert!(file("../../x").read(&scm, &base, Some(repository)).await.is_err());
         let tree = |url: &str| sources("fetch:template", &json!({"url": url})).unwrap();
         for url in ["big", "nowhere"] {
-            assert!(tree(url).read(&scm, &base).await.is_err(), "{url}");
+            assert!(tree(url).read(&scm, &base, None).await.is_err(), "{url}");
         }
     }
 

@@ -87,7 +87,10 @@ impl Check<'_> {
             self.add(duplicate.again, error("yaml", message));
         }
         for problem in catalog::problems(entity) {
-            let report = error("entity", problem.message);
+            let around = problem.pointer.rsplit_once('/').and_then(|(around, _)| entity.pointer(around)?.as_object());
+            let placeholder = around.and_then(|around| around.keys().find(|name| is_elsewhere(name)));
+            let hint = placeholder.map(|name| format!("\"{name}\" is not replaced by this service's own catalog"));
+            let report = error("entity", problem.message).hint(hint);
             match problem.is_name {
                 true => self.name(&problem.pointer, report),
                 false => self.value(&problem.pointer, report),
@@ -102,8 +105,10 @@ impl Check<'_> {
         let version = form::check_version(template);
         self.schemas(template);
         if let Err(reason) = version {
-            // Other versions have another language.
             return self.value("/apiVersion", error("entity", reason));
+        }
+        if template["apiVersion"] != form::API_VERSION {
+            return;
         }
         let form = Form::of(template);
         let steps = template.pointer("/spec/steps").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

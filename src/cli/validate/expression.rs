@@ -81,9 +81,27 @@ impl Language {
         }
         let lookups = facts.lookups.iter().filter(|lookup| !(lookup.is_call && lookup.path.len() == 1));
         remarks.extend(lookups.filter(|lookup| !self.has_global(&lookup.path[0].name)).filter_map(look));
+        explain_dashes(text, &mut remarks);
         remarks
     }
 }
+
+/// In `a.b-c` the name `c` is not what somebody got wrong.
+fn explain_dashes(text: &str, remarks: &mut Vec<Remark>) {
+    let is_told = remarks.iter().any(|remark| remark.hint.as_ref().is_some_and(|hint| hint.ends_with(DASHES)));
+    remarks.retain_mut(|remark| {
+        let before = text[..text.floor_char_boundary(remark.offset)].strip_suffix('-');
+        let is_part = before.is_some_and(|before| before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_'));
+        if remark.code != "name-unknown" || !is_part {
+            return true;
+        }
+        remark.hint = Some(format!("\"-\" is a minus; write \"['a-b']\" {DASHES}"));
+        !is_told
+    });
+}
+
+/// Ends the hint about such names.
+const DASHES: &str = "for a name with dashes";
 
 fn of_error(error: &Error) -> Remark {
     let message = error.message();
@@ -218,7 +236,13 @@ impl Scope<'_> {
             if self.has_more_steps {
                 return None;
             }
-            let hint = did_you_mean(&id.name, self.steps.iter().map(|step| &*step.id));
+            let ids = || self.steps.iter().map(|step| &*step.id);
+            // `steps.a-b` is a difference.
+            let dashed = ids().find(|known| known.strip_prefix(&*id.name).is_some_and(|rest| rest.starts_with('-')));
+            let hint = match dashed {
+                Some(known) => Some(format!("write \"steps['{known}']\" {DASHES}")),
+                None => did_you_mean(&id.name, ids()),
+            };
             let message = format!("there is no step \"{}\"", id.name);
             return Some(Remark::error(id, "step-unknown", message).hint(hint));
         }

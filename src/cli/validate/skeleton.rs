@@ -9,6 +9,7 @@ use understudy_actions_core::{
     templating::Templating,
 };
 use understudy_scm::Scm;
+use understudy_sdk::ErrorName;
 use understudy_templating::{Lookup, closest_name};
 
 use super::{
@@ -56,11 +57,17 @@ impl Skeleton {
             Origin::File(path) => format!("file://{path}"),
             Origin::Url(url) => url.clone(),
         };
-        let files = match self.sources.read(scm, &base).await {
+        let repository = match origin {
+            Origin::File(path) => path.ancestors().skip(1).find(|dir| dir.join(".git").exists()),
+            Origin::Url(_) => None,
+        };
+        let files = match self.sources.read(scm, &base, repository).await {
             Ok(files) => files,
             Err(error) => {
-                // Another machine may well be asked later, with other credentials.
+                // Another machine may well be asked later, with other credentials; and what lies outside a local template's
+                // directory is there for one that is read by URL.
                 let is_remote = matches!(origin, Origin::Url(_)) || self.sources.url.contains("://");
+                let is_remote = is_remote || matches!(error.name(), ErrorName::NotAllowedError);
                 let (severity, code) = if is_remote {
                     (Severity::Warning, "skeleton-unread")
                 } else {
@@ -129,12 +136,20 @@ impl Skeleton {
         if url.contains("://") {
             return format!("{}/{path}", url.trim_end_matches('/')).trim_end_matches('/').to_string();
         }
-        let below = Utf8Path::new(url.trim_start_matches('/')).join(path);
-        let below = below.as_str().split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/");
-        match self.file.rsplit_once('/') {
-            Some((dir, _)) => format!("{dir}/{below}"),
-            None => below,
+        let (root, dir) = match self.file.rsplit_once('/') {
+            Some((dir, _)) if dir.starts_with('/') => ("/", dir),
+            Some((dir, _)) => ("", dir),
+            None if self.file.starts_with('/') => ("/", ""),
+            None => ("", ""),
+        };
+        let mut parts: Vec<&str> = dir.split('/').filter(|part| !part.is_empty()).collect();
+        for part in url.split('/').chain(path.as_str().split('/')).filter(|part| !matches!(*part, "" | ".")) {
+            match part {
+                ".." if parts.last().is_some_and(|last| !matches!(*last, "." | "..")) => _ = parts.pop(),
+                part => parts.push(part),
+            }
         }
+        format!("{root}{}", parts.join("/"))
     }
 
     fn look(&self, lookup: &Lookup) -> Option<Remark> {
