@@ -14,3 +14,4 @@ mod large;
 mod support;
 mod templates;
 mod tutorial;
+mod validate;

@@ -199,7 +199,8 @@ impl Check<'_> {
             Ok(action) => action,
             Err(reason) => {
                 let hint = did_you_mean(id, registry.list().map(|action| action.id()));
-                return self.value(&format!("{pointer}/action"), error("action-unknown", reason.message()).hint(hint));
+                let message = reason.message().split(". ").next().unwrap_or_default();
+                return self.value(&format!("{pointer}/action"), error("action-unknown", message).hint(hint));
             }
         };
         // Never run, never validated.

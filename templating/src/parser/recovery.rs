@@ -86,8 +86,19 @@ impl<'s> Parser<'s> {
         self.push(offset, ExprKind::Literal(Value::Undefined))
     }
 
+    /// Goes on without a block tag that nobody knows.
+    pub(super) fn leave_out_unknown(&mut self, fault: Box<Fault>, keyword: &str) -> Res<()> {
+        match &mut self.recovery {
+            Some(recovery) if recovery.left_out > 0 && keyword.starts_with("end") => {
+                recovery.left_out -= 1;
+                Ok(())
+            }
+            _ => self.leave_out(fault),
+        }
+    }
+
     /// Goes on without a block tag that nobody understands.
-    pub(super) fn leave_out(&mut self, fault: Box<Fault>) -> Res<()> {
+    fn leave_out(&mut self, fault: Box<Fault>) -> Res<()> {
         self.recover(fault)?;
         if let Some(recovery) = &mut self.recovery {
             recovery.left_out += 1;

@@ -99,7 +99,7 @@ impl<'s> Parser<'s> {
                         return Ok((body, Some(Closer { keyword, offset, rest })));
                     }
                     if let Err(fault) = self.check_known(keyword, offset) {
-                        self.leave_out(fault)?;
+                        self.leave_out_unknown(fault, keyword)?;
                         continue;
                     }
                     self.count_node(offset)?;
