@@ -108,6 +108,12 @@ fn label(level: LogLevel) -> (&'static str, u8) {
     }
 }
 
+/// A message behind its level, as logs show it.
+pub(super) fn labelled(level: LogLevel, message: &str) -> String {
+    let (name, colour) = label(level);
+    format!("\u{1b}[{colour}m{name}\u{1b}[39m: {message}")
+}
+
 /// The level named by an environment's `LOG_LEVEL`; `info` when absent or unknown.
 pub fn log_level(name: Option<&str>) -> LogLevel {
     match name {
@@ -165,9 +171,8 @@ impl LogSink for StepLogger {
             LogLevel::Warn => tracing::warn!(target: "understudy::task_log", task, step, "{message}"),
             LogLevel::Error => tracing::error!(target: "understudy::task_log", task, step, "{message}"),
         }
-        let (name, colour) = label(level);
         self.sink.push(LogEvent {
-            message: format!("\u{1b}[{colour}m{name}\u{1b}[39m: {message}"),
+            message: labelled(level, &message),
             step_id: Some(Arc::clone(&self.step_id)),
             status: None,
         });

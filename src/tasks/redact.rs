@@ -15,11 +15,16 @@ pub(super) fn derived<'v>(rendered: &'v Value, without_secrets: Option<&Value>) 
 /// Whether templates in this value can get at secrets: they have to use one of the names under which secrets are found.
 pub(super) fn speaks_of_secrets(value: &Value) -> bool {
     match value {
-        Value::String(text) => text.contains("secrets") || text.contains("environment"),
+        Value::String(text) => is_about_secrets(text),
         Value::Array(items) => items.iter().any(speaks_of_secrets),
         Value::Object(members) => members.values().any(speaks_of_secrets),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
+}
+
+/// Whether a template uses one of the names under which secrets are found.
+pub(super) fn is_about_secrets(text: &str) -> bool {
+    text.contains("secrets") || text.contains("environment")
 }
 
 fn collect<'v>(value: &'v Value, other: Option<&Value>, found: &mut Vec<&'v str>) {

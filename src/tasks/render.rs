@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -15,11 +16,13 @@ use serde_json::{Map, Value, json};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use understudy_actions_core::templating::Templating;
 use understudy_sdk::{ActionError, Secrets};
-use understudy_templating::{Context, Dialect, Engine, Template, Value as Data, js_number_to_string};
+use understudy_templating::{
+    Context, Dialect, Engine, Error as TemplateError, ErrorKind, Template, Value as Data, js_number_to_string,
+};
 
 use super::{
     beta2::{self, Handlebars, Part},
-    lock,
+    lock, redact,
 };
 use crate::{model::UserSpec, yaml::MAX_DEPTH};
 
@@ -35,7 +38,7 @@ pub(super) struct Renderer {
     engine: Engine,
     /// In place of the engine, for templates that were written for it.
     handlebars: Option<Handlebars>,
-    compiled: Mutex<HashMap<String, Option<Template>>>,
+    compiled: Mutex<HashMap<String, Result<Template, TemplateError>>>,
     status: Arc<StatusFunctions>,
 }
 
@@ -103,7 +106,8 @@ impl Renderer {
             return false;
         }
         self.status.called.store(false, Ordering::Relaxed);
-        apart(|| self.render_string(condition, scope));
+        // What it gives doesn't matter here, nor whether it does.
+        let _ = apart(|| self.render_string(condition, scope));
         self.status.called.load(Ordering::Relaxed)
     }
     /// The value with every string in it rendered; `None` is JavaScript's `undefined`.
@@ -111,62 +115,159 @@ impl Renderer {
     /// # Errors
     /// A string of a template of `backstage.io/v1beta2` that can't be rendered.
     pub(super) fn render(&self, part: Part, value: &Value, scope: &Scope) -> Result<Option<Value>, ActionError> {
-        apart(|| match (&self.handlebars, &scope.beta2) {
-            (Some(handlebars), Some(data)) => handlebars.render(part, value, data),
-            _ => Ok(self.render_value(value, scope)),
-        })
+        self.render_telling(part, value, scope, "", &mut Vec::new())
     }
-    /// Whether a step with this condition runs.
+    /// As [`Renderer::render`]; tells what could not be rendered and stays as it is. `name` is what the value is called.
     ///
     /// # Errors
     /// As [`Renderer::render`].
-    pub(super) fn is_met(&self, condition: &Value, scope: &Scope) -> Result<bool, ActionError> {
-        Ok(is_truthy(self.render(Part::Condition, condition, scope)?.as_ref()))
+    pub(super) fn render_telling(
+        &self,
+        part: Part,
+        value: &Value,
+        scope: &Scope,
+        name: &str,
+        unrendered: &mut Vec<Unrendered>,
+    ) -> Result<Option<Value>, ActionError> {
+        apart(|| match (&self.handlebars, &scope.beta2) {
+            (Some(handlebars), Some(data)) => handlebars.render(part, value, data),
+            _ => Ok(self.render_value(value, scope, &Trail::root(name), &mut |found| unrendered.push(found))),
+        })
     }
     /// Whether strings are Handlebars, as in templates of `backstage.io/v1beta2`.
     pub(super) fn is_beta2(&self) -> bool {
         self.handlebars.is_some()
     }
-    fn render_value(&self, value: &Value, scope: &Scope) -> Option<Value> {
+    fn render_value(
+        &self,
+        value: &Value,
+        scope: &Scope,
+        trail: &Trail<'_>,
+        tell: &mut dyn FnMut(Unrendered),
+    ) -> Option<Value> {
         match value {
-            Value::String(text) => self.render_string(text, scope),
-            Value::Array(items) => {
-                Some(items.iter().map(|item| self.render_value(item, scope).unwrap_or(Value::Null)).collect())
-            }
+            Value::String(text) => match self.render_string(text, scope) {
+                Ok(rendered) => rendered,
+                Err(error) => {
+                    tell(Unrendered::new(trail, text, &error));
+                    Some(value.clone())
+                }
+            },
+            Value::Array(items) => Some(
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, item)| {
+                        self.render_value(item, scope, &trail.item(index), tell).unwrap_or(Value::Null)
+                    })
+                    .collect(),
+            ),
             Value::Object(members) => Some(Value::Object(
                 members
                     .iter()
-                    .filter_map(|(name, value)| Some((name.clone(), self.render_value(value, scope)?)))
+                    .filter_map(|(name, value)| {
+                        Some((name.clone(), self.render_value(value, scope, &trail.member(name), tell)?))
+                    })
                     .collect(),
             )),
             other => Some(other.clone()),
         }
     }
-    fn render_string(&self, text: &str, scope: &Scope) -> Option<Value> {
-        let unchanged = || Some(Value::String(text.to_string()));
+    fn render_string(&self, text: &str, scope: &Scope) -> Result<Option<Value>, TemplateError> {
+        let unchanged = || Ok(Some(Value::String(text.to_string())));
         // Nothing else begins a tag, so the text would come out as it is.
         if !["${{", "{%", "{#"].iter().any(|tag| text.contains(tag)) {
             // What came out empty was no value in the older generation, whether it was rendered or not.
             let is_nothing = text.is_empty() && self.engine.dialect() == Dialect::Nunjucks3;
-            return if is_nothing { None } else { unchanged() };
+            return if is_nothing { Ok(None) } else { unchanged() };
         }
-        let (Some(context), Some(template)) = (&scope.context, self.template(text)) else { return unchanged() };
-        match template.render_value(context) {
-            Ok(value) => value.to_json(),
-            Err(error) => {
-                tracing::debug!(%error, "a template of a step could not be rendered and stays as it is");
-                unchanged()
-            }
-        }
+        let Some(context) = &scope.context else { return unchanged() };
+        self.template(text)?.render_value(context).map(|value| value.to_json())
     }
-    /// The compiled text, `None` when it is no valid template.
-    fn template(&self, text: &str) -> Option<Template> {
+    /// The compiled text.
+    fn template(&self, text: &str) -> Result<Template, TemplateError> {
         if let Some(known) = lock(&self.compiled).get(text) {
             return known.clone();
         }
-        let template = self.engine.parse(text).ok();
+        let template = self.engine.parse(text);
         lock(&self.compiled).insert(text.to_string(), template.clone());
         template
+    }
+}
+
+/// A text that could not be rendered and stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Unrendered {
+    /// Which text, where in it, why, and the line with a caret under the place.
+    report: String,
+}
+
+impl Unrendered {
+    fn new(trail: &Trail<'_>, text: &str, error: &TemplateError) -> Self {
+        let name = trail.to_string();
+        let report = error.report(&name);
+        // What a filter says of a value that was made from a secret is not known to be one.
+        if error.kind() == ErrorKind::Syntax || !redact::is_about_secrets(text) {
+            return Self { report };
+        }
+        let source = report.split_once('\n').map(|(_, source)| format!("\n{source}")).unwrap_or_default();
+        let place = error.line().zip(error.column());
+        let place = place.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+        Self { report: format!("{name}{place}: a value made from secrets could not be rendered{source}") }
+    }
+    /// For the log: `consequence` says what becomes of it.
+    pub(super) fn line(&self, consequence: &str) -> String {
+        match self.report.split_once('\n') {
+            Some((first, source)) => format!("{first}; {consequence}\n{source}"),
+            None => format!("{}; {consequence}", self.report),
+        }
+    }
+}
+
+/// The way to a value: `steps.publish.input.files[0].from`.
+struct Trail<'a> {
+    around: Option<&'a Trail<'a>>,
+    segment: Segment<'a>,
+}
+
+enum Segment<'a> {
+    Root(&'a str),
+    Member(&'a str),
+    Item(usize),
+}
+
+impl<'a> Trail<'a> {
+    fn root(name: &'a str) -> Self {
+        Self { around: None, segment: Segment::Root(name) }
+    }
+    fn member(&'a self, name: &'a str) -> Self {
+        Self { around: Some(self), segment: Segment::Member(name) }
+    }
+    fn item(&'a self, index: usize) -> Self {
+        Self { around: Some(self), segment: Segment::Item(index) }
+    }
+}
+
+impl fmt::Display for Trail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(around) = self.around {
+            around.fmt(f)?;
+        }
+        match self.segment {
+            Segment::Root(name) => f.write_str(name),
+            Segment::Member(name) => f.write_str(&member_access(name)),
+            Segment::Item(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+/// A member as an expression names it: `.name`, `['first-step']`.
+pub(super) fn member_access(name: &str) -> String {
+    let mut characters = name.chars();
+    let begins = characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
+    match begins && characters.all(|character| character.is_ascii_alphanumeric() || character == '_') {
+        true => format!(".{name}"),
+        false => format!("['{name}']"),
     }
 }
 
@@ -355,6 +456,30 @@ mod tests {
         let text = json!("${{ parameters.fine }}");
         assert_eq!(renderer.render(Part::Input, &text, data.public()).unwrap(), Some(text.clone()));
         assert_eq!(renderer.render(Part::Input, &text, &data.private()).unwrap(), Some(text));
+    }
+
+    #[test]
+    fn texts_that_stay_as_they_are_are_told() {
+        let parameters = json!({"name": "n"});
+        let secrets: Secrets = [("token", "hush")].into_iter().collect();
+        let none = Secrets::default();
+        let data =
+            TaskData::new("id", parameters.as_object().unwrap(), &UserSpec::default(), &Map::new(), &secrets, &none);
+        let renderer = Renderer::new(&templating(), "scaffolder.backstage.io/v1beta3");
+        let value = json!({"fine": "${{ parameters.name }}", "list": [1, {"a-b": "x\n  ${{ parameters.name | }}"}],
+            "url": "${{ parameters.name | parseRepoUrl }}", "secret": "${{ secrets.token | parseRepoUrl }}"});
+        let mut unrendered = Vec::new();
+        let rendered = renderer.render_telling(Part::Input, &value, &data.private(), "steps.x.input", &mut unrendered);
+        assert_eq!(rendered.unwrap().unwrap()["list"], value["list"]);
+        let lines: Vec<_> = unrendered.iter().map(|found| found.line("it stays")).collect();
+        assert_eq!(
+            lines,
+            [
+                "steps.x.input.list[1]['a-b']:2:25: Expected name, received end of input; it stays\n 2 |   ${{ parameters.name | }}\n   |                         ^",
+                "steps.x.input.url:1:23: Template filter \"parseRepoUrl\" failed: No matching integration configuration for host n, please check your integrations config; it stays\n 1 | ${{ parameters.name | parseRepoUrl }}\n   |                       ^",
+                "steps.x.input.secret:1:21: a value made from secrets could not be rendered; it stays\n 1 | ${{ secrets.token | parseRepoUrl }}\n   |                     ^",
+            ]
+        );
     }
 
     #[test]

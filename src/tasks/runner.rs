@@ -21,10 +21,10 @@ use super::{
     beta2::{self, Part},
     directory::RunDirectory,
     lock,
-    log::{EventSink, LogEvent, StepStatus, StorageFailed},
+    log::{EventSink, LogEvent, StepStatus, StorageFailed, labelled},
     observe::{Outcome, TaskObserver},
     policy::{ActionGrants, ActionPolicy, AllowAll},
-    render::{Renderer, TaskData, check_depth, is_truthy},
+    render::{Renderer, TaskData, Unrendered, check_depth, is_truthy},
     state::TaskState,
     step::{StepEnd, StepRun},
 };
@@ -323,7 +323,14 @@ impl Runner {
                 match first_error {
                     Some(error) => RunEnd::Failed(error),
                     None => {
-                        let output = output(&job.spec.output, &progress).and_then(|output| {
+                        let mut unrendered = Vec::new();
+                        let output = output(&job.spec.output, &progress, &mut unrendered);
+                        for found in unrendered {
+                            let line = found.line("the text is used as it stands");
+                            let line = progress.secrets.redact(&line);
+                            job.sink.push(LogEvent::task(labelled(LogLevel::Warn, &line)));
+                        }
+                        let output = output.and_then(|output| {
                             check_depth(&output, format_args!("the output of the template"))?;
                             Ok(output)
                         });
@@ -403,8 +410,9 @@ impl Job {
 ///
 /// # Errors
 /// As [`Renderer::render`].
-fn output(output: &Value, progress: &Progress) -> Result<Value, ActionError> {
-    let mut output = match progress.renderer.render(Part::Output, output, progress.data.public())? {
+fn output(output: &Value, progress: &Progress, unrendered: &mut Vec<Unrendered>) -> Result<Value, ActionError> {
+    let scope = progress.data.public();
+    let mut output = match progress.renderer.render_telling(Part::Output, output, scope, "output", unrendered)? {
         None | Some(Value::Null) => json!({}),
         Some(output) => output,
     };

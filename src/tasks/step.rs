@@ -1,6 +1,6 @@
 //! One step of a task.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, collections::HashSet, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 use serde_json::{Map, Value, json};
@@ -10,11 +10,14 @@ use super::{
     beta2::Part,
     log::{LogEvent, StepLogger, StepStatus, StorageFailed},
     redact,
-    render::{Scope, check_depth, is_truthy, js_string},
+    render::{Scope, Unrendered, check_depth, is_truthy, js_string, member_access},
     runner::{Job, Progress, Runner, Step},
     schema_example,
     state::StepCheckpoints,
 };
+
+/// How many texts that can't be rendered the log shows at a time.
+const MAX_WARNINGS: usize = 20;
 
 /// How a step ended.
 pub(super) enum StepEnd {
@@ -117,7 +120,7 @@ impl StepRun<'_> {
         let is_met = match step.condition {
             Some(Value::Bool(false)) => false,
             Some(condition @ Value::String(_)) if step.each.is_none() => {
-                progress.renderer.is_met(condition, progress.data.public())?
+                self.is_met(progress, logger, condition, progress.data.public())?
             }
             _ => true,
         };
@@ -126,7 +129,7 @@ impl StepRun<'_> {
         }
         let action = self.runner.registry.get(&step.action)?;
         if job.dry_run {
-            let shown = self.input(progress, &progress.data.masked())?;
+            let shown = self.input(progress, &progress.data.masked(), &mut Vec::new())?;
             let pretty = serde_json::to_string_pretty(&shown).unwrap_or_default();
             logger.log(
                 LogLevel::Info,
@@ -169,10 +172,39 @@ impl StepRun<'_> {
     }
 
     /// The rendered input; absent or empty ones are an empty object.
-    fn input(&self, progress: &Progress, scope: &Scope) -> Result<Value, ActionError> {
+    fn input(
+        &self,
+        progress: &Progress,
+        scope: &Scope,
+        unrendered: &mut Vec<Unrendered>,
+    ) -> Result<Value, ActionError> {
         let input = self.step.input.filter(|input| is_truthy(Some(input)) || input.is_array());
-        let rendered = input.map(|input| progress.renderer.render(Part::Input, input, scope)).transpose()?;
+        let name = self.name_of("input");
+        let rendered = input
+            .map(|input| progress.renderer.render_telling(Part::Input, input, scope, &name, unrendered))
+            .transpose()?;
         Ok(rendered.flatten().unwrap_or_else(|| json!({})))
+    }
+
+    /// Whether a condition is met. One that can't be rendered is a text, and so it is.
+    fn is_met(
+        &self,
+        progress: &Progress,
+        logger: &StepLogger,
+        condition: &Value,
+        scope: &Scope,
+    ) -> Result<bool, ActionError> {
+        let mut unrendered = Vec::new();
+        let name = self.name_of("if");
+        let rendered =
+            progress.renderer.render_telling(Part::Condition, condition, scope, &name, &mut unrendered)?;
+        warn(logger, unrendered, "the condition counts as met");
+        Ok(is_truthy(rendered.as_ref()))
+    }
+
+    /// A field of the step as messages name it: `steps.publish.input`.
+    fn name_of(&self, field: &str) -> String {
+        format!("steps{}.{field}", member_access(&self.step.id))
     }
 
     /// All calls this step makes, each with its input rendered and checked, before the first of them is made.
@@ -189,6 +221,7 @@ impl StepRun<'_> {
         let each = self.each(progress, logger, action, &scope, without_secrets.as_ref())?;
         let validator = self.runner.validator(action)?;
         let mut iterations = Vec::with_capacity(each.len());
+        let mut told = HashSet::new();
         for each in each {
             let with_each = |scope: &Scope| match &each {
                 Some((key, value)) => scope.with_each(key, value),
@@ -197,16 +230,19 @@ impl StepRun<'_> {
             let scope = with_each(&scope);
             if each.is_some()
                 && let Some(condition @ Value::String(_)) = self.step.condition
-                && !progress.renderer.is_met(condition, &scope)?
+                && !self.is_met(progress, logger, condition, &scope)?
             {
                 iterations.push(Iteration { each, input: None });
                 continue;
             }
-            let input = self.input(progress, &scope)?;
+            let mut unrendered = Vec::new();
+            let input = self.input(progress, &scope, &mut unrendered)?;
             if let Some(without_secrets) = &without_secrets {
-                let other = self.input(progress, &with_each(without_secrets))?;
+                let other = self.input(progress, &with_each(without_secrets), &mut Vec::new())?;
                 logger.redact_also(redact::derived(&input, Some(&other)));
             }
+            unrendered.retain(|found| told.insert(found.clone()));
+            warn(logger, unrendered, "the text is used as it stands");
             if let Some(validator) = &validator {
                 let violations = validator.validate(&input);
                 if !violations.is_empty() {
@@ -240,7 +276,10 @@ impl StepRun<'_> {
         without_secrets: Option<&Scope>,
     ) -> Result<Vec<Option<(String, Value)>>, ActionError> {
         let Some(each) = self.step.each else { return Ok(vec![None]) };
-        let rendered = progress.renderer.render(Part::Input, each, scope)?;
+        let mut unrendered = Vec::new();
+        let name = self.name_of("each");
+        let rendered = progress.renderer.render_telling(Part::Input, each, scope, &name, &mut unrendered)?;
+        warn(logger, unrendered, "the text is used as it stands");
         if let (Some(without_secrets), Some(rendered)) = (without_secrets, &rendered) {
             let other = progress.renderer.render(Part::Input, each, without_secrets)?;
             logger.redact_also(redact::derived(rendered, other.as_ref()));
@@ -305,6 +344,13 @@ impl StepRun<'_> {
                 panic_text(&*panic)
             )))
         })
+    }
+}
+
+/// Tells the log which texts stay as they are: upstream keeps silent about them, and leaves people to guess.
+fn warn(logger: &StepLogger, unrendered: Vec<Unrendered>, consequence: &str) {
+    for found in unrendered.iter().take(MAX_WARNINGS) {
+        logger.log(LogLevel::Warn, &found.line(consequence));
     }
 }
 

@@ -376,7 +376,8 @@ mod tests {
         assert!(log[3].starts_with("info: Writing file a.txt"));
         assert!(log[4].starts_with("info: Writing file bad.txt"));
         assert!(log[5].starts_with("error: bad.txt:2:"), "{}", log[5]);
-        assert!(log[5].ends_with("\n  ${{ values.name | }}"), "{}", log[5]);
+        let shown = "\n 2 |   ${{ values.name | }}\n   |                     ^";
+        assert!(log[5].ends_with(shown), "{}", log[5]);
         assert_eq!(log.len(), 6);
     }
 

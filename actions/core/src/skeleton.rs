@@ -282,9 +282,8 @@ fn position(error: &understudy_templating::Error) -> String {
 /// The step's error for a file. Which one it is goes into the log, since upstream's message does not tell.
 pub(crate) fn report(ctx: &ActionContext, path: &str, error: understudy_templating::Error) -> ActionError {
     let failed = template_error(&error);
-    let line = error.source_line().map(|line| format!("\n  {}", line.trim())).unwrap_or_default();
+    ctx.log.error(error.report(path));
     let cause = TemplateFileError { path: path.to_string(), source: error };
-    ctx.log.error(format!("{cause}{line}"));
     failed.with_source(cause)
 }
 

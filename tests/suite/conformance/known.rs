@@ -46,6 +46,9 @@ const PUSHED: Reason = Reason {
 const NAMED_FILE: Reason =
     differs("deliberate: one more line of the log names the file, the line and the column of a template error");
 const BETA2: Reason = differs("deliberate: templates of backstage.io/v1beta2, which upstream has dropped, run here");
+const NAMED_INPUT: Reason = differs(
+    "deliberate: the log names the field, the line and the column of each template error in a step, which upstream passes over",
+);
 const WAIT_FREES_SLOT: Reason = differs("deliberate: a waiting step gives its worker slot back, so no task stays open");
 
 /// The reason for a transcript's difference, if it has one.
@@ -54,6 +57,7 @@ pub(crate) fn reason(file: &str) -> Option<Reason> {
     Some(match number {
         21 | 22 | 24 | 25 => OTHER_PLUGIN,
         23 | 28..=33 => REGISTRY,
+        108 | 109 => NAMED_INPUT,
         112 | 113 => NAMED_FILE,
         217 => BETA2,
         228 | 229 => AUTOCOMPLETE,
