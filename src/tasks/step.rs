@@ -196,8 +196,7 @@ impl StepRun<'_> {
     ) -> Result<bool, ActionError> {
         let mut unrendered = Vec::new();
         let name = self.name_of("if");
-        let rendered =
-            progress.renderer.render_telling(Part::Condition, condition, scope, &name, &mut unrendered)?;
+        let rendered = progress.renderer.render_telling(Part::Condition, condition, scope, &name, &mut unrendered)?;
         warn(logger, unrendered, "the condition counts as met");
         Ok(is_truthy(rendered.as_ref()))
     }

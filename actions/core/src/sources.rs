@@ -71,7 +71,7 @@ impl Sources {
             _ => return None,
         };
         let input: Input = serde_json::from_value(Value::Object(input.clone())).ok()?;
-        let is_open = |text: &str| ["${{", "{%", "{#"].iter().any(|tag| text.contains(tag));
+        let is_open = |text: &str| ["{{", "{%", "{#"].iter().any(|tag| text.contains(tag));
         let copy_only = input.copy_without_templating.unwrap_or_default();
         let extension = input.template_file_extension.as_ref().and_then(Extension::suffix);
         if copy_only.iter().chain(&extension).chain([&input.url]).any(|text| is_open(text)) {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 use understudy_actions_core::sources::Sources;
+use understudy_handlebars::Helpers;
 use understudy_sdk::{
     Registry,
     schema::{Validator, Violation},
@@ -14,7 +15,7 @@ use super::{
     positions::{Place, Positions, escape},
     skeleton::{Skeleton, Values},
 };
-use crate::{api::form, catalog, form_schema};
+use crate::{api::form, catalog, form_schema, tasks::beta2};
 
 /// The members of a step that the service reads.
 const STEP_FIELDS: [&str; 7] = ["id", "name", "action", "input", "if", "each", "backstage:permissions"];
@@ -24,6 +25,8 @@ pub(super) struct Checker {
     pub(super) registry: Registry,
     /// The language of step values.
     pub(super) values: Language,
+    /// The helpers of older templates.
+    pub(super) helpers: Helpers,
 }
 
 /// The check of one document.
@@ -108,7 +111,7 @@ impl Check<'_> {
             return self.value("/apiVersion", error("entity", reason));
         }
         if template["apiVersion"] != form::API_VERSION {
-            return;
+            return self.older_template(template);
         }
         let form = Form::of(template);
         let steps = template.pointer("/spec/steps").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -137,6 +140,38 @@ impl Check<'_> {
         if let Some(output) = template.pointer("/spec/output") {
             self.strings(&scope, Where::Output, output, "/spec/output");
         }
+    }
+
+    /// A template of `backstage.io/v1beta2`, whose strings are Handlebars.
+    fn older_template(&mut self, template: &Value) {
+        let steps = template.pointer("/spec/steps").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let known: Vec<Step> = steps.iter().enumerate().map(|(index, step)| self.known_step(step, index)).collect();
+        for (index, step) in steps.iter().enumerate() {
+            let Value::Object(step) = step else { continue };
+            let pointer = format!("/spec/steps/{index}");
+            self.step_fields(step, &pointer);
+            self.step_id(steps, &known, index, &pointer);
+            self.action(step, &pointer);
+            self.skeleton(step, &known[index].id, &pointer);
+            for name in ["if", "input"] {
+                if let Some(value) = step.get(name) {
+                    self.older_strings(value, &format!("{pointer}/{name}"));
+                }
+            }
+        }
+        if let Some(output) = template.pointer("/spec/output") {
+            self.older_strings(output, "/spec/output");
+        }
+    }
+
+    fn older_strings(&mut self, value: &Value, pointer: &str) {
+        self.each_string(value, pointer, &mut |check, text, pointer| {
+            for mistake in beta2::mistakes(text, &check.checker.helpers) {
+                let offset = offset_of(text, mistake.line().unwrap_or(1), mistake.column().unwrap_or(1));
+                let place = check.positions.within(check.text, pointer, text, offset);
+                check.add(place, error("syntax", mistake.message()));
+            }
+        });
     }
 
     /// The schemas of the form and the secrets: as the service will read them, then against the standard, which is
@@ -264,27 +299,44 @@ impl Check<'_> {
 
     /// Every string that is a template.
     fn strings(&mut self, scope: &Scope<'_>, at: Where, value: &Value, pointer: &str) {
-        match value {
-            Value::String(text) if is_template(text) => {
-                for remark in self.checker.values.inspect(text, |lookup| scope.look(lookup, at)) {
-                    let place = self.positions.within(self.text, pointer, text, remark.offset);
-                    let Remark { severity, code, message, hint, .. } = remark;
-                    self.add(place, Report { severity, code, message, hint });
-                }
+        self.each_string(value, pointer, &mut |check, text, pointer| {
+            if !is_template(text) {
+                return;
             }
+            for remark in check.checker.values.inspect(text, |lookup| scope.look(lookup, at)) {
+                let place = check.positions.within(check.text, pointer, text, remark.offset);
+                let Remark { severity, code, message, hint, .. } = remark;
+                check.add(place, Report { severity, code, message, hint });
+            }
+        });
+    }
+
+    fn each_string(&mut self, value: &Value, pointer: &str, visit: &mut dyn FnMut(&mut Self, &str, &str)) {
+        match value {
+            Value::String(text) => visit(self, text, pointer),
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.strings(scope, at, item, &format!("{pointer}/{index}"));
+                    self.each_string(item, &format!("{pointer}/{index}"), visit);
                 }
             }
             Value::Object(members) => {
                 for (name, member) in members {
-                    self.strings(scope, at, member, &format!("{pointer}/{}", escape(name)));
+                    self.each_string(member, &format!("{pointer}/{}", escape(name)), visit);
                 }
             }
-            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
+}
+
+/// The byte at a line and a column of a text, both from 1, the column in characters.
+fn offset_of(text: &str, line: usize, column: usize) -> usize {
+    let start = match line.saturating_sub(1) {
+        0 => 0,
+        breaks => text.match_indices('\n').nth(breaks - 1).map_or(text.len(), |(at, _)| at + 1),
+    };
+    let rest = &text[start..];
+    start + rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(at, _)| at)
 }
 
 /// The place that the reason for refusing a schema names: `… is invalid at /properties/a: …`.
@@ -312,7 +364,8 @@ fn depends_on_rendering(violation: &Violation) -> bool {
 
 fn holds_template(value: &Value) -> bool {
     match value {
-        Value::String(text) => is_template(text),
+        // Those of older templates too.
+        Value::String(text) => is_template(text) || text.contains("{{"),
         Value::Array(items) => items.iter().any(holds_template),
         Value::Object(members) => members.values().any(holds_template),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,

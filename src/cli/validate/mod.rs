@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     app::Parts,
+    tasks::beta2,
     yaml::{self, Document},
 };
 
@@ -128,7 +129,11 @@ impl<'a> Validator<'a> {
     fn new(registry: Registry, templating: &'a Templating, scm: &'a Scm) -> Self {
         let status = |_: &[understudy_templating::Value]| Ok(understudy_templating::Value::Undefined);
         let values = templating.values().with_global_fn("always", status).with_global_fn("failure", status);
-        Self { checker: Checker { registry, values: Language::new(values) }, templating, scm }
+        Self {
+            checker: Checker { registry, values: Language::new(values), helpers: beta2::helpers(scm) },
+            templating,
+            scm,
+        }
     }
 
     /// All that is wrong with a file and the files that its steps render, in the order of files and places.

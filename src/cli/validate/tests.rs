@@ -281,6 +281,14 @@ fn nothing_is_said_where_others_decide() {
 }
 
 #[test]
+fn older_templates_are_checked_in_their_language() {
+    let text = "apiVersion: backstage.io/v1beta2\nkind: Template\nmetadata:\n  name: t\nspec:\n  type: service\n  steps:\n    - id: a\n      action: debug:log\n      input:\n        message: |\n          {{ parameters.anything }}\n            {{ nosuch 1 }}\n";
+    let found = findings(text);
+    assert!(found.len() == 1 && found[0].starts_with("13:"), "{found:?}");
+    assert!(found[0].contains("nosuch"), "{found:?}");
+}
+
+#[test]
 fn declared_secrets() {
     let text = format!(
         "{HEAD}  parameters: {{}}\n  secrets: {{schema: {{properties: {{token: {{type: string}}}}}}}}\n  steps:\n    - action: debug:log\n      input: {{message: '${{{{ secrets.token }}}}${{{{ secrets.tokn }}}}${{{{ secrets.backstageToken }}}}'}}\n"
