@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use crate::ast::Ast;
 use crate::context::Context;
 use crate::dialect::Dialect;
-use crate::engine::{Engine, Syntax};
+use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Res};
 use crate::eval;
 use crate::facts::{self, Facts};
@@ -109,7 +109,7 @@ impl Template {
         if !ast.is_sole_tag() {
             return None;
         }
-        parser::parse(&dumping(source, &engine.0.syntax), &engine.0).ok()
+        parser::parse(&dumping(source), &engine.0).ok()
     }
 
     /// Whether the template is exactly one interpolation, so that [`Template::render_value`] keeps its value's type.
@@ -126,8 +126,9 @@ impl Template {
 /// The source with `| dump` applied to what stands between the first opening and the last closing delimiter of each
 /// line. This is the replacement of `/\${{(.+)}}/g` by `${{ ( $1 ) | dump }}`, with all its accidents: a line with two
 /// interpolations becomes something else, and `${{- n }}` a negation.
-fn dumping(source: &str, syntax: &Syntax) -> String {
-    let (open, close) = (syntax.variable_start.as_str(), syntax.variable_end.as_str());
+fn dumping(source: &str) -> String {
+    // Whatever the delimiters of the engine are: the values of steps are the only ones that were read so.
+    let (open, close) = ("${{", "}}");
     let mut result = String::with_capacity(source.len() + 16);
     for line in source.split_inclusive(['\n', '\r', '\u{2028}', '\u{2029}']) {
         let between = line.find(open).and_then(|start| {

@@ -161,9 +161,11 @@ impl<'t> Interp<'t> {
         if !attribute.is_truthy() {
             return Ok(item.clone());
         }
-        let older = self.dialect() == Dialect::Nunjucks3;
+        if self.dialect() == Dialect::Nunjucks3 {
+            return self.own_attribute(item, attribute);
+        }
         let Value::String(path) = attribute else {
-            if item.is_nullish() && !older {
+            if item.is_nullish() {
                 return Err(Fault::evaluation("Cannot read a template attribute from a nullish value"));
             }
             return self.get(item, attribute);
@@ -171,14 +173,14 @@ impl<'t> Interp<'t> {
         let mut value = item.clone();
         for segment in path.split(&".".into()) {
             let name = segment.to_key();
-            if is_reserved(&name) && self.dialect() == Dialect::Nunjitsu {
+            if is_reserved(&name) {
                 return Err(Fault::evaluation(format!("Template attribute {name} is reserved")));
             }
-            if value.is_nullish() && !older {
+            if value.is_nullish() {
                 return Err(Fault::evaluation("Cannot read a template attribute from a nullish value"));
             }
             value = self.get(&value, &Value::String(segment))?;
-            if value.is_undefined() && !older {
+            if value.is_undefined() {
                 break;
             }
         }
@@ -199,6 +201,25 @@ impl<'t> Interp<'t> {
             Some(segment) => Err(Fault::evaluation(format!("Template attribute {segment} is reserved"))),
             None => Ok(()),
         }
+    }
+
+    /// The older dialect sorts and groups by what the items have themselves, not by what all of their kind have.
+    fn own_attribute(&mut self, item: &Value, attribute: &Value) -> Res<Value> {
+        let path = match attribute {
+            Value::String(path) => path.split(&".".into()),
+            other => vec![self.text(other)?],
+        };
+        let mut value = item.clone();
+        for name in path {
+            if value.is_nullish() {
+                return Err(Fault::evaluation("Cannot read an attribute of a value that is undefined or null"));
+            }
+            if !methods::nunjucks3::has_own(self, &value, &name) {
+                return Ok(Value::Undefined);
+            }
+            value = self.get(&value, &Value::String(name))?;
+        }
+        Ok(value)
     }
 
     /// `target.name`.

@@ -107,16 +107,19 @@ fn batch_by_remainder(interp: &mut Interp<'_>, items: Vec<Value>, size: &Value, 
 
 pub(super) fn slice(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let input = argument(values, 0);
-    if !matches!(input, Value::Array(_) | Value::String(_) | Value::Safe(_)) {
+    let is_sequence = matches!(input, Value::Array(_) | Value::String(_) | Value::Safe(_));
+    let count = match interp.dialect() {
+        Dialect::Nunjitsu => {
+            if !is_sequence {
+                return Err(Fault::evaluation("slice requires a sequence"));
+            }
+            positive_integer(interp, argument(values, 1), "Slice count")? as f64
+        }
+        Dialect::Nunjucks3 => interp.number_or_nan(argument(values, 1))?,
+    };
+    if !is_sequence && (input.is_nullish() || count > 0.0) {
         return Err(Fault::evaluation("slice requires a sequence"));
     }
-    if interp.dialect() == Dialect::Nunjucks3 {
-        let count = interp.number_or_nan(argument(values, 1))?;
-        if count.is_nan() || count <= 0.0 {
-            return interp.array(Vec::new());
-        }
-    }
-    let count = positive_integer(interp, argument(values, 1), "Slice count")?;
     let items = match input {
         // Its `slice` is that of strings.
         Value::Safe(text) => elements_or_none(interp, &Value::String(text.clone()))?,
@@ -124,23 +127,30 @@ pub(super) fn slice(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     };
     let fill = argument(values, 2);
     let is_text = !matches!(input, Value::Array(_));
-    if is_text && fill.is_truthy() && interp.dialect() == Dialect::Nunjitsu && items.len() % count < count {
+    let (length, extra) = ((items.len() as f64 / count).floor(), items.len() as f64 % count);
+    if is_text && fill.is_truthy() && interp.dialect() == Dialect::Nunjitsu && extra < count {
         return Err(Fault::evaluation("slice cannot append a fill value to a string"));
     }
-    let (length, extra) = (items.len() / count, items.len() % count);
     let mut slices = Vec::new();
     let mut start = 0;
-    for index in 0..count {
+    let mut index = 0.0;
+    while index < count {
         interp.charge(1)?;
-        let end = start + length + usize::from(index < extra);
+        let larger = index < extra;
+        let end = items.len().min(start + length as usize + usize::from(larger));
         let mut part = items[start..end].to_vec();
         start = end;
+        index += 1.0;
+        let fills = fill.is_truthy() && !larger;
         slices.push(match input {
             Value::Array(_) => {
-                if fill.is_truthy() && index >= extra {
+                if fills {
                     part.push(fill.clone());
                 }
                 interp.array(part)?
+            }
+            _ if fills && interp.dialect() == Dialect::Nunjucks3 => {
+                return Err(Fault::evaluation("slice can't fill strings"));
             }
             _ => {
                 let mut text = StrBuilder::default();

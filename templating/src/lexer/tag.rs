@@ -278,7 +278,8 @@ impl Splitter<'_> {
             byte if byte >= 0x80 || is_word_character(byte.into()) => {
                 let rest = &self.source[at..];
                 let length = rest.find(|c: char| !is_word_character(c)).unwrap_or(rest.len());
-                Some(at + length.max(1))
+                // The only blank that is not ASCII is two bytes long.
+                Some(at + if length == 0 { '\u{a0}'.len_utf8() } else { length })
             }
             _ => None,
         })

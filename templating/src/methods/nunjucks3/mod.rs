@@ -11,6 +11,7 @@ mod pattern;
 mod python;
 mod string;
 
+pub(crate) use self::object::has_own;
 pub(crate) use self::pattern::replace;
 
 use super::{Definition, argument, variadic};

@@ -28,7 +28,7 @@ pub(super) static METHODS: [Definition; 6] = [
 ];
 
 /// Whether `target` itself has the property, not only its kind.
-pub(super) fn has_own(interp: &Interp<'_>, target: &Value, key: &Str) -> bool {
+pub(crate) fn has_own(interp: &Interp<'_>, target: &Value, key: &Str) -> bool {
     let Some(key) = key.as_str() else { return false };
     let within = |length: usize| array_index(key).is_some_and(|index| (index as usize) < length);
     match target {

@@ -3,6 +3,8 @@
 use understudy_corpus::{Case, Outcome};
 use understudy_templating::Dialect;
 
+use super::older;
+
 /// A known difference.
 #[derive(Debug, Clone, Copy)]
 pub struct Explanation {
@@ -10,15 +12,15 @@ pub struct Explanation {
     pub name: &'static str,
     /// Why it is left.
     pub reason: &'static str,
-    applies: fn(&Difference<'_>) -> bool,
+    pub(super) applies: fn(&Difference<'_>) -> bool,
 }
 
 /// What two implementations made of a case.
 #[derive(Debug, Clone, Copy)]
-struct Difference<'a> {
-    case: &'a Case,
-    ours: &'a Outcome,
-    theirs: &'a Outcome,
+pub(super) struct Difference<'a> {
+    pub(super) case: &'a Case,
+    pub(super) ours: &'a Outcome,
+    pub(super) theirs: &'a Outcome,
 }
 
 impl Explanation {
@@ -45,7 +47,8 @@ pub(super) fn agree(dialect: Dialect, ours: &Outcome, theirs: &Outcome) -> bool 
 }
 
 /// The explanation of a difference, if it is a known one.
-pub(super) fn explain(case: &Case, ours: &Outcome, theirs: &Outcome) -> Option<&'static Explanation> {
+pub(super) fn explain(dialect: Dialect, case: &Case, ours: &Outcome, theirs: &Outcome) -> Option<&'static Explanation> {
     let difference = Difference { case, ours, theirs };
-    EXPLANATIONS.iter().find(|explanation| (explanation.applies)(&difference))
+    let of_dialect = if dialect == Dialect::Nunjucks3 { older::EXPLANATIONS.as_slice() } else { &[] };
+    EXPLANATIONS.iter().chain(of_dialect).find(|explanation| (explanation.applies)(&difference))
 }

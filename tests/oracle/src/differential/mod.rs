@@ -2,6 +2,7 @@
 
 mod explain;
 mod grammar;
+mod older;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -112,7 +113,7 @@ fn compare(dialect: Dialect, case: &Case, ours: &Outcome, theirs: &Outcome) -> V
     if agree(dialect, ours, theirs) {
         return Verdict::Same;
     }
-    match explain(case, ours, theirs) {
+    match explain(dialect, case, ours, theirs) {
         Some(explanation) => Verdict::Explained(explanation.name),
         None => Verdict::Different,
     }
