@@ -2,7 +2,6 @@
 
 use super::sequence::projected;
 use super::{argument, named};
-use crate::dialect::Dialect;
 use crate::error::Res;
 use crate::eval::Interp;
 use crate::number::{parse_float, parse_int, power};
@@ -50,12 +49,7 @@ fn js_round(number: f64) -> f64 {
 }
 
 fn summands(interp: &mut Interp<'_>, input: &Value, attribute: &Value) -> Res<Vec<Value>> {
-    if interp.dialect() == Dialect::Nunjitsu || !attribute.is_truthy() {
-        return projected(interp, input, attribute, "sum");
-    }
-    // The older dialect does not take the attribute for a path.
-    let items = projected(interp, input, &Value::Undefined, "sum")?;
-    items.iter().map(|item| interp.get(item, attribute)).collect()
+    projected(interp, input, attribute, "sum")
 }
 
 pub(super) fn sum(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {

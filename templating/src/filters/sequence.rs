@@ -202,18 +202,11 @@ pub(super) fn join(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
 
 /// The elements, or what each has as `attribute`, if there is one.
 pub(super) fn projected(interp: &mut Interp<'_>, input: &Value, attribute: &Value, name: &str) -> Res<Vec<Value>> {
-    let older = interp.dialect() == Dialect::Nunjucks3;
-    if !attribute.is_truthy() || older {
+    if !attribute.is_truthy() {
         let Value::Array(array) = input else {
             return Err(Fault::evaluation(format!("{name} requires an array")));
         };
-        let mut items = interp.items(array).to_vec();
-        if attribute.is_truthy() {
-            for item in &mut items {
-                *item = interp.attribute(item, attribute)?;
-            }
-        }
-        return Ok(items);
+        return Ok(interp.items(array).to_vec());
     }
     let key = attribute_key(interp, attribute)?;
     let items = match input {
@@ -235,7 +228,7 @@ pub(super) fn attribute_key(interp: &mut Interp<'_>, attribute: &Value) -> Res<V
 
 /// What an element has under a key.
 pub(super) fn own(interp: &mut Interp<'_>, item: &Value, key: &Value) -> Res<Value> {
-    if item.is_nullish() && interp.dialect() == Dialect::Nunjitsu {
+    if item.is_nullish() {
         return Err(of_nothing());
     }
     interp.get(item, key)

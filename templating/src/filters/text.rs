@@ -218,7 +218,7 @@ pub(super) fn truncate(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> 
 }
 
 pub(super) fn wordcount(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
-    if interp.dialect() == Dialect::Nunjitsu && !argument(values, 0).is_truthy() {
+    if !argument(values, 0).is_truthy() {
         return Ok(Value::Null);
     }
     let text = text_or_empty(argument(values, 0))?;

@@ -167,7 +167,11 @@ fn tidy_lines(text: &str) -> String {
 pub(super) fn urlencode(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let input = argument(values, 0);
     let pairs: Vec<(Value, Value)> = match input {
-        Value::Safe(_) if interp.dialect() == Dialect::Nunjucks3 => Vec::new(),
+        // An object there, with two properties.
+        Value::Safe(text) if interp.dialect() == Dialect::Nunjucks3 => {
+            let length = Value::Number(text.len() as f64);
+            vec![(Value::string("val"), Value::String(text.clone())), (Value::string("length"), length)]
+        }
         Value::String(text) | Value::Safe(text) => return encode(interp, text).map(Value::string),
         Value::Record(record) => {
             record.iter().map(|(key, value)| (Value::string(key.clone()), value.clone())).collect()
@@ -175,7 +179,7 @@ pub(super) fn urlencode(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value>
         Value::Array(array) => {
             let mut pairs = Vec::new();
             for item in interp.items(array).iter() {
-                if item.is_nullish() && interp.dialect() == Dialect::Nunjitsu {
+                if item.is_nullish() {
                     return Err(Fault::evaluation("urlencode sequence entries cannot be nullish"));
                 }
                 let (key, value) = (Value::Number(0.0), Value::Number(1.0));

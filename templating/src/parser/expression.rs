@@ -98,6 +98,8 @@ impl<'s> Parser<'s> {
             let limit = self.limits.nesting_depth;
             return Err(Fault::limit(Phase::Parsing, LimitKind::NestingDepth, limit, limit + 1).at(offset));
         }
+        // A second test can't follow, nor one after the operand of `not`, which has taken the first.
+        let mut had_test = level <= Level::Not && tokens.at_name("not");
         let mut left = if level <= Level::Not && tokens.take_name("not") {
             self.enter(tokens.offset())?;
             let operand = self.infix(tokens, Level::Not)?;
@@ -106,7 +108,6 @@ impl<'s> Parser<'s> {
         } else {
             self.unary(tokens, true)?
         };
-        let mut had_test = false;
         while let Some((infix, binds)) = peek_infix(tokens) {
             if binds < level || (had_test && binds >= Level::Is) {
                 break;
@@ -272,7 +273,10 @@ impl<'s> Parser<'s> {
             name.push('.');
             name.push_str(segment);
         }
-        let arguments = if tokens.at_symbol("(") { self.arguments(tokens)? } else { Arguments::default() };
+        let mut arguments = if tokens.at_symbol("(") { self.arguments(tokens)? } else { Arguments::default() };
+        if self.is_older() && [".", "[", "("].iter().any(|symbol| tokens.at_symbol(symbol)) {
+            self.later_arguments(tokens, &mut arguments)?;
+        }
         let settings = self.settings;
         if let Some((name, index)) = settings.defined_filters.get_key_value(name.as_str()) {
             return Ok((FilterRef::Defined { name: name.clone(), index: *index }, offset, arguments));
@@ -298,6 +302,20 @@ impl<'s> Parser<'s> {
             self.recover(fault)?;
         }
         Ok(Arc::new(Unknown { name: name.into(), message, hint }))
+    }
+
+    /// What follows the arguments of a filter in the older dialect: more look-ups and calls, of which nothing remains but
+    /// the arguments of the last call.
+    fn later_arguments(&mut self, tokens: &mut Tokens<'s>, arguments: &mut Arguments) -> Res<()> {
+        let offset = tokens.offset();
+        let nothing = self.push(offset, ExprKind::Literal(Value::Undefined))?;
+        let last = self.postfix(tokens, nothing)?;
+        match std::mem::replace(&mut self.exprs[last.0 as usize].kind, ExprKind::Literal(Value::Undefined)) {
+            ExprKind::Call { arguments: later, .. } => *arguments = later,
+            ExprKind::Literal(_) => {}
+            _ => return Err(Fault::syntax(offset, "Nothing can be looked up in a filter")),
+        }
+        Ok(())
     }
 
     /// A literal, a name, or something in brackets; with the look-ups and calls after it.

@@ -43,6 +43,8 @@ pub(super) fn cookiecutter(target: &Value) -> &'static [Definition] {
     match target {
         Value::Array(_) => &python::ARRAY,
         Value::Record(_) => &python::RECORD,
+        // What is not truthy passes for an empty dictionary.
+        target if !target.is_truthy() => &python::RECORD,
         _ => &[],
     }
 }

@@ -5,7 +5,7 @@ use understudy_templating::Dialect;
 
 use super::explain::Explanation;
 
-pub(super) static EXPLANATIONS: [Explanation; 5] = [
+pub(super) static EXPLANATIONS: [Explanation; 11] = [
     Explanation {
         name: "functions have no text",
         reason: "nunjucks writes the source code of a function where a text is needed; here that is an error",
@@ -17,18 +17,64 @@ pub(super) static EXPLANATIONS: [Explanation; 5] = [
     Explanation {
         name: "limits",
         reason: "ours stopped at a limit; nunjucks has none",
-        applies: |found| matches!(found.ours, Outcome::Error { name, .. } if name == "TemplateLimitError"),
+        applies: |found| {
+            matches!(found.ours, Outcome::Error { name, .. } if name == "TemplateLimitError")
+                || says(found.ours, "containers cannot exceed")
+                || says(found.ours, "nesting cannot exceed")
+        },
     },
     Explanation {
-        name: "blocks within other tags",
-        reason: "the code that nunjucks makes of a block in a case, a filter or a set block is broken",
-        applies: |found| says(found.theirs, "Illegal break statement") || says(found.theirs, "unknown block \""),
+        name: "values within themselves",
+        reason: "an array can't become an element of itself",
+        applies: |found| says(found.ours, "Cyclic template values are not supported"),
+    },
+    Explanation {
+        name: "iterators",
+        reason: "keys, values, entries and matchAll give an array; in nunjucks an iterator, of which a loop takes the \
+                 elements and nothing else sees any",
+        applies: |found| {
+            let methods = ["keys", "values", "entries", "matchAll"];
+            let shows = matches!(found.theirs, Outcome::Value(value) if value.contains("Iterator]"));
+            shows || !found.case.options.cookiecutter && methods.iter().any(|name| found.case.source.contains(name))
+        },
+    },
+    Explanation {
+        name: "broken code",
+        reason: "JavaScript refuses the code that nunjucks makes of it: of a block in a case, a filter or a set block, of a \
+                 macro in one, of a method of a literal with line breaks, of a test with several arguments",
+        applies: |found| {
+            let refused = says(found.theirs, "SyntaxError:") && !says(found.theirs, "Invalid regular expression");
+            refused || says(found.theirs, "unknown block \"") || says(found.theirs, "ReferenceError: macro_")
+        },
+    },
+    Explanation {
+        name: "signs in a row",
+        reason: "-- and ++ are a mistake here wherever they are; in nunjucks only where they are reached",
+        applies: |found| says(found.ours, "Repeated unparenthesized unary"),
     },
     Explanation {
         name: "scope of call bodies",
         reason: "the body of a call sees the names around it, as in today's engine; in nunjucks some of those, and those \
                  of the macro that runs it",
         applies: |found| found.case.source.contains("call") && as_today(found.case),
+    },
+    Explanation {
+        name: "names set to undefined",
+        reason: "a name that was set to undefined is undefined, as in today's engine; nunjucks looks for it further outside",
+        applies: |found| found.case.source.contains("set") && as_today(found.case),
+    },
+    Explanation {
+        name: "names of a loop",
+        reason: "what a loop names ends with its body, as in today's engine; in nunjucks its else has the names too, without \
+                 values",
+        applies: |found| {
+            found.case.source.contains("for") && found.case.source.contains("else") && as_today(found.case)
+        },
+    },
+    Explanation {
+        name: "powers",
+        reason: "the last digit of a power with a fraction depends on the mathematical library",
+        applies: |found| found.case.source.contains("**") && as_today(found.case),
     },
     Explanation {
         name: "regular expressions",
