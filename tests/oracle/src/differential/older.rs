@@ -5,7 +5,7 @@ use understudy_templating::Dialect;
 
 use super::explain::Explanation;
 
-pub(super) static EXPLANATIONS: [Explanation; 11] = [
+pub(super) static EXPLANATIONS: [Explanation; 15] = [
     Explanation {
         name: "functions have no text",
         reason: "nunjucks writes the source code of a function where a text is needed; here that is an error",
@@ -41,10 +41,13 @@ pub(super) static EXPLANATIONS: [Explanation; 11] = [
     Explanation {
         name: "broken code",
         reason: "JavaScript refuses the code that nunjucks makes of it: of a block in a case, a filter or a set block, of a \
-                 macro in one, of a method of a literal with line breaks, of a test with several arguments",
+                 macro in one, of a method of null or of a literal with line breaks, of a test with several arguments",
         applies: |found| {
             let refused = says(found.theirs, "SyntaxError:") && !says(found.theirs, "Invalid regular expression");
-            refused || says(found.theirs, "unknown block \"") || says(found.theirs, "ReferenceError: macro_")
+            refused
+                || says(found.theirs, "unknown block \"")
+                || says(found.theirs, "null (reading 'toString')")
+                || says(found.theirs, "ReferenceError: macro_")
         },
     },
     Explanation {
@@ -69,6 +72,36 @@ pub(super) static EXPLANATIONS: [Explanation; 11] = [
                  values",
         applies: |found| {
             found.case.source.contains("for") && found.case.source.contains("else") && as_today(found.case)
+        },
+    },
+    Explanation {
+        name: "Python's dictionaries",
+        reason: "in cookiecutter mode a key of one's own comes before a method of that name, and nothing changes a \
+                 dictionary in place",
+        applies: |found| {
+            found.case.options.cookiecutter
+                && (says(found.ours, "cannot be called") || says(found.theirs, "is not a function"))
+        },
+    },
+    Explanation {
+        name: "safe strings as dictionaries",
+        reason: "a safe string has no methods that could be sorted",
+        applies: |found| says(found.ours, "dictsort requires a record"),
+    },
+    Explanation {
+        name: "quotes within words",
+        reason: "the code of a tag is cut at its signs with quotes in mind, also where nunjucks takes one for a letter",
+        applies: |found| {
+            let bytes = found.case.source.as_bytes();
+            bytes.windows(2).any(|pair| pair[0].is_ascii_alphanumeric() && matches!(pair[1], b'\'' | b'"'))
+                && says(found.ours, "Template error")
+        },
+    },
+    Explanation {
+        name: "characters beyond 16 bits in patterns",
+        reason: "a regular expression takes such a character for one, in nunjucks for its two halves",
+        applies: |found| {
+            found.case.source.contains("r/") && found.case.source.chars().any(|character| character > '\u{ffff}')
         },
     },
     Explanation {
