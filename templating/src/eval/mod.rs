@@ -232,9 +232,20 @@ impl<'t> Interp<'t> {
             .get(name)
             .or_else(|| self.exports.get(name).cloned())
             .or_else(|| self.context.get(name).cloned())
+            .or_else(|| self.python_constant(name))
             .or_else(|| self.settings.globals.get(name).cloned())
             .or_else(|| crate::globals::find(name))
             .unwrap_or_default()
+    }
+
+    /// What cookiecutter mode has beside `true`, `false` and `none`.
+    fn python_constant(&self, name: &str) -> Option<Value> {
+        match name {
+            "True" if self.is_cookiecutter() => Some(Value::Bool(true)),
+            "False" if self.is_cookiecutter() => Some(Value::Bool(false)),
+            "None" if self.is_cookiecutter() => Some(Value::Null),
+            _ => None,
+        }
     }
 
     fn assign(&mut self, name: &Assigned, value: Value) {

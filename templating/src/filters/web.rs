@@ -4,7 +4,7 @@ use super::{argument, like, strict_text, text_or_empty};
 use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::eval::Interp;
-use crate::string::{Str, is_js_whitespace};
+use crate::string::{Str, StrBuilder, is_js_whitespace};
 use crate::value::Value;
 
 pub(super) fn safe(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
@@ -229,17 +229,17 @@ pub(super) fn urlize(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
         length => interp.number(length)?.max(0.0) as usize,
     };
     let attributes = if matches!(argument(values, 2), Value::Bool(true)) { " rel=\"nofollow\"" } else { "" };
-    let text = text.to_lossy();
-    let mut result = String::with_capacity(text.len());
-    let mut rest = &*text;
-    while let Some(first) = rest.chars().next() {
-        let space = is_js_whitespace(first);
-        let end = rest.find(|c| is_js_whitespace(c) != space).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        result.push_str(&if space { word.to_owned() } else { link(word, length, attributes) });
-        rest = after;
+    let units = text.units();
+    let is_space = |unit: u16| char::from_u32(u32::from(unit)).is_some_and(is_js_whitespace);
+    let mut result = StrBuilder::default();
+    for word in units.chunk_by(|a, b| is_space(*a) == is_space(*b)) {
+        let word = Str::from_units(word);
+        match word.as_str() {
+            Some(word) => result.push_str(&link(word, length, attributes)),
+            None => result.push(&word),
+        }
     }
-    Ok(Value::string(result))
+    Ok(Value::String(result.finish()))
 }
 
 fn link(word: &str, length: usize, attributes: &str) -> String {

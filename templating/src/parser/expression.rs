@@ -357,9 +357,6 @@ impl<'s> Parser<'s> {
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
             "none" | "null" => Value::Null,
-            "True" if self.settings.syntax.cookiecutter => Value::Bool(true),
-            "False" if self.settings.syntax.cookiecutter => Value::Bool(false),
-            "None" if self.settings.syntax.cookiecutter => Value::Null,
             _ => return None,
         })
     }

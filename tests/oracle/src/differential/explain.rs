@@ -1,4 +1,4 @@
-//! Differences that are known, each with its reason.
+//! Differences that are known, each with its reason. `docs/templating.md` lists the same.
 
 use understudy_corpus::{Case, Outcome};
 use understudy_templating::Dialect;
@@ -30,15 +30,49 @@ impl Explanation {
     }
 }
 
-static EXPLANATIONS: [Explanation; 1] = [Explanation {
-    name: "no answer",
-    reason: "the reference implementation hung or ran out of memory, ours stopped at a limit",
-    applies: |found| {
-        matches!(found.theirs, Outcome::Timeout | Outcome::Died)
-            && matches!(found.ours, Outcome::Error { name, .. } if name == "TemplateLimitError")
-            && !found.case.source.is_empty()
+static EXPLANATIONS: [Explanation; 4] = [
+    Explanation {
+        name: "no answer",
+        reason: "the reference implementation hung or ran out of memory, ours stopped at a limit",
+        applies: |found| matches!(found.theirs, Outcome::Timeout | Outcome::Died) && limit_of(found.ours).is_some(),
     },
-}];
+    Explanation {
+        name: "place of a limit",
+        reason: "the same limit was exceeded, but one step earlier or later: what is counted between two calls differs",
+        applies: |found| limit_of(found.ours).is_some() && limit_of(found.ours) == limit_of(found.theirs),
+    },
+    Explanation {
+        name: "costs",
+        reason: "ours charges work for long texts and for regular expressions that go back, which the reference doesn't",
+        applies: |found| {
+            limit_of(found.ours).is_some_and(|limit| limit.contains("work unit") || limit.contains("scratch byte"))
+                && limit_of(found.theirs).is_none()
+                && found.case.source.len() < 100_000
+        },
+    },
+    Explanation {
+        name: "regular expressions",
+        reason: "modifiers, octal and control escapes are refused, since the engine that bounds the work has no equal",
+        applies: |found| {
+            matches!(found.ours, Outcome::Error { message, .. } if message.contains("Unsupported regular-expression literal"))
+                && has_refused(&found.case.source)
+        },
+    },
+];
+
+/// Which limit stopped a template, without how far it was exceeded and where.
+fn limit_of(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Error { name, message } if name == "TemplateLimitError" => message.split(" (observed").next(),
+        _ => None,
+    }
+}
+
+/// Whether the source has a piece of a regular expression that ours refuses.
+fn has_refused(source: &str) -> bool {
+    let octal = |text: &str| text.split('\\').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    source.contains("r/") && (source.contains("(?") || source.contains("\\c") || octal(source))
+}
 
 /// Whether both implementations agree: the same value; with [`Dialect::Nunjitsu`] the same error, otherwise an error in
 /// both.
