@@ -6,7 +6,8 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 
 use crate::error::Error;
-use crate::value::{Value, is_reserved};
+use crate::shape::Shapes;
+use crate::value::{Record, Value, is_reserved};
 
 /// How many keys and elements, at all levels together, a context may hold.
 pub const MAX_CONTEXT_ENTRIES: usize = 100_000;
@@ -14,7 +15,7 @@ pub const MAX_CONTEXT_ENTRIES: usize = 100_000;
 /// The names a template can speak of, with their values. Cloning is cheap, and so is deriving one from another.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
-    names: Arc<IndexMap<Arc<str>, Value>>,
+    names: Record,
 }
 
 impl Context {
@@ -31,23 +32,32 @@ impl Context {
     pub fn from_json(data: &Map<String, Json>) -> Result<Self, Error> {
         let mut budget = MAX_CONTEXT_ENTRIES;
         let mut names = IndexMap::with_capacity(data.len());
+        let mut shapes = Shapes::default();
         for (name, json) in data {
             check_key(name)?;
             take(&mut budget)?;
             // The depth is checked first, so that the walk over the entries is bounded too.
-            let value = Value::from_json(json)?;
+            let value = Value::from_json_sharing(json, &mut shapes)?;
             check_entries(json, &mut budget)?;
             names.insert(Arc::from(name.as_str()), value);
         }
-        Ok(Self { names: Arc::new(names) })
+        Ok(Self { names: Record::new(names) })
     }
 
     /// The same context with one name added or replaced.
     #[must_use]
-    pub fn with(&self, name: impl Into<Arc<str>>, value: Value) -> Self {
-        let mut names = IndexMap::clone(&self.names);
-        names.insert(name.into(), value);
-        Self { names: Arc::new(names) }
+    pub fn with(&self, name: &str, value: Value) -> Self {
+        Self { names: self.names.with(name, value) }
+    }
+
+    /// The same context with the value at a path of names and keys added or replaced, without a copy of the rest. What
+    /// is on the way and no record becomes one.
+    #[must_use]
+    pub fn with_path(&self, path: &[&str], value: Value) -> Self {
+        match path {
+            [] => self.clone(),
+            path => Self { names: replaced(&self.names, path, value) },
+        }
     }
 
     /// The value of a name.
@@ -57,7 +67,21 @@ impl Context {
 
     /// The names in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.keys().map(|name| &**name)
+        self.names.iter().map(|(name, _)| &**name)
+    }
+}
+
+fn replaced(record: &Record, path: &[&str], value: Value) -> Record {
+    match path {
+        [] => record.clone(),
+        [key] => record.with(key, value),
+        [key, rest @ ..] => {
+            let inner = match record.get(key) {
+                Some(Value::Record(inner)) => replaced(inner, rest, value),
+                _ => replaced(&Record::default(), rest, value),
+            };
+            record.with(key, Value::Record(inner))
+        }
     }
 }
 
@@ -132,5 +156,7 @@ mod tests {
         assert_eq!(context.get("a").unwrap().as_number(), Some(1.0));
         assert_eq!(derived.get("a").unwrap().as_str(), Some("x"));
         assert_eq!(derived.names().collect::<Vec<_>>(), ["a", "b"]);
+        let derived = derived.with_path(&["a", "x"], Value::from("y")).with_path(&["a", "z"], Value::from("w"));
+        assert_eq!(derived.get("a").unwrap().to_json(), Some(json!({"x": "y", "z": "w"})));
     }
 }

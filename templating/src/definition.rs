@@ -15,7 +15,7 @@ use crate::parser;
 use crate::value::{Value, is_reserved};
 
 /// The name under which a definition finds what it is called with.
-pub(crate) const ARGUMENTS: &str = "args";
+const ARGUMENTS: &str = "args";
 
 /// What a [`Definition`] makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,6 +94,8 @@ pub(crate) struct Defined {
     pub(crate) name: Arc<str>,
     pub(crate) ast: Ast,
     pub(crate) expr: ExprId,
+    /// The slot of [`ARGUMENTS`], if it speaks of them.
+    pub(crate) arguments: Option<u32>,
 }
 
 impl Engine {
@@ -159,5 +161,6 @@ fn parse(definition: &Definition<'_>, settings: &Settings) -> Result<Defined, Er
         return Err(fault.into_error(expression));
     }
     let (ast, expr) = parser::parse_expression(expression, settings).map_err(|fault| fault.into_error(expression))?;
-    Ok(Defined { kind, name: name.into(), ast, expr })
+    let arguments = ast.template_slot(ARGUMENTS);
+    Ok(Defined { kind, name: name.into(), ast, expr, arguments })
 }

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::ast::{Arguments, Ast, ExprId, ExprKind, Macro, Stmt, StmtKind, UnaryOp};
+use crate::ast::{
+    Arguments, Assigned, Ast, Call, ExprId, ExprKind, FilterCall, Macro, NameId, Stmt, StmtKind, TestCall, UnaryOp,
+    Variable,
+};
 use crate::error::Position;
 use crate::value::Value;
 
@@ -163,7 +166,7 @@ impl<'a> Collector<'a> {
     fn statement(&mut self, stmt: &'a Stmt) {
         let asked = self.asked.len();
         match &stmt.kind {
-            StmtKind::Text(_) => {}
+            StmtKind::Text { .. } => {}
             StmtKind::Output(expr) => self.expr(*expr, Guard::None),
             StmtKind::If { branches, otherwise } => {
                 for (condition, body) in branches {
@@ -174,20 +177,20 @@ impl<'a> Collector<'a> {
             }
             StmtKind::For(statement) => {
                 self.condition(statement.iterable);
-                let names = statement.targets.iter().map(|target| target.name.clone()).chain([Arc::from("loop")]);
+                let names = self.shared(&statement.targets).into_iter().chain([Arc::from("loop")]);
                 self.scoped(names, &statement.body);
                 self.body(&statement.otherwise);
             }
             StmtKind::Set { names, value } => {
                 self.expr(*value, Guard::None);
-                self.define(names.iter().map(|assigned| assigned.name.clone()));
+                self.define(self.shared(names));
             }
             StmtKind::SetBlock { names, body } => {
                 self.body(body);
-                self.define(names.iter().map(|assigned| assigned.name.clone()));
+                self.define(self.shared(names));
             }
-            StmtKind::Macro(definition) => {
-                self.define([definition.name.clone()]);
+            StmtKind::Macro { name, definition } => {
+                self.define([self.name(name.name)]);
                 self.callable(definition);
             }
             StmtKind::Call { call, caller } => {
@@ -215,8 +218,9 @@ impl<'a> Collector<'a> {
 
     fn callable(&mut self, definition: &'a Macro) {
         let outer = self.names.len();
-        let parameters = definition.parameters.iter().map(|parameter| parameter.name.clone());
-        self.define(parameters.chain(["caller".into()]));
+        let parameters = definition.parameters.iter().map(|parameter| self.name(parameter.variable.name));
+        let parameters: Vec<_> = parameters.chain(["caller".into()]).collect();
+        self.define(parameters);
         for default in definition.parameters.iter().filter_map(|parameter| parameter.default) {
             self.expr(default, Guard::None);
         }
@@ -225,7 +229,16 @@ impl<'a> Collector<'a> {
     }
 
     fn arguments(&mut self, arguments: &Arguments) {
-        arguments.ids().for_each(|id| self.expr(id, Guard::None));
+        let ast = self.ast;
+        ast.arguments(arguments).for_each(|id| self.expr(id, Guard::None));
+    }
+
+    fn name(&self, name: NameId) -> Arc<str> {
+        self.ast.name(name).into()
+    }
+
+    fn shared(&self, names: &[Assigned]) -> Vec<Arc<str>> {
+        names.iter().map(|assigned| self.name(assigned.variable.name)).collect()
     }
 
     /// What is decided by the expression may rely on what it asks for, until the statement ends.
@@ -253,12 +266,12 @@ impl<'a> Collector<'a> {
                     pending.extend([*then].into_iter().chain(*otherwise).map(|id| (id, asks)));
                 }
                 ExprKind::And(left, right) => pending.extend([(*left, true), (*right, asks)]),
-                ExprKind::Test { .. } => {
-                    expr.kind.operands(&mut operands);
+                ExprKind::Test(_) => {
+                    self.ast.operands(&expr.kind, &mut operands);
                     pending.extend(operands.drain(..).map(|id| (id, true)));
                 }
                 kind => {
-                    kind.operands(&mut operands);
+                    self.ast.operands(kind, &mut operands);
                     pending.extend(operands.drain(..).map(|id| (id, asks)));
                 }
             }
@@ -280,16 +293,18 @@ impl<'a> Collector<'a> {
                     let inner = self.look_up(id, guard, is_callee);
                     pending.extend(inner.into_iter().map(|id| (id, argument, false)));
                 }
-                ExprKind::Filter { filter, input, arguments } => {
+                ExprKind::Filter(call) => {
+                    let FilterCall { filter, input, arguments } = &**call;
                     self.found.push(Found::Filter(filter.name().into(), expr.offset));
                     let is_replaced = matches!(filter.name(), "default" | "d");
                     pending.push((*input, if is_replaced { Guard::Default } else { guard }, false));
-                    pending.extend(arguments.ids().map(|id| (id, argument, false)));
+                    pending.extend(self.ast.arguments(arguments).map(|id| (id, argument, false)));
                 }
-                ExprKind::Test { test, input, arguments, .. } => {
+                ExprKind::Test(call) => {
+                    let TestCall { test, input, arguments, .. } = &**call;
                     let asks = matches!(test.name(), "defined" | "undefined");
                     pending.push((*input, if asks { Guard::Default } else { guard.max(Guard::Condition) }, false));
-                    pending.extend(arguments.ids().map(|id| (id, argument, false)));
+                    pending.extend(self.ast.arguments(arguments).map(|id| (id, argument, false)));
                 }
                 ExprKind::Or(left, right) => pending.extend([(*left, Guard::Default, false), (*right, guard, false)]),
                 ExprKind::And(left, right) => {
@@ -299,20 +314,22 @@ impl<'a> Collector<'a> {
                     pending.push((*condition, guard.max(Guard::Condition), false));
                     pending.extend([*then].into_iter().chain(*otherwise).map(|id| (id, guard, false)));
                 }
-                ExprKind::Call { callee, arguments } => {
-                    if let ExprKind::Name(name) = &self.ast.expr(*callee).kind
-                        && !self.names.contains(name)
-                    {
-                        self.found.push(Found::Call(name.clone(), expr.offset));
+                ExprKind::Call(call) => {
+                    let Call { callee, arguments } = &**call;
+                    if let ExprKind::Name(Variable { name, .. }) = &self.ast.expr(*callee).kind {
+                        let name = self.name(*name);
+                        if !self.names.contains(&name) {
+                            self.found.push(Found::Call(name, expr.offset));
+                        }
                     }
                     pending.push((*callee, guard, true));
-                    pending.extend(arguments.ids().map(|id| (id, argument, false)));
+                    pending.extend(self.ast.arguments(arguments).map(|id| (id, argument, false)));
                 }
                 ExprKind::Unary { op: UnaryOp::Not, operand } => {
                     pending.push((*operand, guard.max(Guard::Condition), false));
                 }
                 kind => {
-                    kind.operands(&mut operands);
+                    self.ast.operands(kind, &mut operands);
                     pending.extend(operands.drain(..).map(|id| (id, guard, false)));
                 }
             }
@@ -324,7 +341,7 @@ impl<'a> Collector<'a> {
     fn look_up(&mut self, id: ExprId, guard: Guard, is_callee: bool) -> Vec<ExprId> {
         let expr = self.ast.expr(id);
         if let (ExprKind::Member { name, .. }, true) = (&expr.kind, is_callee) {
-            self.found.push(Found::Method(name.clone(), expr.offset));
+            self.found.push(Found::Method(self.name(*name), expr.offset));
         }
         let (path, inner) = self.path(id);
         if let Some(path) = path {
@@ -349,19 +366,20 @@ impl<'a> Collector<'a> {
         loop {
             let expr = self.ast.expr(id);
             match &expr.kind {
-                ExprKind::Name(name) => {
-                    if self.names.contains(name) {
+                ExprKind::Name(Variable { name, .. }) => {
+                    let name = self.name(*name);
+                    if self.names.contains(&name) {
                         return (None, inner);
                     }
-                    segments.push((name.clone(), expr.offset));
+                    segments.push((name, expr.offset));
                     segments.reverse();
                     return (Some(Path { segments, is_open, is_call: false, guard: Guard::None }), inner);
                 }
-                ExprKind::Member { target, name } => {
-                    segments.push((name.clone(), expr.offset));
+                ExprKind::Member { target, name, .. } => {
+                    segments.push((self.name(*name), expr.offset));
                     id = *target;
                 }
-                ExprKind::Index { target, key } => {
+                ExprKind::Index { target, key, .. } => {
                     let key_expr = self.ast.expr(*key);
                     match &key_expr.kind {
                         ExprKind::Literal(literal @ (Value::String(_) | Value::Number(_))) => {

@@ -17,7 +17,7 @@ pub struct Callable(pub(crate) Kind);
 #[derive(Clone)]
 pub(crate) enum Kind {
     /// A function registered by the host.
-    Host { name: Arc<str>, function: Arc<HostFn> },
+    Host(Arc<Host>),
     /// A function of the language.
     Builtin(Builtin),
     /// A function written in the language, by its number in the engine.
@@ -36,17 +36,23 @@ pub(crate) enum Kind {
     Joiner(usize),
 }
 
+/// A function registered by the host, with its name.
+pub(crate) struct Host {
+    pub(crate) name: Arc<str>,
+    pub(crate) function: Box<HostFn>,
+}
+
 impl Callable {
     pub(crate) fn host<F>(name: impl Into<Arc<str>>, function: F) -> Self
     where
         F: Fn(&[Value]) -> Result<Value, String> + Send + Sync + 'static,
     {
-        Self(Kind::Host { name: name.into(), function: Arc::new(function) })
+        Self(Kind::Host(Arc::new(Host { name: name.into(), function: Box::new(function) })))
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
-            (Kind::Host { function: a, .. }, Kind::Host { function: b, .. }) => Arc::ptr_eq(a, b),
+            (Kind::Host(a), Kind::Host(b)) => Arc::ptr_eq(a, b),
             (Kind::Builtin(a), Kind::Builtin(b)) => a == b,
             (Kind::Macro(a), Kind::Macro(b)) | (Kind::Cycler(a), Kind::Cycler(b)) => a == b,
             (Kind::Defined(a), Kind::Defined(b)) => a == b,
@@ -59,7 +65,7 @@ impl Callable {
 impl fmt::Debug for Callable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Host { name, .. } => write!(f, "function {name}"),
+            Kind::Host(host) => write!(f, "function {}", host.name),
             Kind::Builtin(builtin) => write!(f, "function {builtin:?}"),
             Kind::Method(method) => write!(f, "method {:?}", method.1),
             Kind::Defined(index) => write!(f, "definition {index}"),

@@ -19,14 +19,16 @@ pub(crate) enum Builtin {
 pub(crate) const NAMES: [&str; 3] = ["cycler", "joiner", "range"];
 
 /// The value of a global name.
-pub(crate) fn find(name: &str) -> Option<Value> {
-    let builtin = match name {
-        "range" => Builtin::Range,
-        "cycler" => Builtin::Cycler,
-        "joiner" => Builtin::Joiner,
-        _ => return None,
-    };
-    Some(Value::Function(Callable(Kind::Builtin(builtin))))
+pub(crate) fn find(name: &str) -> Option<&'static Value> {
+    static RANGE: Value = Value::Function(Callable(Kind::Builtin(Builtin::Range)));
+    static CYCLER: Value = Value::Function(Callable(Kind::Builtin(Builtin::Cycler)));
+    static JOINER: Value = Value::Function(Callable(Kind::Builtin(Builtin::Joiner)));
+    match name {
+        "range" => Some(&RANGE),
+        "cycler" => Some(&CYCLER),
+        "joiner" => Some(&JOINER),
+        _ => None,
+    }
 }
 
 /// Refuses arguments by their number and kind.

@@ -35,6 +35,7 @@ mod methods;
 mod number;
 mod parser;
 mod regex;
+mod shape;
 mod snippet;
 mod string;
 mod suggest;

@@ -5,16 +5,26 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::number::js_number_to_string;
+
 /// An immutable string, measured and indexed in UTF-16 code units. Cloning is cheap.
 ///
-/// Well-formed text is kept as UTF-8, and pure ASCII is marked so that indices need no counting. Only a string with a
-/// lone surrogate (which indexing into an astral character makes) is kept as code units. A given text always has the
-/// same representation.
+/// Well-formed text is kept as UTF-8, and pure ASCII is marked so that indices need no counting; short ASCII is kept in
+/// place, without memory of its own. Only a string with a lone surrogate (which indexing into an astral character makes)
+/// is kept as code units. A given text always has the same representation.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Str(Repr);
 
+/// How many bytes of ASCII are kept in place: what makes a string as large as a tag and a fat pointer.
+const INLINE: usize = 22;
+
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Repr {
+    /// At most [`INLINE`] bytes of ASCII; those after `len` are zero.
+    Inline {
+        len: u8,
+        bytes: [u8; INLINE],
+    },
     Ascii(Arc<str>),
     Unicode(Arc<str>),
     IllFormed(Arc<[u16]>),
@@ -22,24 +32,67 @@ enum Repr {
 
 impl Str {
     /// The string as UTF-8, unless it has a lone surrogate.
+    #[inline]
     pub fn as_str(&self) -> Option<&str> {
         match &self.0 {
+            Repr::Inline { len, bytes } => std::str::from_utf8(&bytes[..usize::from(*len)]).ok(),
             Repr::Ascii(text) | Repr::Unicode(text) => Some(text),
             Repr::IllFormed(_) => None,
+        }
+    }
+
+    /// The UTF-8 bytes, unless the string has a lone surrogate. Cheaper than [`as_str`](Self::as_str).
+    #[inline]
+    pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Repr::Inline { len, bytes } => Some(&bytes[..usize::from(*len)]),
+            Repr::Ascii(text) | Repr::Unicode(text) => Some(text.as_bytes()),
+            Repr::IllFormed(_) => None,
+        }
+    }
+
+    /// The string when it is pure ASCII.
+    #[inline]
+    pub(crate) fn as_ascii(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Repr::Inline { len, bytes } => Some(&bytes[..usize::from(*len)]),
+            Repr::Ascii(text) => Some(text.as_bytes()),
+            Repr::Unicode(_) | Repr::IllFormed(_) => None,
+        }
+    }
+
+    /// Short ASCII; the caller has made sure that it is both.
+    #[inline]
+    fn inline(ascii: &[u8]) -> Self {
+        let mut bytes = [0; INLINE];
+        bytes[..ascii.len()].copy_from_slice(ascii);
+        Self(Repr::Inline { len: ascii.len() as u8, bytes })
+    }
+
+    /// A string of UTF-8 in which lone surrogates are written as WTF-8 has them.
+    pub(crate) fn from_wtf8(bytes: &[u8]) -> Self {
+        if bytes.len() <= INLINE && bytes.is_ascii() {
+            return Self::inline(bytes);
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text.into(),
+            Err(_) => Self::from_units(&wtf8_units(bytes)),
         }
     }
 
     /// The string as UTF-8 with U+FFFD for each lone surrogate.
     pub fn to_lossy(&self) -> Cow<'_, str> {
         match &self.0 {
-            Repr::Ascii(text) | Repr::Unicode(text) => Cow::Borrowed(text),
             Repr::IllFormed(units) => Cow::Owned(String::from_utf16_lossy(units)),
+            _ => Cow::Borrowed(self.as_str().unwrap_or_default()),
         }
     }
 
     /// The length in UTF-16 code units.
+    #[inline]
     pub fn len(&self) -> usize {
         match &self.0 {
+            Repr::Inline { len, .. } => usize::from(*len),
             Repr::Ascii(text) => text.len(),
             Repr::Unicode(text) => text.chars().map(char::len_utf16).sum(),
             Repr::IllFormed(units) => units.len(),
@@ -48,24 +101,14 @@ impl Str {
 
     /// Whether the string has no code units.
     pub fn is_empty(&self) -> bool {
-        match &self.0 {
-            Repr::Ascii(text) => text.is_empty(),
-            Repr::Unicode(_) | Repr::IllFormed(_) => false,
-        }
-    }
-
-    /// Whether both are the same string in memory.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (Repr::Ascii(a), Repr::Ascii(b)) | (Repr::Unicode(a), Repr::Unicode(b)) => Arc::ptr_eq(a, b),
-            (Repr::IllFormed(a), Repr::IllFormed(b)) => Arc::ptr_eq(a, b),
-            _ => false,
-        }
+        matches!(&self.0, Repr::Inline { len: 0, .. })
     }
 
     /// The memory the text takes, in bytes.
+    #[inline]
     pub(crate) fn byte_len(&self) -> usize {
         match &self.0 {
+            Repr::Inline { len, .. } => usize::from(*len),
             Repr::Ascii(text) | Repr::Unicode(text) => text.len(),
             Repr::IllFormed(units) => units.len() * 2,
         }
@@ -75,7 +118,7 @@ impl Str {
     pub(crate) fn to_key(&self) -> Arc<str> {
         match &self.0 {
             Repr::Ascii(text) | Repr::Unicode(text) => text.clone(),
-            Repr::IllFormed(units) => String::from_utf16_lossy(units).into(),
+            _ => self.to_lossy().into(),
         }
     }
 
@@ -93,6 +136,7 @@ impl Str {
 
     pub(crate) fn units(&self) -> Vec<u16> {
         match &self.0 {
+            Repr::Inline { len, bytes } => bytes[..usize::from(*len)].iter().copied().map(u16::from).collect(),
             Repr::Ascii(text) | Repr::Unicode(text) => text.encode_utf16().collect(),
             Repr::IllFormed(units) => units.to_vec(),
         }
@@ -101,7 +145,7 @@ impl Str {
     /// The one-unit string at `index`.
     pub(crate) fn unit_at(&self, index: usize) -> Option<u16> {
         match &self.0 {
-            Repr::Ascii(text) => text.as_bytes().get(index).copied().map(u16::from),
+            Repr::Inline { .. } | Repr::Ascii(_) => self.as_ascii()?.get(index).copied().map(u16::from),
             Repr::Unicode(text) => text.encode_utf16().nth(index),
             Repr::IllFormed(units) => units.get(index).copied(),
         }
@@ -109,12 +153,12 @@ impl Str {
 
     /// The code units from `start` up to `end`; both are clamped to the length.
     pub(crate) fn slice(&self, start: usize, end: usize) -> Self {
-        if let Repr::Ascii(text) = &self.0 {
+        if let Some(text) = self.as_ascii() {
             let end = end.min(text.len());
             return if start == 0 && end == text.len() {
                 self.clone()
             } else {
-                Self(Repr::Ascii(text[start.min(end)..end].into()))
+                Self::from_wtf8(&text[start.min(end)..end])
             };
         }
         let units = self.units();
@@ -128,9 +172,16 @@ impl Str {
     }
 
     pub(crate) fn concat(&self, other: &Self) -> Self {
-        match (&self.0, &other.0) {
-            (Repr::Ascii(a), Repr::Ascii(b)) => Self(Repr::Ascii(join(a, b))),
-            (Repr::Ascii(a) | Repr::Unicode(a), Repr::Ascii(b) | Repr::Unicode(b)) => Self(Repr::Unicode(join(a, b))),
+        if let (Some(a), Some(b)) = (self.as_ascii(), other.as_ascii())
+            && a.len() + b.len() <= INLINE
+        {
+            let mut bytes = [0; INLINE];
+            bytes[..a.len()].copy_from_slice(a);
+            bytes[a.len()..a.len() + b.len()].copy_from_slice(b);
+            return Self(Repr::Inline { len: (a.len() + b.len()) as u8, bytes });
+        }
+        match (self.as_str(), other.as_str()) {
+            (Some(a), Some(b)) => join(a, b).into(),
             _ => {
                 let mut units = self.units();
                 units.extend(other.units());
@@ -141,7 +192,7 @@ impl Str {
 
     /// The first occurrence of `needle` at or after `from`, in code units.
     pub(crate) fn index_of(&self, needle: &Self, from: usize) -> Option<usize> {
-        if let (Repr::Ascii(text), Some(needle)) = (&self.0, needle.as_str()) {
+        if let (true, Some(text), Some(needle)) = (self.as_ascii().is_some(), self.as_str(), needle.as_str()) {
             let from = from.min(text.len());
             return text[from..].find(needle).map(|index| index + from);
         }
@@ -173,7 +224,7 @@ impl Str {
     /// Applies a change that is defined on well-formed text to each well-formed run, leaving lone surrogates alone.
     pub(crate) fn map_text(&self, change: impl Fn(&str) -> String) -> Self {
         match &self.0 {
-            Repr::Ascii(text) | Repr::Unicode(text) => change(text).into(),
+            Repr::Inline { .. } | Repr::Ascii(_) | Repr::Unicode(_) => change(self.as_str().unwrap_or_default()).into(),
             Repr::IllFormed(units) => {
                 let mut result = StrBuilder::default();
                 let mut run = String::new();
@@ -276,37 +327,45 @@ impl PartialOrd for Str {
 impl Ord for Str {
     /// By code units, as JavaScript compares.
     fn cmp(&self, other: &Self) -> Ordering {
-        match (&self.0, &other.0) {
-            (Repr::Ascii(a), Repr::Ascii(b)) => a.cmp(b),
-            (Repr::IllFormed(_), _) | (_, Repr::IllFormed(_)) => self.units().cmp(&other.units()),
-            (Repr::Ascii(a) | Repr::Unicode(a), Repr::Ascii(b) | Repr::Unicode(b)) => {
-                a.encode_utf16().cmp(b.encode_utf16())
-            }
+        match (self.as_ascii(), other.as_ascii()) {
+            (Some(a), Some(b)) => a.cmp(b),
+            _ => match (self.as_str(), other.as_str()) {
+                (Some(a), Some(b)) => a.encode_utf16().cmp(b.encode_utf16()),
+                _ => self.units().cmp(&other.units()),
+            },
         }
     }
 }
 
 impl From<&str> for Str {
     fn from(text: &str) -> Self {
-        if text.is_ascii() { Self(Repr::Ascii(text.into())) } else { Self(Repr::Unicode(text.into())) }
+        match text.is_ascii() {
+            true if text.len() <= INLINE => Self::inline(text.as_bytes()),
+            true => Self(Repr::Ascii(text.into())),
+            false => Self(Repr::Unicode(text.into())),
+        }
     }
 }
 
 impl From<String> for Str {
     fn from(text: String) -> Self {
-        Self::from(Arc::<str>::from(text))
+        Self::from(text.as_str())
     }
 }
 
 impl From<Arc<str>> for Str {
     fn from(text: Arc<str>) -> Self {
-        if text.is_ascii() { Self(Repr::Ascii(text)) } else { Self(Repr::Unicode(text)) }
+        match text.is_ascii() {
+            true if text.len() <= INLINE => Self::inline(text.as_bytes()),
+            true => Self(Repr::Ascii(text)),
+            false => Self(Repr::Unicode(text)),
+        }
     }
 }
 
 impl Default for Str {
     fn default() -> Self {
-        Self::from("")
+        Self::inline(&[])
     }
 }
 
@@ -323,46 +382,165 @@ impl fmt::Debug for Str {
 }
 
 /// Puts a string together. Halves of a character that come one after the other make the character again.
+///
+/// The text is UTF-8, and a lone surrogate in it is written as if it were a character (WTF-8).
 #[derive(Debug, Default)]
 pub(crate) struct StrBuilder {
-    text: String,
-    /// Once a lone surrogate has come: everything so far, in code units.
-    units: Option<Vec<u16>>,
+    bytes: Vec<u8>,
+    /// Nothing before this is looked at: it belongs to a text that waits for this one.
+    floor: usize,
 }
 
 impl StrBuilder {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), floor: 0 }
+    }
+
     pub(crate) fn push_str(&mut self, text: &str) {
-        match &mut self.units {
-            None => self.text.push_str(text),
-            Some(units) => units.extend(text.encode_utf16()),
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, string: &Str) {
+        match (string.as_bytes(), &string.0) {
+            (Some(bytes), _) => self.bytes.extend_from_slice(bytes),
+            (None, Repr::IllFormed(units)) => units.iter().for_each(|unit| self.push_unit(*unit)),
+            (None, _) => {}
         }
     }
 
-    pub(crate) fn push(&mut self, string: &Str) {
-        match &string.0 {
-            Repr::Ascii(text) | Repr::Unicode(text) => self.push_str(text),
-            Repr::IllFormed(more) => self.as_units().extend_from_slice(more),
+    /// Appends well-formed UTF-8; the caller has it from a text.
+    #[inline]
+    pub(crate) fn push_bytes(&mut self, utf8: &[u8]) {
+        self.bytes.extend_from_slice(utf8);
+    }
+
+    /// Cuts the text after so many bytes, where a character ends.
+    pub(crate) fn truncate(&mut self, bytes: usize) {
+        self.bytes.truncate(bytes);
+    }
+
+    /// Appends a number's text as JavaScript writes it, and says how long it is.
+    #[inline]
+    pub(crate) fn push_number(&mut self, number: f64) -> usize {
+        // Whole numbers that are not large are most of them.
+        let whole = number as i32;
+        if f64::from(whole) != number {
+            return self.push_any_number(number);
         }
+        let mut digits = [0; 11];
+        let mut at = digits.len();
+        let mut rest = whole.unsigned_abs();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        // Minus zero is written without a sign, as in JavaScript.
+        if whole < 0 {
+            at -= 1;
+            digits[at] = b'-';
+        }
+        self.bytes.extend_from_slice(&digits[at..]);
+        digits.len() - at
+    }
+
+    fn push_any_number(&mut self, number: f64) -> usize {
+        let text = js_number_to_string(number);
+        self.push_str(&text);
+        text.len()
     }
 
     pub(crate) fn push_unit(&mut self, unit: u16) {
-        match char::from_u32(u32::from(unit)) {
-            Some(character) if self.units.is_none() => self.text.push(character),
-            _ => self.as_units().push(unit),
+        let code_point = match (self.high_surrogate_before(), unit) {
+            (Some(high), 0xdc00..=0xdfff) => {
+                self.bytes.truncate(self.bytes.len() - 3);
+                0x10000 + (u32::from(high - 0xd800) << 10) + u32::from(unit - 0xdc00)
+            }
+            _ => u32::from(unit),
+        };
+        match char::from_u32(code_point) {
+            Some(character) => self.bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => {
+                let [high, low] = unit.to_be_bytes();
+                let second = 0x80 | ((high & 0x0f) << 2) | (low >> 6);
+                self.bytes.extend_from_slice(&[0xe0 | (high >> 4), second, 0x80 | (low & 0x3f)]);
+            }
         }
     }
 
-    fn as_units(&mut self) -> &mut Vec<u16> {
-        let text = &mut self.text;
-        self.units.get_or_insert_with(|| std::mem::take(text).encode_utf16().collect())
+    /// The first half of a character, when the text ends with one.
+    fn high_surrogate_before(&self) -> Option<u16> {
+        match self.bytes[self.floor..] {
+            [.., 0xed, second @ 0xa0..=0xaf, third] => {
+                Some(0xd000 | (u16::from(second & 0x3f) << 6) | u16::from(third & 0x3f))
+            }
+            _ => None,
+        }
+    }
+
+    /// How long the text is so far, in bytes.
+    #[inline]
+    pub(crate) fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Starts a text of its own on top of this one. What it gives is to be handed to [`take_inner`](Self::take_inner).
+    pub(crate) fn start_inner(&mut self) -> Outer {
+        Outer(std::mem::replace(&mut self.floor, self.bytes.len()))
+    }
+
+    /// Ends the text that was started last, and takes it.
+    pub(crate) fn take_inner(&mut self, outer: Outer) -> Str {
+        let text = Str::from_wtf8(&self.bytes[self.floor..]);
+        self.bytes.truncate(self.floor);
+        self.floor = outer.0;
+        text
+    }
+
+    /// The length in UTF-16 code units of what came after the first `start` bytes.
+    pub(crate) fn units_since(&self, start: usize) -> usize {
+        let bytes = &self.bytes[start..];
+        // Each character has one byte that continues none, and those of four bytes are two units.
+        let continues = |byte: &&u8| **byte & 0xc0 == 0x80;
+        bytes.len() - bytes.iter().filter(continues).count() + bytes.iter().filter(|byte| **byte >= 0xf0).count()
     }
 
     pub(crate) fn finish(self) -> Str {
-        match self.units {
-            None => self.text.into(),
-            Some(units) => Str::from_units(&units),
-        }
+        Str::from_wtf8(&self.bytes)
     }
+
+    /// The text with U+FFFD for each lone surrogate.
+    pub(crate) fn finish_lossy(self) -> String {
+        String::from_utf8(self.bytes).unwrap_or_else(|error| String::from_utf16_lossy(&wtf8_units(error.as_bytes())))
+    }
+}
+
+/// What a text on top of another one must remember of that.
+#[derive(Debug)]
+pub(crate) struct Outer(usize);
+
+/// The code units of WTF-8.
+fn wtf8_units(bytes: &[u8]) -> Vec<u16> {
+    let mut units = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        // 0xED starts the characters U+D000 to U+D7FF and, with a second byte from 0xA0, the surrogates.
+        let lone = rest.windows(3).position(|window| window[0] == 0xed && window[1] >= 0xa0);
+        let (text, after) = rest.split_at(lone.unwrap_or(rest.len()));
+        units.extend(String::from_utf8_lossy(text).encode_utf16());
+        rest = match after {
+            [_, second, third, after @ ..] => {
+                units.push(0xd000 | (u16::from(second & 0x3f) << 6) | u16::from(third & 0x3f));
+                after
+            }
+            _ => &[],
+        };
+    }
+    units
 }
 
 #[cfg(test)]

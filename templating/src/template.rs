@@ -11,7 +11,7 @@ use crate::eval;
 use crate::facts::{self, Facts};
 use crate::json;
 use crate::parser;
-use crate::string::Str;
+use crate::string::{Str, StrBuilder};
 use crate::value::Value;
 
 /// A parsed template. Cloning is cheap, and one template can be rendered by many threads at once.
@@ -43,10 +43,14 @@ impl Template {
     /// # Errors
     /// When an expression cannot be evaluated, a registered function fails or a limit is exceeded.
     pub fn render(&self, context: &Context) -> Result<String, Error> {
-        self.render_text(context).map(|text| text.to_lossy().into_owned())
+        self.render_into(context).map(StrBuilder::finish_lossy)
     }
 
     fn render_text(&self, context: &Context) -> Result<Str, Error> {
+        self.render_into(context).map(StrBuilder::finish)
+    }
+
+    fn render_into(&self, context: &Context) -> Result<StrBuilder, Error> {
         let Parsed { source, ast, engine, .. } = &*self.0;
         eval::render(ast, &engine.0, context).map_err(|fault| fault.into_error(source))
     }
@@ -96,7 +100,7 @@ impl Template {
     /// The value of what the JSON form writes; `None` when that isn't JSON.
     fn reread(&self, ast: &Ast, context: &Context) -> Res<Option<Value>> {
         let settings = &self.0.engine.0;
-        let text = eval::render(ast, settings, context)?;
+        let text = eval::render(ast, settings, context)?.finish();
         if text.is_empty() {
             return Ok(Some(Value::Undefined));
         }

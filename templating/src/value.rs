@@ -1,7 +1,7 @@
 //! The closed set of values a template works with.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use indexmap::IndexMap;
 use serde_json::Value as Json;
@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::function::{Callable, Kind};
 use crate::number::js_number_to_string;
 use crate::regex::Regex;
+use crate::shape::{Shape, Shapes};
 use crate::string::Str;
 
 /// How deep arrays and records may nest in one another.
@@ -33,7 +34,7 @@ pub enum Value {
     /// Text.
     String(Str),
     /// Text that a filter has marked as escaped (`safe`, `escape`).
-    Safe(Str),
+    Safe(Arc<Str>),
     /// A list.
     Array(Array),
     /// Keys with values, in insertion order.
@@ -52,9 +53,30 @@ pub enum Value {
 pub struct Array(Arc<ArrayData>);
 
 struct ArrayData {
-    items: Vec<Value>,
+    elements: Elements,
     depth: u16,
     has_functions: bool,
+}
+
+enum Elements {
+    Own(Vec<Value>),
+    /// Some elements of another array, by their positions: what sorting and selecting make without touching the elements.
+    /// `all` has them in a row, once somebody has asked for that.
+    Chosen {
+        base: Arc<ArrayData>,
+        positions: Vec<u32>,
+        all: OnceLock<Vec<Value>>,
+    },
+}
+
+impl Elements {
+    #[inline]
+    fn get(&self, index: usize) -> Option<&Value> {
+        match self {
+            Self::Own(items) => items.get(index),
+            Self::Chosen { base, positions, .. } => base.elements.get(*positions.get(index)? as usize),
+        }
+    }
 }
 
 /// A shared, immutable, insertion-ordered map from names to values.
@@ -62,7 +84,8 @@ struct ArrayData {
 pub struct Record(Arc<RecordData>);
 
 struct RecordData {
-    entries: IndexMap<Arc<str>, Value>,
+    shape: Arc<Shape>,
+    values: Vec<Value>,
     depth: u16,
     has_functions: bool,
 }
@@ -70,14 +93,57 @@ struct RecordData {
 impl Array {
     /// Makes an array.
     pub fn new(items: Vec<Value>) -> Self {
-        let depth = items.iter().map(Value::depth).max().unwrap_or(0).saturating_add(1);
-        let has_functions = items.iter().any(Value::has_functions);
-        Self(Arc::new(ArrayData { items, depth, has_functions }))
+        let (depth, has_functions) = traits(items.iter());
+        Self(Arc::new(ArrayData { elements: Elements::Own(items), depth, has_functions }))
+    }
+
+    /// An array of the elements of this one at `positions`. Positions that there are not give `undefined`.
+    pub(crate) fn choose(&self, positions: Vec<u32>) -> Self {
+        let (base, positions) = match &self.0.elements {
+            Elements::Own(_) => (self.0.clone(), positions),
+            Elements::Chosen { base, positions: inner, .. } => {
+                let through = |position: u32| inner.get(position as usize).copied().unwrap_or(u32::MAX);
+                (base.clone(), positions.into_iter().map(through).collect())
+            }
+        };
+        let chosen = positions.iter().filter_map(|position| base.elements.get(*position as usize));
+        let (depth, has_functions) = traits(chosen);
+        Self(Arc::new(ArrayData {
+            elements: Elements::Chosen { base, positions, all: OnceLock::new() },
+            depth,
+            has_functions,
+        }))
     }
 
     /// The elements as they were when the array was made.
     pub fn items(&self) -> &[Value] {
-        &self.0.items
+        match &self.0.elements {
+            Elements::Own(items) => items,
+            Elements::Chosen { base, positions, all } => all.get_or_init(|| {
+                let item = |position: &u32| base.elements.get(*position as usize).cloned().unwrap_or_default();
+                positions.iter().map(item).collect()
+            }),
+        }
+    }
+
+    /// The element at `index`, as it was when the array was made.
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<&Value> {
+        self.0.elements.get(index)
+    }
+
+    /// How many elements there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match &self.0.elements {
+            Elements::Own(items) => items.len(),
+            Elements::Chosen { positions, .. } => positions.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Whether both are the same array, not merely equal ones.
@@ -91,6 +157,16 @@ impl Array {
     }
 }
 
+/// How deep a container of these values nests, and whether a function is in it.
+fn traits<'v>(values: impl Iterator<Item = &'v Value>) -> (u16, bool) {
+    let (mut depth, mut has_functions) = (0, false);
+    for value in values {
+        depth = depth.max(value.depth());
+        has_functions |= value.has_functions();
+    }
+    (depth.saturating_add(1), has_functions)
+}
+
 impl Record {
     /// Makes a record. Keys that are array indices come first, in ascending order, as in JavaScript.
     pub fn new(mut entries: IndexMap<Arc<str>, Value>) -> Self {
@@ -98,33 +174,76 @@ impl Record {
             let order = |key: &str| array_index(key).map_or(u64::MAX, u64::from);
             entries.sort_by(|a, _, b, _| order(a).cmp(&order(b)));
         }
-        let depth = entries.values().map(Value::depth).max().unwrap_or(0).saturating_add(1);
-        let has_functions = entries.values().any(Value::has_functions);
-        Self(Arc::new(RecordData { entries, depth, has_functions }))
+        let (keys, values): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        Self::with_shape(Shape::new(keys.into()), values)
+    }
+
+    /// A record with the keys of `shape`, and as many values.
+    pub(crate) fn with_shape(shape: Arc<Shape>, values: Vec<Value>) -> Self {
+        let (depth, has_functions) = traits(values.iter());
+        Self(Arc::new(RecordData { shape, values, depth, has_functions }))
+    }
+
+    /// The same record with one value added or replaced.
+    pub(crate) fn with(&self, key: &str, value: Value) -> Self {
+        match self.0.shape.position(key) {
+            Some(position) => {
+                let others = self.0.values.iter().enumerate();
+                let values = others.map(|(at, old)| if at == position { value.clone() } else { old.clone() }).collect();
+                Self::with_shape(self.0.shape.clone(), values)
+            }
+            None => {
+                let entries = self.iter().map(|(key, value)| (key.clone(), value.clone()));
+                Self::new(entries.chain([(Arc::from(key), value)]).collect())
+            }
+        }
     }
 
     /// The value at `key`, when the record has it.
+    #[inline]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.entries.get(key)
+        self.0.values.get(self.0.shape.position(key)?)
+    }
+
+    pub(crate) fn shape(&self) -> &Arc<Shape> {
+        &self.0.shape
+    }
+
+    /// The value of the key at this position of the shape.
+    #[inline]
+    pub(crate) fn value_at(&self, position: usize) -> Option<&Value> {
+        self.0.values.get(position)
     }
 
     /// The keys and values in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Value)> {
-        self.0.entries.iter()
+        self.0.shape.keys().iter().zip(&self.0.values)
     }
 
     /// How many keys there are.
     pub fn len(&self) -> usize {
-        self.0.entries.len()
+        self.0.values.len()
     }
 
     /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
-        self.0.entries.is_empty()
+        self.0.values.is_empty()
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self::new(IndexMap::new())
     }
 }
 
@@ -154,6 +273,11 @@ impl Value {
         Self::String(text.into())
     }
 
+    /// Text that counts as escaped.
+    pub fn safe(text: impl Into<Str>) -> Self {
+        Self::Safe(Arc::new(text.into()))
+    }
+
     /// An array.
     pub fn array(items: Vec<Value>) -> Self {
         Self::Array(Array::new(items))
@@ -172,10 +296,15 @@ impl Value {
     /// # Errors
     /// When arrays and objects nest more than 256 deep.
     pub fn from_json(json: &Json) -> Result<Self, Error> {
-        Self::from_json_within(json, MAX_VALUE_DEPTH).ok_or_else(|| Error::context(too_deep()))
+        Self::from_json_sharing(json, &mut Shapes::default())
     }
 
-    fn from_json_within(json: &Json, depth: u16) -> Option<Self> {
+    /// As [`from_json`](Self::from_json), for one of several values that have shapes in common.
+    pub(crate) fn from_json_sharing(json: &Json, shapes: &mut Shapes) -> Result<Self, Error> {
+        Self::from_json_within(json, MAX_VALUE_DEPTH, shapes).ok_or_else(|| Error::context(too_deep()))
+    }
+
+    fn from_json_within(json: &Json, depth: u16, shapes: &mut Shapes) -> Option<Self> {
         Some(match json {
             Json::Null => Self::Null,
             Json::Bool(value) => Self::Bool(*value),
@@ -183,14 +312,20 @@ impl Value {
             Json::String(text) => Self::string(text.as_str()),
             Json::Array(items) => {
                 let depth = depth.checked_sub(1)?;
-                Self::array(items.iter().map(|item| Self::from_json_within(item, depth)).collect::<Option<_>>()?)
+                let item = |item| Self::from_json_within(item, depth, shapes);
+                Self::array(items.iter().map(item).collect::<Option<_>>()?)
             }
             Json::Object(entries) => {
                 let depth = depth.checked_sub(1)?;
-                let entry = |(key, value): (&String, &Json)| {
-                    Some((Arc::from(key.as_str()), Self::from_json_within(value, depth)?))
-                };
-                Self::Record(Record::new(entries.iter().map(entry).collect::<Option<_>>()?))
+                let shape = shapes.of(entries);
+                let mut values = Vec::with_capacity(entries.len());
+                for value in entries.values() {
+                    values.push(Self::from_json_within(value, depth, shapes)?);
+                }
+                Self::Record(match shape {
+                    Some(shape) => Record::with_shape(shape, values),
+                    None => entries.keys().map(String::as_str).zip(values).collect(),
+                })
             }
         })
     }
@@ -203,7 +338,8 @@ impl Value {
             Self::Null => Json::Null,
             Self::Bool(value) => Json::Bool(*value),
             Self::Number(number) => json_number(*number),
-            Self::String(text) | Self::Safe(text) => Json::String(text.to_lossy().into_owned()),
+            Self::String(text) => Json::String(text.to_lossy().into_owned()),
+            Self::Safe(text) => Json::String(text.to_lossy().into_owned()),
             Self::Array(array) => {
                 Json::Array(array.items().iter().map(|item| item.to_json().unwrap_or(Json::Null)).collect())
             }
@@ -244,7 +380,8 @@ impl Value {
     /// The string, safe or not.
     pub fn as_string(&self) -> Option<&Str> {
         match self {
-            Self::String(text) | Self::Safe(text) => Some(text),
+            Self::String(text) => Some(text),
+            Self::Safe(text) => Some(text),
             _ => None,
         }
     }
@@ -315,7 +452,8 @@ impl Value {
             Self::Undefined | Self::Null => Ok(()),
             Self::Bool(value) => write!(f, "{value}"),
             Self::Number(number) => f.write_str(&js_number_to_string(*number)),
-            Self::String(text) | Self::Safe(text) => fmt::Display::fmt(text, f),
+            Self::String(text) => fmt::Display::fmt(text, f),
+            Self::Safe(text) => fmt::Display::fmt(text, f),
             Self::Array(array) => {
                 for (index, item) in array.items().iter().enumerate() {
                     if index > 0 {
@@ -363,7 +501,7 @@ impl fmt::Debug for Value {
             Self::String(text) => write!(f, "{text:?}"),
             Self::Safe(text) => write!(f, "safe {text:?}"),
             Self::Array(array) => f.debug_list().entries(array.items()).finish(),
-            Self::Record(record) => f.debug_map().entries(record.iter()).finish(),
+            Self::Record(record) => fmt::Debug::fmt(record, f),
             Self::Regex(regex) => write!(f, "{regex}"),
             Self::Function(callable) => write!(f, "{callable:?}"),
         }
@@ -440,7 +578,7 @@ mod tests {
         }
         assert_eq!(Value::Number(f64::NAN).to_json(), Some(Json::Null));
         assert_eq!(Value::array(vec![Value::Undefined]).to_json(), Some(json!([null])));
-        assert_eq!(Value::Safe("x".into()).to_json(), Some(json!("x")));
+        assert_eq!(Value::safe("x").to_json(), Some(json!("x")));
     }
 
     #[test]
@@ -448,6 +586,32 @@ mod tests {
         let value = Value::from(json!({"b": 1, "10": 2, "9": 3, "a": 4, "01": 5}));
         let keys: Vec<_> = value.as_record().unwrap().iter().map(|(key, _)| key.to_string()).collect();
         assert_eq!(keys, ["9", "10", "b", "a", "01"]);
+    }
+
+    #[test]
+    fn stays_small() {
+        // Values are copied and returned everywhere.
+        assert_eq!(size_of::<Value>(), 24);
+    }
+
+    #[test]
+    fn chosen_elements() {
+        let array = Array::new((0..5).map(Value::from).collect());
+        let twice = array.choose(vec![4, 2, 0]).choose(vec![2, 0]);
+        assert_eq!((twice.len(), twice.get(1).and_then(Value::as_number)), (2, Some(4.0)));
+        assert_eq!(Value::Array(twice).to_json(), Some(json!([0, 4])));
+        let deep = Value::from(json!([1, [[2]]]));
+        let deep = deep.as_array().unwrap();
+        assert_eq!((deep.choose(vec![0]).0.depth, deep.choose(vec![1]).0.depth), (1, 3));
+    }
+
+    #[test]
+    fn equal_keys_make_one_shape() {
+        let value = Value::from(json!([{"a": 1, "b": {"c": 1}}, {"a": 2, "b": {"c": 2}}, {"b": 3, "a": 4}]));
+        let ids: Vec<u64> =
+            value.as_array().unwrap().items().iter().map(|item| item.as_record().unwrap().shape().id()).collect();
+        assert_eq!(ids[0], ids[1]);
+        assert_ne!(ids[0], ids[2]);
     }
 
     #[test]

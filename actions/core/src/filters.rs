@@ -112,14 +112,14 @@ fn member(value: &Value, name: &str) -> Option<Value> {
         Value::Record(record) => record.get(name).cloned(),
         Value::Array(array) if name == "length" => Some(Value::Number(array.items().len() as f64)),
         Value::Array(array) => array.items().get(index()?).cloned(),
-        Value::String(text) | Value::Safe(text) if name == "length" => {
-            Some(Value::Number(text.to_lossy().encode_utf16().count() as f64))
-        }
-        Value::String(text) | Value::Safe(text) => {
-            let unit = text.to_lossy().encode_utf16().nth(index()?)?;
-            Some(Value::from(String::from_utf16_lossy(&[unit])))
-        }
-        _ => None,
+        value => match value.as_string() {
+            Some(text) if name == "length" => Some(Value::Number(text.len() as f64)),
+            Some(text) => {
+                let unit = text.code_units().nth(index()?)?;
+                Some(Value::from(String::from_utf16_lossy(&[unit])))
+            }
+            None => None,
+        },
     }
 }
 

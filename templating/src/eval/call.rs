@@ -1,24 +1,22 @@
 //! Calls: macros, functions, methods, filters and tests.
 
-use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use indexmap::IndexMap;
 
-use super::expression::Found;
-use super::not_text;
-use super::scope::{Exporting, Frame, Scope};
-use super::{Cycler, Interp, Joiner};
-use crate::ast::{self, ExprId, ExprKind, Macro};
+use super::env::{Cycler, Joiner, tables};
+use super::path::Member;
+use super::scope::{Exporting, FrameId, Held};
+use super::{Interp, Val, not_text};
+use crate::ast::{self, Assigned, Call, ExprId, ExprKind, FilterCall, Macro, NameId, Parameter, TestCall, Variable};
 use crate::context::Context;
-use crate::definition::{ARGUMENTS, Defined};
+use crate::definition::Defined;
 use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::filters::FilterRef;
 use crate::function::{Callable, HostFn, Kind};
 use crate::globals;
 use crate::methods;
-use crate::string::Str;
 use crate::tests::{Test, TestRef};
 use crate::value::{MAX_VALUE_DEPTH, Record, Value, too_deep};
 
@@ -26,53 +24,84 @@ use crate::value::{MAX_VALUE_DEPTH, Record, Value, too_deep};
 #[derive(Default)]
 pub(crate) struct Arguments {
     pub(crate) positional: Vec<Value>,
-    pub(crate) keyword: IndexMap<Arc<str>, Value>,
+    pub(crate) keyword: Vec<(NameId, Value)>,
 }
 
-impl Arguments {
-    /// The arguments as a function of Nunjucks sees them: keywords come last, as a record.
-    fn flatten(self) -> Vec<Value> {
-        let mut values = self.positional;
-        if !self.keyword.is_empty() {
-            let mut keyword = self.keyword;
-            keyword.insert("__keywords".into(), Value::Bool(true));
-            values.push(Value::Record(Record::new(keyword)));
-        }
-        values
-    }
-}
-
-/// A macro, or the body of a `call` with the scope it was written in.
-#[derive(Clone)]
+/// A macro, or the body of a `call` with what it sees of its surroundings.
 pub(super) struct Closure<'t> {
-    pub(super) definition: &'t Arc<Macro>,
+    pub(super) definition: &'t Macro,
     /// `None` for a macro, which sees the context only.
-    pub(super) surroundings: Option<Surroundings>,
+    pub(super) surroundings: Option<Surroundings<'t>>,
 }
 
 /// What the body of a `call` sees.
-#[derive(Clone)]
-pub(super) struct Surroundings {
-    pub(super) scope: Rc<Scope>,
-    pub(super) frame: Rc<Frame>,
+pub(super) struct Surroundings<'t> {
+    pub(super) names: Vec<(u32, Val<'t>)>,
+    pub(super) frame: Option<FrameId>,
+}
+
+/// The arguments of a macro: the last ones in [`Interp::arguments`].
+#[derive(Clone, Copy)]
+struct MacroArguments<'t> {
+    /// Where they start.
+    start: usize,
+    positional: usize,
+    /// The names of those after the positional ones.
+    keywords: &'t [(NameId, ExprId)],
 }
 
 impl<'t> Interp<'t> {
-    pub(super) fn eval_call(&mut self, callee: ExprId, arguments: &'t ast::Arguments) -> Res<Value> {
-        let (target, found) = self.callee(callee)?;
-        match found {
-            Found::Method(method) => {
+    pub(super) fn eval_call(&mut self, call: &'t Call, depth: u32) -> Res<Value> {
+        let Call { callee, arguments } = call;
+        let (target, member) = self.callee(*callee, depth)?;
+        match member {
+            Member::Method(method) => {
                 self.check_method(method, arguments)?;
-                let arguments = self.arguments(arguments)?;
+                let arguments = self.evaluate_arguments(arguments, None, depth)?;
+                self.depth = depth;
                 methods::call(self, method, &target, arguments)
             }
-            Found::Value(Value::Function(callable)) => {
-                self.check_call(&callable, arguments)?;
-                let arguments = self.arguments(arguments)?;
-                self.call(&callable, arguments)
+            Member::Value(Value::Function(Callable(Kind::Macro(closure)))) => {
+                let text = self.capture(|interp| interp.call_macro(closure, arguments, None, depth))?;
+                Ok(Value::safe(text))
             }
-            Found::Value(other) => Err(self.not_callable(callee, &other).hint(self.call_hint(callee, &target))),
+            Member::Value(Value::Function(callable)) => {
+                self.check_call(&callable, arguments)?;
+                let arguments = self.evaluate_arguments(arguments, None, depth)?;
+                self.call(&callable, arguments, depth)
+            }
+            Member::Value(other) => Err(self.not_callable(*callee, &other).hint(self.call_hint(*callee, &target))),
         }
+    }
+
+    /// A call whose result is written and nothing else: what a macro writes need not become a string first.
+    pub(super) fn write_call(&mut self, call: &'t Call, offset: u32, depth: u32) -> Res<()> {
+        if !matches!(self.env.ast.expr(call.callee).kind, ExprKind::Name(_) | ExprKind::Bound { .. }) {
+            let value = self.eval_call(call, depth).map_err(|fault| fault.at(offset))?;
+            return self.write_value(&value);
+        }
+        let place = self.env.path(call.callee, depth)?;
+        let Value::Function(Callable(Kind::Macro(closure))) = *place else {
+            let callee = place.into_val();
+            let value = self.call_value(call, &callee, depth).map_err(|fault| fault.at(offset))?;
+            return self.write_value(&value);
+        };
+        let start = self.out.byte_len();
+        self.call_macro(closure, &call.arguments, None, depth).map_err(|fault| fault.at(offset))?;
+        // It has been written for its macro, and is now written for the template.
+        let units = self.out.units_since(start);
+        self.count_written(units)
+    }
+
+    /// Calls what the name of a call stands for, which is no macro.
+    fn call_value(&mut self, call: &'t Call, callee: &Value, depth: u32) -> Res<Value> {
+        let Value::Function(callable) = callee else {
+            let hint = self.call_hint(call.callee, &Value::Undefined);
+            return Err(self.not_callable(call.callee, callee).hint(hint));
+        };
+        self.check_call(callable, &call.arguments)?;
+        let arguments = self.evaluate_arguments(&call.arguments, None, depth)?;
+        self.call(callable, arguments, depth)
     }
 
     /// Refuses arguments by their number and kind, before any is evaluated.
@@ -88,7 +117,7 @@ impl<'t> Interp<'t> {
             Kind::CyclerReset(_) => exactly_none("Cycler reset"),
             Kind::Joiner(_) => exactly_none("Joiner instance"),
             Kind::Cycler(_) => Err(Fault::evaluation("Interpreter builtin object is not directly callable")),
-            Kind::Host { .. } | Kind::Defined(_) | Kind::Macro(_) => Ok(()),
+            Kind::Host(_) | Kind::Defined(_) | Kind::Macro(_) => Ok(()),
         }
     }
 
@@ -100,49 +129,52 @@ impl<'t> Interp<'t> {
     }
 
     /// What is called, and what it was taken from.
-    fn callee(&mut self, callee: ExprId) -> Res<(Value, Found)> {
-        match &self.ast.expr(callee).kind {
-            ExprKind::Member { target, name } => {
-                let target = self.eval(*target)?;
-                let found = self.member(&target, name);
+    fn callee(&mut self, callee: ExprId, depth: u32) -> Res<(Val<'t>, Member)> {
+        match &self.env.ast.expr(callee).kind {
+            ExprKind::Member { target, name, .. } => {
+                let target = self.eval(*target, depth)?;
+                let found = self.env.member(&target, self.env.ast.name(*name));
                 Ok((target, found))
             }
-            ExprKind::Index { target, key } => {
-                let target = self.eval(*target)?;
-                let key = self.eval(*key)?;
-                let found = self.index(&target, &key)?;
+            ExprKind::Index { target, key, .. } => {
+                let target = self.eval(*target, depth)?;
+                let key = self.eval(*key, depth)?;
+                let found = self.env.index(&target, &key)?;
                 Ok((target, found))
             }
-            _ => Ok((Value::Undefined, Found::Value(self.eval(callee)?))),
+            _ => Ok((Val::Own(Value::Undefined), Member::Value(self.eval(callee, depth)?.into_owned()))),
         }
     }
 
     fn not_callable(&self, callee: ExprId, value: &Value) -> Box<Fault> {
-        let what = match self.path(callee) {
+        let what = match self.path_text(callee) {
             Some(path) => format!("Template value \"{path}\""),
             None => "Template expression".to_owned(),
         };
         Fault::evaluation(format!("{what} resolved to {} and cannot be called", value.type_name()))
     }
 
-    fn path(&self, id: ExprId) -> Option<String> {
+    fn path_text(&self, id: ExprId) -> Option<String> {
+        let ast = self.env.ast;
         // From the last segment to the first, without recursion: a chain is as long as its source.
         let mut segments = Vec::new();
         let mut id = id;
         loop {
-            id = match &self.ast.expr(id).kind {
-                ExprKind::Name(name) | ExprKind::Bound { name, .. } => {
-                    segments.push(name.to_string());
+            id = match &ast.expr(id).kind {
+                ExprKind::Name(Variable { name, .. }) | ExprKind::Bound { name, .. } => {
+                    segments.push(ast.name(*name).to_owned());
                     break;
                 }
-                ExprKind::Member { target, name } => {
-                    segments.push(name.to_string());
+                ExprKind::Member { target, name, .. } => {
+                    segments.push(ast.name(*name).to_owned());
                     *target
                 }
-                ExprKind::Index { target, key } => {
-                    segments.push(match &self.ast.expr(*key).kind {
+                ExprKind::Index { target, key, .. } => {
+                    segments.push(match &ast.expr(*key).kind {
                         ExprKind::Literal(Value::String(key)) => key.to_string(),
-                        ExprKind::Name(name) | ExprKind::Bound { name, .. } => name.to_string(),
+                        ExprKind::Name(Variable { name, .. }) | ExprKind::Bound { name, .. } => {
+                            ast.name(*name).to_owned()
+                        }
                         _ => return None,
                     });
                     *target
@@ -154,7 +186,61 @@ impl<'t> Interp<'t> {
         Some(segments.join("."))
     }
 
-    pub(crate) fn call(&mut self, callable: &Callable, arguments: Arguments) -> Res<Value> {
+    /// Evaluates arguments, after `first`.
+    pub(super) fn evaluate_arguments(
+        &mut self,
+        arguments: &'t ast::Arguments,
+        first: Option<Value>,
+        depth: u32,
+    ) -> Res<Arguments> {
+        let ast = self.env.ast;
+        let mut positional = self.spare.pop().unwrap_or_default();
+        positional.extend(first);
+        for id in ast.positional(arguments) {
+            positional.push(self.eval(*id, depth)?.into_owned());
+        }
+        let mut keyword = Vec::new();
+        for (name, id) in ast.keywords(arguments) {
+            keyword.push((*name, self.eval(*id, depth)?.into_owned()));
+        }
+        Ok(Arguments { positional, keyword })
+    }
+
+    /// Keeps a list for the next arguments.
+    fn recycle(&mut self, mut values: Vec<Value>) {
+        values.clear();
+        self.spare.push(values);
+    }
+
+    /// The arguments as a function of Nunjucks sees them: keywords come last, as a record.
+    fn flatten(&self, arguments: Arguments) -> Vec<Value> {
+        let mut values = arguments.positional;
+        if !arguments.keyword.is_empty() {
+            let named = arguments.keyword.into_iter();
+            let mut keyword: IndexMap<Arc<str>, Value> =
+                named.map(|(name, value)| (self.env.ast.name(name).into(), value)).collect();
+            keyword.insert("__keywords".into(), Value::Bool(true));
+            values.push(Value::Record(Record::new(keyword)));
+        }
+        values
+    }
+
+    /// Calls a function from within a method.
+    pub(crate) fn invoke(&mut self, callable: &Callable, values: Vec<Value>) -> Res<Value> {
+        let depth = self.depth;
+        let Kind::Macro(closure) = callable.0 else {
+            return self.call(callable, Arguments { positional: values, ..Arguments::default() }, depth);
+        };
+        let arguments = MacroArguments { start: self.arguments.len(), positional: values.len(), keywords: &[] };
+        self.arguments.extend(values.into_iter().map(Val::Own));
+        let text = self.capture(|interp| interp.run_macro(closure, arguments, None, depth))?;
+        self.depth = depth;
+        Ok(Value::safe(text))
+    }
+
+    /// Calls anything but a macro.
+    fn call(&mut self, callable: &Callable, arguments: Arguments, depth: u32) -> Res<Value> {
+        self.depth = depth;
         // JavaScript's functions take what they are given.
         let arguments = match &callable.0 {
             Kind::CyclerNext(_) | Kind::CyclerReset(_) | Kind::Joiner(_) if self.dialect() == Dialect::Nunjucks3 => {
@@ -163,11 +249,10 @@ impl<'t> Interp<'t> {
             _ => arguments,
         };
         match &callable.0 {
-            Kind::Host { name, function } => self.call_host("global", name, &**function, arguments),
+            Kind::Host(host) => self.call_host("global", &host.name, &*host.function, arguments),
             Kind::Builtin(builtin) => globals::call(self, *builtin, arguments),
-            Kind::Defined(index) => self.call_defined(*index, arguments),
+            Kind::Defined(index) => self.call_defined(*index, arguments, depth),
             Kind::Method(method) => methods::call(self, method.1, &method.0, arguments),
-            Kind::Macro(closure) => self.call_macro(*closure, arguments).map(Value::Safe),
             Kind::CyclerNext(cycler) => Ok(self.cyclers[*cycler].advance()),
             Kind::CyclerReset(cycler) => {
                 self.cyclers[*cycler].reset();
@@ -175,13 +260,14 @@ impl<'t> Interp<'t> {
             }
             Kind::Joiner(joiner) => Ok(self.joiners[*joiner].separate()),
             Kind::Cycler(_) => Err(Fault::evaluation("A cycler cannot be called")),
+            Kind::Macro(_) => Err(Fault::evaluation("A macro cannot be called here")),
         }
     }
 
     /// In the older dialect, keyword arguments are one more positional argument.
     pub(crate) fn positional_only(&self, arguments: Arguments) -> Arguments {
         match self.dialect() {
-            Dialect::Nunjucks3 => Arguments { positional: arguments.flatten(), ..Arguments::default() },
+            Dialect::Nunjucks3 => Arguments { positional: self.flatten(arguments), ..Arguments::default() },
             Dialect::Nunjitsu => arguments,
         }
     }
@@ -203,126 +289,242 @@ impl<'t> Interp<'t> {
     }
 
     /// Calls what is written in the language itself. It gets copies and gives one, so that nothing it does is seen here.
-    fn call_defined(&mut self, index: usize, arguments: Arguments) -> Res<Value> {
+    fn call_defined(&mut self, index: usize, arguments: Arguments, depth: u32) -> Res<Value> {
         static NOTHING: LazyLock<Context> = LazyLock::new(Context::new);
         // Numbers are given out by the engine that the template belongs to.
-        let Some(defined) = self.settings.defined.get(index) else { return Err(Fault::evaluation("Not a function")) };
-        let Defined { kind, name, ast, expr } = &**defined;
+        let settings = self.env.settings;
+        let Some(defined) = settings.defined.get(index) else { return Err(Fault::evaluation("Not a function")) };
+        let Defined { kind, name, ast, expr, arguments: variable } = &**defined;
         if !arguments.keyword.is_empty() {
             return Err(Fault::evaluation(format!("Template {kind} \"{name}\" does not accept keyword arguments")));
         }
         self.count_capability_call()?;
         let values = arguments.positional.iter().map(|value| self.export(value)).collect::<Res<Vec<_>>>()?;
         let values = self.array(values)?;
-        let scope = Scope::detached();
-        scope.declare(&ARGUMENTS.into(), values);
+        let (names, hints) = tables(ast);
         let caller = (
-            std::mem::replace(&mut self.ast, ast),
-            std::mem::replace(&mut self.context, &NOTHING),
-            std::mem::replace(&mut self.root, scope.clone()),
-            std::mem::replace(&mut self.scope, scope),
-            std::mem::replace(&mut self.frame, Frame::new(0)),
-            std::mem::take(&mut self.exports),
-            std::mem::take(&mut self.heap),
-            std::mem::replace(&mut self.in_definition, true),
+            std::mem::replace(&mut self.env.ast, ast),
+            std::mem::replace(&mut self.env.context, &NOTHING),
+            std::mem::replace(&mut self.env.names, names),
+            std::mem::replace(&mut self.env.hints, hints),
+            std::mem::take(&mut self.env.heap),
+            std::mem::replace(&mut self.env.in_definition, true),
+            std::mem::replace(&mut self.env.is_plain, settings.syntax.dialect == Dialect::Nunjitsu),
         );
-        let result = self.eval(*expr).and_then(|value| self.export(&value));
-        (self.ast, self.context, self.root, self.scope, self.frame, self.exports, self.heap, self.in_definition) =
-            caller;
+        let result = self.run_definition(*expr, *variable, values, depth);
+        let env = &mut self.env;
+        (env.ast, env.context, env.names, env.hints, env.heap, env.in_definition, env.is_plain) = caller;
         let result = result.map(|value| match value {
-            Value::Safe(text) => Value::String(text),
+            Value::Safe(text) => Value::String(text.as_ref().clone()),
             value => value,
         });
         result.map_err(|fault| fault.of_callee(|reason| format!("Template {kind} \"{name}\" failed: {reason}")))
     }
 
+    fn run_definition(&mut self, expr: ExprId, variable: Option<u32>, values: Value, depth: u32) -> Res<Value> {
+        let suspended = self.env.start_unit(self.env.ast.slots, self.env.exporting)?;
+        self.env.start_frame(0, None)?;
+        if let Some(slot) = variable {
+            self.env.declare(slot, Held::Own(values));
+        }
+        let value = self.eval(expr, depth)?;
+        let result = self.export(&value);
+        self.env.end_frame();
+        self.env.end_unit(&suspended);
+        result
+    }
+
     /// A `call` block's call: the macro gets the block as `caller`.
-    pub(super) fn call_with_caller(&mut self, call: ExprId, caller: Value) -> Res<Str> {
+    pub(super) fn call_with_caller(&mut self, call: ExprId, caller: Value, depth: u32) -> Res<()> {
         let not_a_macro = || Fault::evaluation("Call blocks can target only template macros");
-        let ExprKind::Call { callee, arguments } = &self.ast.expr(call).kind else { return Err(not_a_macro()) };
-        let (_, found) = self.callee(*callee)?;
-        let Found::Value(Value::Function(Callable(Kind::Macro(closure)))) = found else { return Err(not_a_macro()) };
-        if self.closures[closure].surroundings.is_some() && self.dialect() == Dialect::Nunjitsu {
+        let ExprKind::Call(call) = &self.env.ast.expr(call).kind else { return Err(not_a_macro()) };
+        let (_, found) = self.callee(call.callee, depth)?;
+        let Member::Value(Value::Function(Callable(Kind::Macro(closure)))) = found else { return Err(not_a_macro()) };
+        if self.env.closures[closure].surroundings.is_some() && self.dialect() == Dialect::Nunjitsu {
             return Err(not_a_macro());
         }
-        let mut arguments = self.arguments(arguments)?;
-        arguments.keyword.insert("caller".into(), caller);
-        self.call_macro(closure, arguments)
+        self.call_macro(closure, &call.arguments, Some(caller), depth)
     }
 
-    fn call_macro(&mut self, closure: usize, arguments: Arguments) -> Res<Str> {
-        let Closure { definition, surroundings } = self.closures[closure].clone();
-        let (scope, frame, exporting) = match surroundings {
-            Some(outer) => {
-                (Scope::isolated(&outer.scope), Frame::within(definition.frame, outer.frame), Exporting::default())
-            }
-            None => (Scope::detached(), Frame::new(definition.frame), Exporting { macros: true, assignments: false }),
-        };
-        let Arguments { positional, mut keyword } = arguments;
-        // Positional arguments first fill the parameters without a default, then those with one.
-        let required = definition.parameters.iter().filter(|parameter| parameter.default.is_none());
-        let optional = definition.parameters.iter().filter(|parameter| parameter.default.is_some());
-        let mut positional = positional.into_iter();
-        for parameter in required {
-            let given = positional.next();
-            let value = given.or_else(|| keyword.get(&parameter.name).cloned()).unwrap_or_default();
-            if let Some(slot) = parameter.slot {
-                frame.set(slot, value.clone());
-            }
-            scope.declare(&parameter.name, value);
+    /// Calls a macro and writes what it writes.
+    fn call_macro(
+        &mut self,
+        closure: usize,
+        arguments: &'t ast::Arguments,
+        caller: Option<Value>,
+        depth: u32,
+    ) -> Res<()> {
+        let ast = self.env.ast;
+        let start = self.arguments.len();
+        for id in ast.positional(arguments) {
+            let value = self.eval(*id, depth)?;
+            self.arguments.push(value);
         }
-        for (parameter, value) in optional.clone().zip(positional) {
-            keyword.insert(parameter.name.clone(), value);
+        let positional = self.arguments.len() - start;
+        let keywords = ast.keywords(arguments);
+        for (_, id) in keywords {
+            let value = self.eval(*id, depth)?;
+            self.arguments.push(value);
         }
-        let declares_caller = definition.parameters.iter().any(|parameter| &*parameter.name == "caller");
-        if let Some(caller) = keyword.get("caller").filter(|_| !declares_caller) {
-            scope.declare(&"caller".into(), caller.clone());
+        self.run_macro(closure, MacroArguments { start, positional, keywords }, caller, depth)
+    }
+
+    fn run_macro(
+        &mut self,
+        closure: usize,
+        arguments: MacroArguments<'t>,
+        caller: Option<Value>,
+        depth: u32,
+    ) -> Res<()> {
+        let definition = self.env.closures[closure].definition;
+        let surroundings = self.env.closures[closure].surroundings.take();
+        let exporting = Exporting { macros: surroundings.is_none(), assignments: false };
+        let suspended = self.env.start_unit(definition.slots, exporting)?;
+        self.env.start_frame(definition.frame, surroundings.as_ref().and_then(|outer| outer.frame))?;
+        if let Some(surroundings) = surroundings {
+            self.env.restore(&surroundings.names);
+            self.env.closures[closure].surroundings = Some(surroundings);
         }
-        for parameter in optional {
-            let value = match (keyword.get(&parameter.name), parameter.default) {
-                (Some(given), _) => given.clone(),
-                // A default sees the parameters before it.
-                (None, Some(default)) => {
-                    let place = (scope.clone(), frame.clone(), exporting);
-                    self.at(place, |interp| interp.eval(default))?
-                }
-                (None, None) => Value::Undefined,
+        self.bind(definition, arguments, caller, depth)?;
+        self.arguments.truncate(arguments.start);
+        self.env.check_depth(depth + 2)?;
+        self.body(&definition.body, depth + 2)?;
+        self.env.end_frame();
+        self.env.end_unit(&suspended);
+        Ok(())
+    }
+
+    /// Gives the parameters of a macro their values. Positional arguments first fill those without a default, then those
+    /// with one.
+    fn bind(
+        &mut self,
+        definition: &'t Macro,
+        arguments: MacroArguments<'t>,
+        caller: Option<Value>,
+        depth: u32,
+    ) -> Res<()> {
+        let mut next = 0;
+        for parameter in definition.parameters.iter().filter(|parameter| parameter.default.is_none()) {
+            let value = match next < arguments.positional {
+                true => Some(self.take_argument(arguments.start + next)),
+                false => self.keyword(arguments, &caller, parameter),
             };
-            scope.declare(&parameter.name, value);
+            next += 1;
+            let value = value.unwrap_or(Val::Own(Value::Undefined));
+            let Parameter { variable, slot, is_read, .. } = *parameter;
+            self.env.bind(&Assigned { variable, slot, is_read }, value);
         }
-        self.run_macro_body((scope, frame, exporting), &definition.body)
+        let ast = self.env.ast;
+        let declares_caller =
+            definition.parameters.iter().any(|parameter| ast.name(parameter.variable.name) == "caller");
+        if let Some(slot) = definition.caller
+            && !declares_caller
+            && let Some(caller) = self.named_caller(arguments, &caller)
+        {
+            self.env.declare(slot, caller.into());
+        }
+        for parameter in &definition.parameters {
+            let Some(default) = parameter.default else { continue };
+            let value = match next < arguments.positional {
+                true => Some(self.take_argument(arguments.start + next)),
+                false => self.keyword(arguments, &caller, parameter),
+            };
+            next += 1;
+            let value = match value {
+                Some(value) => value,
+                // A default sees the parameters before it.
+                None => self.eval(default, depth)?,
+            };
+            self.env.declare(parameter.variable.slot, value.into());
+        }
+        Ok(())
     }
 
-    pub(super) fn apply_filter(&mut self, filter: &FilterRef, input: Value, arguments: Arguments) -> Res<Value> {
+    fn take_argument(&mut self, index: usize) -> Val<'t> {
+        std::mem::replace(&mut self.arguments[index], Val::Own(Value::Undefined))
+    }
+
+    /// The keyword argument for a parameter; of several, the last.
+    fn keyword(&self, arguments: MacroArguments<'t>, caller: &Option<Value>, parameter: &Parameter) -> Option<Val<'t>> {
+        if let Some(caller) = caller
+            && self.env.ast.name(parameter.variable.name) == "caller"
+        {
+            return Some(Val::Own(caller.clone()));
+        }
+        let position = arguments.keywords.iter().rposition(|(name, _)| *name == parameter.variable.name)?;
+        Some(self.arguments[arguments.start + arguments.positional + position].clone())
+    }
+
+    /// What a macro sees as `caller`: the body of a `call`, or a keyword argument of that name.
+    fn named_caller(&self, arguments: MacroArguments<'t>, caller: &Option<Value>) -> Option<Val<'t>> {
+        if let Some(caller) = caller {
+            return Some(Val::Own(caller.clone()));
+        }
+        let ast = self.env.ast;
+        let position = arguments.keywords.iter().rposition(|(name, _)| ast.name(*name) == "caller")?;
+        Some(self.arguments[arguments.start + arguments.positional + position].clone())
+    }
+
+    pub(super) fn eval_filter(&mut self, call: &'t FilterCall, depth: u32) -> Res<Value> {
+        if let FilterRef::Unknown(unknown) = &call.filter {
+            return Err(unknown.fault());
+        }
+        let input = self.eval(call.input, depth)?.into_owned();
+        self.apply_filter(&call.filter, input, &call.arguments, depth)
+    }
+
+    pub(super) fn apply_filter(
+        &mut self,
+        filter: &'t FilterRef,
+        input: Value,
+        arguments: &'t ast::Arguments,
+        depth: u32,
+    ) -> Res<Value> {
+        let kind = input.type_name();
+        let arguments = self.evaluate_arguments(arguments, Some(input), depth)?;
         match filter {
             FilterRef::Builtin(filter) => {
-                let kind = input.type_name();
-                let mut values = Vec::with_capacity(1 + arguments.positional.len());
-                values.push(input);
-                values.extend(arguments.flatten());
+                let values = self.flatten(arguments);
                 if self.dialect() == Dialect::Nunjitsu && values.iter().any(Value::has_functions) {
                     return Err(not_text());
                 }
-                (filter.apply)(self, &values).map_err(|fault| {
+                self.depth = depth;
+                let result = (filter.apply)(self, &values).map_err(|fault| {
                     fault.reword(|reason| format!("Filter \"{}\" failed for {kind} input: {reason}", filter.name))
-                })
+                })?;
+                self.recycle(values);
+                Ok(result)
             }
             FilterRef::Unknown(unknown) => Err(unknown.fault()),
-            FilterRef::Defined { index, .. } => {
-                let mut arguments = arguments;
-                arguments.positional.insert(0, input);
-                self.call_defined(*index, arguments)
-            }
-            FilterRef::Host { name, function } => {
-                let mut arguments = arguments;
-                arguments.positional.insert(0, input);
-                self.call_host("filter", name, &**function, arguments)
-            }
+            FilterRef::Defined { index, .. } => self.call_defined(*index, arguments, depth),
+            FilterRef::Host { name, function } => self.call_host("filter", name, &**function, arguments),
         }
     }
 
+    pub(super) fn eval_test(&mut self, call: &'t TestCall, depth: u32) -> Res<bool> {
+        let TestCall { test, negated, input, arguments } = call;
+        let test = self.test(test, arguments)?;
+        let input = self.eval(*input, depth)?.into_owned();
+        let kind = input.type_name();
+        let arguments = self.evaluate_arguments(arguments, Some(input), depth)?;
+        let mut values = self.flatten(arguments);
+        values.resize(values.len().max(2), Value::Undefined);
+        let refuses_functions = self.dialect() == Dialect::Nunjitsu && !test.takes_functions;
+        self.depth = depth;
+        let holds = if refuses_functions && values.iter().any(Value::has_functions) {
+            Err(not_text())
+        } else {
+            (test.holds)(self, &values)
+        };
+        let holds = holds.map_err(|fault| {
+            fault.reword(|reason| format!("Test \"{}\" failed for {kind} input: {reason}", test.name))
+        })?;
+        self.recycle(values);
+        Ok(holds != *negated)
+    }
+
     /// The test, if it takes so many arguments.
-    pub(super) fn test(&self, test: &TestRef, arguments: &ast::Arguments) -> Res<&'static Test> {
+    fn test(&self, test: &TestRef, arguments: &ast::Arguments) -> Res<&'static Test> {
         let test = match test {
             TestRef::Known(test) => *test,
             TestRef::Unknown(unknown) => return Err(unknown.fault()),
@@ -342,21 +544,6 @@ impl<'t> Interp<'t> {
             )));
         }
         Ok(test)
-    }
-
-    pub(super) fn apply_test(&mut self, test: &'static Test, input: Value, arguments: Arguments) -> Res<bool> {
-        let kind = input.type_name();
-        let mut values = vec![input];
-        values.extend(arguments.flatten());
-        values.resize(values.len().max(2), Value::Undefined);
-        let refuses_functions = self.dialect() == Dialect::Nunjitsu && !test.takes_functions;
-        let holds = if refuses_functions && values.iter().any(Value::has_functions) {
-            Err(not_text())
-        } else {
-            (test.holds)(self, &values)
-        };
-        holds
-            .map_err(|fault| fault.reword(|reason| format!("Test \"{}\" failed for {kind} input: {reason}", test.name)))
     }
 
     pub(crate) fn new_cycler(&mut self, items: Vec<Value>) -> Value {

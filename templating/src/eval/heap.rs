@@ -12,8 +12,10 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::Interp;
+use super::env::Env;
 use crate::error::{Fault, Res};
 use crate::regex::Regex;
+use crate::shape::Shape;
 use crate::value::{Array, MAX_VALUE_DEPTH, Record, Value, too_deep};
 
 /// How many elements an array or record may have.
@@ -46,13 +48,42 @@ impl Deref for Items {
     }
 }
 
-impl Interp<'_> {
+impl Heap {
+    #[inline]
+    pub(super) fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+}
+
+impl Env<'_> {
     /// The present elements of `array`. They stay the same while the result is held, whatever is done to the array.
+    #[inline]
     pub(crate) fn items(&self, array: &Array) -> Items {
-        match self.heap.changed.get(&array.identity()) {
-            Some((_, items)) => Items::Changed(items.clone()),
+        match self.changed_items(array) {
+            Some(items) => Items::Changed(items.clone()),
             None => Items::Original(array.clone()),
         }
+    }
+
+    /// The present elements of `array`, if they are not those it was made with.
+    #[inline]
+    pub(super) fn changed_items(&self, array: &Array) -> Option<&Rc<Vec<Value>>> {
+        if self.heap.changed.is_empty() {
+            return None;
+        }
+        self.heap.changed.get(&array.identity()).map(|(_, items)| items)
+    }
+
+    pub(super) fn element(&self, array: &Array, index: usize) -> Value {
+        let item = match self.changed_items(array) {
+            Some(items) => items.get(index),
+            None => array.get(index),
+        };
+        item.cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn item_count(&self, array: &Array) -> usize {
+        self.changed_items(array).map_or(array.len(), |items| items.len())
     }
 
     /// Where the next `test` of a regular expression starts, in code units.
@@ -75,6 +106,21 @@ impl Interp<'_> {
         self.heap.match_details.insert(array.identity(), (array.clone(), details));
     }
 
+    /// Notes that a walk goes into `array`; the caller pops the path when it comes out.
+    pub(crate) fn step_into(&self, array: &Array, path: &mut Vec<usize>) -> Res<()> {
+        let identity = array.identity();
+        if path.contains(&identity) {
+            return Err(Fault::evaluation("Cyclic template values are not supported"));
+        }
+        if path.len() >= usize::from(MAX_VALUE_DEPTH) {
+            return Err(Fault::evaluation(too_deep()));
+        }
+        path.push(identity);
+        Ok(())
+    }
+}
+
+impl Interp<'_> {
     /// Makes sure that `value` may become an element of `array`: that it isn't, and doesn't contain, the array itself.
     pub(crate) fn check_insertable(&mut self, array: &Array, value: &Value) -> Res<()> {
         self.check_free_of(value, &mut vec![array.identity()])
@@ -112,18 +158,33 @@ impl Interp<'_> {
     }
 
     pub(crate) fn array(&mut self, items: Vec<Value>) -> Res<Value> {
-        self.charge(items.len())?;
-        if items.len() > MAX_CONTAINER_ENTRIES {
-            return Err(too_many());
-        }
+        self.check_length(items.len())?;
         checked(Value::array(items))
     }
 
-    pub(crate) fn record(&mut self, entries: IndexMap<Arc<str>, Value>) -> Res<Value> {
-        self.charge(entries.len())?;
-        if entries.len() > MAX_CONTAINER_ENTRIES {
+    /// Pays for a container of so many elements, and refuses it when that is too many.
+    pub(super) fn check_length(&self, length: usize) -> Res<()> {
+        self.charge(length)?;
+        if length > MAX_CONTAINER_ENTRIES {
             return Err(too_many());
         }
+        Ok(())
+    }
+
+    /// An array of the elements of `array` at these positions.
+    pub(crate) fn chosen(&mut self, array: &Array, positions: Vec<u32>) -> Res<Value> {
+        self.check_length(positions.len())?;
+        checked(Value::Array(array.choose(positions)))
+    }
+
+    /// A record with the keys of `shape`.
+    pub(super) fn shaped(&mut self, shape: Arc<Shape>, values: Vec<Value>) -> Res<Value> {
+        self.check_length(values.len())?;
+        checked(Value::Record(Record::with_shape(shape, values)))
+    }
+
+    pub(crate) fn record(&mut self, entries: IndexMap<Arc<str>, Value>) -> Res<Value> {
+        self.check_length(entries.len())?;
         checked(Value::Record(Record::new(entries)))
     }
 
@@ -155,19 +216,6 @@ impl Interp<'_> {
             }
             other => Ok(other.clone()),
         }
-    }
-
-    /// Notes that a walk goes into `array`; the caller pops the path when it comes out.
-    pub(crate) fn step_into(&self, array: &Array, path: &mut Vec<usize>) -> Res<()> {
-        let identity = array.identity();
-        if path.contains(&identity) {
-            return Err(Fault::evaluation("Cyclic template values are not supported"));
-        }
-        if path.len() >= usize::from(MAX_VALUE_DEPTH) {
-            return Err(Fault::evaluation(too_deep()));
-        }
-        path.push(identity);
-        Ok(())
     }
 }
 

@@ -1,41 +1,80 @@
 //! Which names mean what, while a template runs.
+//!
+//! Names that the parser has bound are variables of a frame. The others are looked up: a unit (the template, a macro,
+//! the body of a `call`) has its names in a row of slots. Within a unit, loops and blocks make scopes: a scope that gives a name a value of its own hides the former value and puts it back when it ends.
+//! So the innermost value of a name is always the one in its slot.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::Arc;
-
-use crate::ast::Slot;
+use super::Val;
+use super::env::Env;
+use crate::ast::{Assigned, NameId, Slot, Variable};
+use crate::error::{Fault, Phase, Res};
+use crate::limits::LimitKind;
 use crate::value::Value;
 
-/// The variables of one run of a macro, a block, the body of a `call` or the template itself; see [`Slot`].
+/// The level of a slot without a value.
+const UNSET: u32 = 0;
+/// The level of what a `call` body sees of its surroundings.
+const CAPTURED: u32 = 1;
+/// The level of a unit's outermost scope.
+pub(super) const BASE: u32 = 2;
+
+/// How many variables all running units may have. Only recursive macros with thousands of names come near it.
+const MAX_SLOTS: usize = 1 << 20;
+
+/// A name of a unit.
+pub(super) struct Slotted<'t> {
+    /// How deep the scope is that gave it the value.
+    level: u32,
+    held: Held<'t>,
+}
+
+/// What a variable holds.
+#[derive(Clone)]
+pub(super) enum Held<'t> {
+    Ref(&'t Value),
+    Own(Value),
+    /// The variable `loop`, by the number of the loop among the running ones.
+    Loop(usize),
+}
+
+impl Default for Slotted<'_> {
+    fn default() -> Self {
+        Self { level: UNSET, held: Held::Own(Value::Undefined) }
+    }
+}
+
+impl<'t> From<Val<'t>> for Held<'t> {
+    fn from(value: Val<'t>) -> Self {
+        match value {
+            Val::Ref(value) => Self::Ref(value),
+            Val::Own(value) => Self::Own(value),
+        }
+    }
+}
+
+/// The variables of one run of a macro, a block, the body of a `call` or the template itself; see [`crate::ast::Slot`].
+#[derive(Clone, Copy)]
 pub(super) struct Frame {
-    values: RefCell<Vec<Value>>,
-    /// For the body of a `call`: where it was written.
-    outer: Option<Rc<Frame>>,
+    /// Where they start among those of all frames.
+    base: usize,
+    /// For the body of a `call`: the frame it was written in.
+    outer: Option<FrameId>,
+    /// No two frames of a render have the same number.
+    serial: u64,
 }
 
 impl Frame {
-    pub(super) fn new(slots: u32) -> Rc<Self> {
-        Rc::new(Self { values: RefCell::new(vec![Value::Undefined; slots as usize]), outer: None })
+    /// That of the template.
+    pub(super) fn first() -> Self {
+        Self { base: 0, outer: None, serial: 0 }
     }
+}
 
-    pub(super) fn within(slots: u32, outer: Rc<Self>) -> Rc<Self> {
-        Rc::new(Self { values: RefCell::new(vec![Value::Undefined; slots as usize]), outer: Some(outer) })
-    }
-
-    fn owner(&self, slot: Slot) -> &Self {
-        (0..slot.up).fold(self, |frame, _| frame.outer.as_deref().unwrap_or(frame))
-    }
-
-    pub(super) fn get(&self, slot: Slot) -> Value {
-        self.owner(slot).values.borrow().get(slot.index as usize).cloned().unwrap_or_default()
-    }
-
-    pub(super) fn set(&self, slot: Slot, value: Value) {
-        if let Some(place) = self.owner(slot).values.borrow_mut().get_mut(slot.index as usize) {
-            *place = value;
-        }
-    }
+/// A frame, by its place among the running ones. It is gone when another one is in its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FrameId {
+    index: usize,
+    serial: u64,
 }
 
 /// What macros everywhere see of what is defined where a render is.
@@ -45,66 +84,231 @@ pub(super) struct Exporting {
     pub(super) assignments: bool,
 }
 
-/// The names of one loop, macro, block or of the template itself.
-#[derive(Default)]
-pub(super) struct Scope {
-    names: RefCell<Vec<(Arc<str>, Value)>>,
-    parent: Option<Rc<Scope>>,
-    /// Whether an assignment made here stays here even if an outer scope has the name.
-    isolates: bool,
+/// A unit that waits for another one to end.
+pub(super) struct Suspended {
+    base: usize,
+    level: u32,
+    boundary: u32,
+    exporting: Exporting,
 }
 
-impl Scope {
-    /// A scope that sees nothing but the context.
-    pub(super) fn detached() -> Rc<Self> {
-        Rc::default()
+/// A scope that waits for an inner one to end.
+pub(super) struct Outer {
+    hidden: usize,
+    level: u32,
+    boundary: u32,
+    exporting: Exporting,
+}
+
+/// What a name stands for.
+pub(super) enum Found<'a, 't> {
+    Variable(&'a Held<'t>),
+    Export(&'a Val<'t>),
+    Known(&'t Value),
+}
+
+impl<'t> Env<'t> {
+    #[inline]
+    pub(super) fn find(&self, variable: Variable) -> Found<'_, 't> {
+        let slot = &self.slots[self.base + variable.slot as usize];
+        if slot.level != UNSET {
+            return Found::Variable(&slot.held);
+        }
+        self.find_outside(variable.name)
     }
 
-    /// A loop's scope: an assignment goes to the scope that has the name.
-    pub(super) fn nested(parent: &Rc<Self>) -> Rc<Self> {
-        Rc::new(Self { names: RefCell::default(), parent: Some(parent.clone()), isolates: false })
+    #[inline]
+    fn find_outside(&self, name: NameId) -> Found<'_, 't> {
+        let state = &self.names[name.0 as usize];
+        match (&state.export, state.known.get()) {
+            (Some(value), _) => Found::Export(value),
+            (None, Some(value)) => Found::Known(value),
+            (None, None) => Found::Known(self.known(name)),
+        }
     }
 
-    /// The scope of a block or a `call` body: it sees its surroundings but does not change them.
-    pub(super) fn isolated(parent: &Rc<Self>) -> Rc<Self> {
-        Rc::new(Self { names: RefCell::default(), parent: Some(parent.clone()), isolates: true })
+    /// Sets a name where a scope of the unit has it, up to the next block; else in the running scope.
+    pub(super) fn assign(&mut self, assigned: Assigned, value: Val<'t>) {
+        let Assigned { variable, slot, is_read } = assigned;
+        if let Some(slot) = slot {
+            self.set_variable(slot, value.clone().into());
+        }
+        if !is_read {
+            return;
+        }
+        if self.exporting.assignments && self.ast.has_units {
+            self.names[variable.name.0 as usize].export = Some(value.clone());
+        }
+        let slot = &mut self.slots[self.base + variable.slot as usize];
+        if slot.level >= self.boundary {
+            slot.held = value.into();
+        } else {
+            self.declare(variable.slot, value.into());
+        }
     }
 
-    /// The value of a name, here or in an outer scope.
-    pub(super) fn get(&self, name: &str) -> Option<Value> {
-        let mut scope = self;
-        loop {
-            if let Some(value) = scope.own(name) {
-                return Some(value);
+    /// Sets a name in the running scope, whoever has it.
+    #[inline]
+    pub(super) fn declare(&mut self, slot: u32, held: Held<'t>) {
+        let index = self.base + slot as usize;
+        let slot = &mut self.slots[index];
+        if slot.level == self.level {
+            slot.held = held;
+            return;
+        }
+        let hidden = std::mem::replace(slot, Slotted { level: self.level, held });
+        if self.level > BASE {
+            self.hidden.push((index, hidden));
+        }
+    }
+
+    /// Gives a loop's target its value, as a variable and as a name.
+    #[inline]
+    pub(super) fn bind(&mut self, target: &Assigned, value: Val<'t>) {
+        if let Some(slot) = target.slot {
+            if !target.is_read {
+                return self.set_variable(slot, value.into());
             }
-            scope = scope.parent.as_deref()?;
+            self.set_variable(slot, value.clone().into());
+        }
+        self.declare(target.variable.slot, value.into());
+    }
+
+    /// Defines a macro.
+    pub(super) fn define(&mut self, name: NameId, slot: Slot, value: Value) {
+        if self.exporting.macros {
+            self.names[name.0 as usize].export = Some(Val::Own(value.clone()));
+        }
+        self.set_variable(slot, Held::Own(value));
+    }
+
+    /// The value of a bound name.
+    #[inline]
+    pub(super) fn variable(&self, slot: Slot) -> &Held<'t> {
+        match self.variable_index(slot) {
+            Some(index) => &self.variables[index],
+            None => &Held::Own(Value::Undefined),
         }
     }
 
-    fn own(&self, name: &str) -> Option<Value> {
-        let names = self.names.borrow();
-        names.iter().find(|(known, _)| **known == *name).map(|(_, value)| value.clone())
-    }
-
-    /// Sets a name in this very scope.
-    pub(super) fn declare(&self, name: &Arc<str>, value: Value) {
-        let mut names = self.names.borrow_mut();
-        match names.iter_mut().find(|(known, _)| known == name) {
-            Some((_, slot)) => *slot = value,
-            None => names.push((name.clone(), value)),
+    #[inline]
+    pub(super) fn set_variable(&mut self, slot: Slot, held: Held<'t>) {
+        if let Some(index) = self.variable_index(slot) {
+            self.variables[index] = held;
         }
     }
 
-    /// Sets a name where it is found, else here.
-    pub(super) fn assign(&self, name: &Arc<str>, value: Value) {
-        let mut scope = self;
-        while scope.own(name).is_none() {
-            let outer = if scope.isolates { None } else { scope.parent.as_deref() };
-            match outer {
-                Some(outer) => scope = outer,
-                None => return self.declare(name, value),
+    #[inline]
+    fn variable_index(&self, slot: Slot) -> Option<usize> {
+        if slot.up == 0 {
+            return Some(self.frame_base + slot.index as usize);
+        }
+        let mut frame = self.frames.last()?;
+        for _ in 0..slot.up {
+            // The body of a `call` that outlives its surroundings finds nothing there.
+            let outer = frame.outer?;
+            frame = self.frames.get(outer.index).filter(|found| found.serial == outer.serial)?;
+        }
+        Some(frame.base + slot.index as usize)
+    }
+
+    /// The running frame.
+    pub(super) fn frame(&self) -> Option<FrameId> {
+        let index = self.frames.len().checked_sub(1)?;
+        Some(FrameId { index, serial: self.frames[index].serial })
+    }
+
+    /// Starts a frame with so many variables.
+    pub(super) fn start_frame(&mut self, slots: u32, outer: Option<FrameId>) -> Res<()> {
+        self.check_slots(slots)?;
+        self.frame_serial += 1;
+        self.frame_base = self.variables.len();
+        self.frames.push(Frame { base: self.frame_base, outer, serial: self.frame_serial });
+        self.variables.resize(self.frame_base + slots as usize, Held::Own(Value::Undefined));
+        Ok(())
+    }
+
+    pub(super) fn end_frame(&mut self) {
+        self.variables.truncate(self.frame_base);
+        self.frames.pop();
+        self.frame_base = self.frames.last().map_or(0, |frame| frame.base);
+    }
+
+    /// Makes sure that there is room for so many more variables, and has it paid for if they are many.
+    fn check_slots(&self, slots: u32) -> Res<()> {
+        let count = self.slots.len() + self.variables.len() + slots as usize;
+        if count > MAX_SLOTS {
+            let size = size_of::<Slotted<'_>>();
+            let (most, bytes) = ((MAX_SLOTS * size) as u64, (count * size) as u64);
+            return Err(Fault::limit(Phase::Evaluation, LimitKind::ScratchBytes, most, bytes));
+        }
+        self.charge(slots as usize / 64)
+    }
+
+    /// Starts the scope of a loop or, if it isolates, of a block.
+    pub(super) fn start_scope(&mut self, isolates: bool, exporting: Exporting) -> Outer {
+        let outer = Outer {
+            hidden: self.hidden.len(),
+            level: self.level,
+            boundary: self.boundary,
+            exporting: std::mem::replace(&mut self.exporting, exporting),
+        };
+        self.level += 1;
+        if isolates {
+            self.boundary = self.level;
+        }
+        outer
+    }
+
+    pub(super) fn end_scope(&mut self, outer: &Outer) {
+        while self.hidden.len() > outer.hidden {
+            if let Some((index, slot)) = self.hidden.pop() {
+                self.slots[index] = slot;
             }
         }
-        scope.declare(name, value);
+        self.level = outer.level;
+        self.boundary = outer.boundary;
+        self.exporting = outer.exporting;
+    }
+
+    /// Starts a unit with so many names.
+    pub(super) fn start_unit(&mut self, slots: u32, exporting: Exporting) -> Res<Suspended> {
+        let suspended =
+            Suspended { base: self.base, level: self.level, boundary: self.boundary, exporting: self.exporting };
+        self.check_slots(slots)?;
+        self.base = self.slots.len();
+        self.slots.resize_with(self.base + slots as usize, Slotted::default);
+        (self.level, self.boundary, self.exporting) = (BASE, BASE, exporting);
+        Ok(suspended)
+    }
+
+    pub(super) fn end_unit(&mut self, suspended: &Suspended) {
+        self.slots.truncate(self.base);
+        (self.base, self.level) = (suspended.base, suspended.level);
+        (self.boundary, self.exporting) = (suspended.boundary, suspended.exporting);
+    }
+
+    /// What the running unit has in these slots, for the body of a `call`; see [`crate::ast::Macro::captures`].
+    pub(super) fn capture(&self, captures: &[(u32, u32)]) -> Vec<(u32, Val<'t>)> {
+        let mut captured = Vec::with_capacity(captures.len());
+        for (outer, inner) in captures {
+            let slot = &self.slots[self.base + *outer as usize];
+            if slot.level != UNSET {
+                let value = match &slot.held {
+                    Held::Ref(value) => Val::Ref(value),
+                    Held::Own(value) => Val::Own(value.clone()),
+                    Held::Loop(number) => Val::Own(self.loops[*number].record().clone()),
+                };
+                captured.push((*inner, value));
+            }
+        }
+        captured
+    }
+
+    /// Puts captured values into the slots of a unit that has just started.
+    pub(super) fn restore(&mut self, captured: &[(u32, Val<'t>)]) {
+        for (slot, value) in captured {
+            self.slots[self.base + *slot as usize] = Slotted { level: CAPTURED, held: value.clone().into() };
+        }
     }
 }

@@ -1,82 +1,96 @@
 //! Statements.
 
-use std::sync::Arc;
-
 use super::call::{Closure, Surroundings};
 use super::convert::strictly_equal;
-use super::scope::{Exporting, Frame, Scope};
-use super::{Arguments, Interp, Place};
+use super::env::Turn;
+use super::scope::{Exporting, Held};
+use super::{Interp, Val};
 use crate::ast::{Assigned, ExprId, For, Macro, Stmt, StmtKind, Switch};
 use crate::error::{Fault, Res};
 use crate::filters::FilterRef;
 use crate::function::{Callable, Kind};
-use crate::string::Str;
 use crate::value::{Record, Value};
 
 impl<'t> Interp<'t> {
-    pub(super) fn body(&mut self, body: &'t [Stmt]) -> Res<()> {
-        body.iter().try_for_each(|stmt| self.statement(stmt))
+    pub(super) fn body(&mut self, body: &'t [Stmt], depth: u32) -> Res<()> {
+        for stmt in body {
+            self.statement(stmt, depth)?;
+        }
+        Ok(())
     }
 
-    fn statement(&mut self, stmt: &'t Stmt) -> Res<()> {
-        let levels = match stmt.kind {
+    #[inline]
+    fn statement(&mut self, stmt: &'t Stmt, depth: u32) -> Res<()> {
+        let levels = match &stmt.kind {
             StmtKind::If { .. } | StmtKind::Switch(_) => 2,
             StmtKind::For(_) | StmtKind::Block { .. } | StmtKind::Call { .. } => 3,
             StmtKind::SetBlock { .. } => 4,
             StmtKind::Filter { .. } => 7,
             _ => 1,
         };
-        let result = self.enter(levels).and_then(|()| self.charge(1)).and_then(|()| self.statement_kind(&stmt.kind));
-        self.leave(levels);
+        let depth = depth + levels;
+        self.env.enter(depth, stmt.offset)?;
+        let result = match &stmt.kind {
+            StmtKind::Text { span, units } => self.write_span(*span, *units),
+            StmtKind::Output(expr) => self.write_expr(*expr, depth),
+            StmtKind::If { branches, otherwise } => self.branch(branches, otherwise, depth),
+            StmtKind::Set { names, value } => self.set(names, *value, depth),
+            kind => self.other_statement(kind, depth),
+        };
         result.map_err(|fault| fault.at(stmt.offset))
     }
 
-    fn statement_kind(&mut self, kind: &'t StmtKind) -> Res<()> {
+    fn set(&mut self, names: &'t [Assigned], value: ExprId, depth: u32) -> Res<()> {
+        let value = self.eval(value, depth)?;
+        self.assign_all(names, value);
+        Ok(())
+    }
+
+    // Apart from those that lie in each other, for the sake of a small frame.
+    fn other_statement(&mut self, kind: &'t StmtKind, depth: u32) -> Res<()> {
         match kind {
-            StmtKind::Text(text) => self.write(text),
-            StmtKind::Output(expr) => self.output(*expr),
-            StmtKind::If { branches, otherwise } => self.branch(branches, otherwise),
-            StmtKind::For(statement) => self.for_loop(statement),
-            StmtKind::Set { names, value } => {
-                let value = self.eval(*value)?;
-                self.assign_all(names, value);
-                Ok(())
-            }
+            StmtKind::For(statement) => self.for_loop(statement, depth),
             StmtKind::SetBlock { names, body } => {
-                let text = self.capture(|interp| interp.body(body))?;
-                self.assign_all(names, Value::String(text));
+                let text = self.capture(|interp| interp.body(body, depth))?;
+                self.assign_all(names, Val::Own(Value::String(text)));
                 Ok(())
             }
-            StmtKind::Macro(definition) => {
+            StmtKind::Macro { name, definition } => {
                 let value = self.close_over(definition, None);
-                if self.exporting.macros {
-                    self.exports.insert(definition.name.clone(), value.clone());
-                }
-                self.frame.set(definition.slot, value);
+                self.env.define(name.name, definition.slot, value);
                 Ok(())
             }
             StmtKind::Call { call, caller } => {
-                let surroundings = Surroundings { scope: self.scope.clone(), frame: self.frame.clone() };
+                let surroundings = Surroundings { names: self.env.capture(&caller.captures), frame: self.env.frame() };
                 let caller = self.close_over(caller, Some(surroundings));
-                self.call_block(*call, caller)
+                let start = self.out.byte_len();
+                self.call_with_caller(*call, caller, depth)?;
+                let units = self.out.units_since(start);
+                self.count_written(units)
             }
             StmtKind::Filter { .. } => {
-                let value = self.filter_block(kind)?;
+                let value = self.filter_block(kind, depth)?;
                 self.write_value(&value)
             }
             StmtKind::Block { body, frame } => {
-                let exporting = Exporting { macros: true, assignments: false };
-                let place = (Scope::isolated(&self.scope), Frame::new(*frame), exporting);
-                self.at(place, |interp| interp.body(body))
+                let outer = self.env.start_scope(true, Exporting { macros: true, assignments: false });
+                self.env.start_frame(*frame, None)?;
+                self.body(body, depth)?;
+                self.env.end_frame();
+                self.env.end_scope(&outer);
+                Ok(())
             }
-            StmtKind::Switch(switch) => self.switch(switch),
-            StmtKind::Load { template, ignore_missing } => self.load(*template, *ignore_missing),
+            StmtKind::Switch(switch) => self.switch(switch, depth),
+            StmtKind::Load { template, ignore_missing } => self.load(*template, *ignore_missing, depth),
+            // `statement` does these itself.
+            StmtKind::Text { .. } | StmtKind::Output(_) | StmtKind::If { .. } | StmtKind::Set { .. } => Ok(()),
         }
     }
 
     /// Nothing can be loaded, which is an error unless the template said otherwise.
-    fn load(&mut self, template: ExprId, ignore_missing: bool) -> Res<()> {
-        let Value::String(name) = self.eval(template)? else {
+    fn load(&mut self, template: ExprId, ignore_missing: bool, depth: u32) -> Res<()> {
+        let template = self.eval(template, depth)?;
+        let Value::String(name) = &*template else {
             return Err(Fault::evaluation("The name of a template must be a string"));
         };
         if ignore_missing {
@@ -86,172 +100,171 @@ impl<'t> Interp<'t> {
     }
 
     /// The value of a `filter` block.
-    fn filter_block(&mut self, kind: &'t StmtKind) -> Res<Value> {
+    fn filter_block(&mut self, kind: &'t StmtKind, depth: u32) -> Res<Value> {
         let StmtKind::Filter { filter, filter_offset, arguments, body } = kind else { return Ok(Value::Undefined) };
         if let FilterRef::Unknown(unknown) = filter {
             return Err(unknown.fault().at(*filter_offset));
         }
-        let scope = Scope::nested(&self.scope);
-        let text = self.within(scope, |interp| interp.capture(|interp| interp.body(body)))?;
-        let arguments = self.arguments(arguments)?;
-        self.apply_filter(filter, Value::String(text), arguments).map_err(|fault| fault.at(*filter_offset))
+        let outer = self.env.start_scope(false, self.env.exporting);
+        let text = self.capture(|interp| interp.body(body, depth))?;
+        self.env.end_scope(&outer);
+        let result = self.apply_filter(filter, Value::String(text), arguments, depth);
+        result.map_err(|fault| fault.at(*filter_offset))
     }
 
     /// The same as what the template is.
     pub(super) fn sole_filter_block(&mut self, stmt: &'t Stmt) -> Res<Value> {
-        self.enter(7)?;
-        self.filter_block(&stmt.kind).map_err(|fault| fault.at(stmt.offset))
+        // The template is a level too.
+        let depth = 1 + 7;
+        self.check_depth(depth)?;
+        self.filter_block(&stmt.kind, depth).map_err(|fault| fault.at(stmt.offset))
     }
 
-    fn output(&mut self, expr: ExprId) -> Res<()> {
-        let value = self.eval(expr)?;
-        self.write_value(&value)
-    }
-
-    fn write_value(&mut self, value: &Value) -> Res<()> {
-        let text = self.output_text(value)?;
-        self.write(&text)
-    }
-
-    fn assign_all(&mut self, names: &[Assigned], value: Value) {
-        for name in names {
-            self.assign(name, value.clone());
+    fn assign_all(&mut self, names: &[Assigned], value: Val<'t>) {
+        let Some((last, others)) = names.split_last() else { return };
+        for name in others {
+            self.env.assign(*name, value.clone());
         }
+        self.env.assign(*last, value);
     }
 
-    fn close_over(&mut self, definition: &'t Arc<Macro>, surroundings: Option<Surroundings>) -> Value {
-        self.closures.push(Closure { definition, surroundings });
-        Value::Function(Callable(Kind::Macro(self.closures.len() - 1)))
+    fn close_over(&mut self, definition: &'t Macro, surroundings: Option<Surroundings<'t>>) -> Value {
+        self.env.closures.push(Closure { definition, surroundings });
+        Value::Function(Callable(Kind::Macro(self.env.closures.len() - 1)))
     }
 
-    fn branch(&mut self, branches: &'t [(ExprId, Vec<Stmt>)], otherwise: &'t [Stmt]) -> Res<()> {
-        let mut levels = 0;
-        let mut chosen = otherwise;
+    fn branch(&mut self, branches: &'t [(ExprId, Vec<Stmt>)], otherwise: &'t [Stmt], depth: u32) -> Res<()> {
+        let mut depth = depth;
         for (condition, body) in branches {
-            if self.eval(*condition)?.is_truthy() {
-                chosen = body;
-                break;
+            if self.truth(*condition, depth)? {
+                return self.body(body, depth);
             }
             // An `elif` is an `if` inside of the one before.
-            self.enter(1)?;
-            levels += 1;
+            depth += 1;
+            self.env.check_depth(depth)?;
         }
-        let result = self.body(chosen);
-        self.leave(levels);
-        result
+        self.body(otherwise, depth)
     }
 
-    fn switch(&mut self, switch: &'t Switch) -> Res<()> {
-        let subject = self.eval(switch.subject)?;
+    fn switch(&mut self, switch: &'t Switch, depth: u32) -> Res<()> {
+        let subject = self.eval(switch.subject, depth)?;
         let mut found = false;
         for (case, body) in &switch.cases {
             if !found {
-                let case = self.eval(*case)?;
+                let case = self.eval(*case, depth)?;
                 found = strictly_equal(&subject, &case);
             }
             // A case without content falls through to the next.
             if found && !body.is_empty() {
-                return self.body(body);
+                return self.body(body, depth);
             }
         }
-        self.body(&switch.otherwise)
+        self.body(&switch.otherwise, depth)
     }
 
-    fn for_loop(&mut self, statement: &'t For) -> Res<()> {
-        let iterable = self.eval(statement.iterable)?;
-        let place = (Scope::nested(&self.scope), self.frame.clone(), Exporting::default());
-        self.at(place, |interp| {
-            // What isn't truthy leaves the length that the loop had before.
-            if iterable.is_truthy() {
-                let length = interp.loop_length(statement, &iterable);
-                interp.frame.set(statement.length, length);
-            }
-            interp.turns(statement, &iterable)?;
-            if interp.frame.get(statement.length).is_truthy() {
-                return Ok(());
-            }
-            interp.body(&statement.otherwise)
-        })
+    fn for_loop(&mut self, statement: &'t For, depth: u32) -> Res<()> {
+        let iterable = self.eval(statement.iterable, depth)?;
+        let outer = self.env.start_scope(false, Exporting::default());
+        // What isn't truthy leaves the length that the loop had before.
+        if iterable.is_truthy() {
+            let length = self.loop_length(statement, &iterable);
+            self.env.set_variable(statement.length, Held::Own(length));
+        }
+        let number = self.env.loops.len();
+        if statement.loop_variable.is_some() {
+            self.env.loops.push(Turn::default());
+        }
+        self.turns(statement, &iterable, number, depth)?;
+        self.env.loops.truncate(number);
+        if !self.length_of(statement).is_truthy() {
+            self.body(&statement.otherwise, depth)?;
+        }
+        self.env.end_scope(&outer);
+        Ok(())
     }
 
     fn loop_length(&self, statement: &For, iterable: &Value) -> Value {
         let several = statement.targets.len() > 1;
         let count = match iterable {
-            Value::Array(array) => self.items(array).len(),
+            Value::Array(array) => self.item_count(array),
             Value::Record(record) if several => record.len(),
             Value::Record(record) => return record.get("length").cloned().unwrap_or_default(),
-            Value::String(text) | Value::Safe(text) => text.len(),
-            _ if several => 0,
-            _ => return Value::Undefined,
+            value => match value.as_string() {
+                Some(text) => text.len(),
+                None if several => 0,
+                None => return Value::Undefined,
+            },
         };
         Value::Number(count as f64)
     }
 
+    /// What the loop keeps of its length.
+    fn length_of(&self, statement: &For) -> &Value {
+        match self.env.variable(statement.length) {
+            Held::Own(value) => value,
+            Held::Ref(value) => value,
+            Held::Loop(_) => &Value::Undefined,
+        }
+    }
+
     /// Runs the body for each element.
-    fn turns(&mut self, statement: &'t For, iterable: &Value) -> Res<()> {
+    fn turns(&mut self, statement: &'t For, iterable: &Val<'t>, number: usize, depth: u32) -> Res<()> {
         let several = statement.targets.len() > 1;
-        match iterable {
+        match &**iterable {
             Value::Array(array) => {
                 // The body may change the array, and the loop goes on with what is there then.
-                let mut index = 0;
-                loop {
-                    let items = self.items(array);
-                    let Some(item) = items.get(index) else { break };
+                for index in 0.. {
+                    let item = match self.env.changed_items(array) {
+                        Some(items) => items.get(index).cloned().map(Val::Own),
+                        None => match iterable {
+                            Val::Ref(Value::Array(array)) => array.get(index).map(Val::Ref),
+                            _ => array.get(index).cloned().map(Val::Own),
+                        },
+                    };
+                    let Some(item) = item else { break };
                     self.bind_item(statement, item)?;
-                    self.turn(statement, index)?;
-                    index += 1;
+                    self.turn(statement, index, number, depth)?;
                 }
-                Ok(())
             }
             Value::Record(record) if several => {
                 for (index, (key, value)) in record.iter().enumerate() {
                     self.bind_entry(statement, Value::string(key.clone()), value.clone());
-                    self.turn(statement, index)?;
+                    self.turn(statement, index, number, depth)?;
                 }
-                Ok(())
             }
-            Value::Record(record) => self.array_like(statement, record),
-            Value::String(text) | Value::Safe(text) => {
-                let units = self.each_unit(text)?;
-                for (index, unit) in units.iter().enumerate() {
-                    let unit = Value::String(unit.clone());
-                    match iterable {
+            Value::Record(record) => self.array_like(statement, record, number, depth)?,
+            value => {
+                let Some(text) = value.as_string() else { return Ok(()) };
+                for (index, unit) in self.each_unit(text)?.into_iter().enumerate() {
+                    let unit = Value::String(unit);
+                    match value {
                         Value::String(_) if several => {
                             self.bind_entry(statement, Value::string(index.to_string()), unit);
                         }
-                        _ => self.bind_item(statement, &unit)?,
+                        _ => self.bind_item(statement, Val::Own(unit))?,
                     }
-                    self.turn(statement, index)?;
+                    self.turn(statement, index, number, depth)?;
                 }
-                Ok(())
             }
-            _ => Ok(()),
         }
-    }
-
-    /// Gives a target its value, both as a variable and as a name.
-    fn bind(&mut self, target: &Assigned, value: Value) {
-        if let Some(slot) = target.slot {
-            self.frame.set(slot, value.clone());
-        }
-        self.scope.declare(&target.name, value);
+        Ok(())
     }
 
     fn bind_entry(&mut self, statement: &For, key: Value, value: Value) {
         for (target, value) in statement.targets.iter().zip([key, value]) {
-            self.bind(target, value);
+            self.env.bind(target, Val::Own(value));
         }
     }
 
     /// A record with a `length` is walked like an array.
-    fn array_like(&mut self, statement: &'t For, record: &Record) -> Res<()> {
+    fn array_like(&mut self, statement: &'t For, record: &Record, number: usize, depth: u32) -> Res<()> {
         let length = record.get("length").cloned().unwrap_or_default();
         let length = self.number(&length)?;
         let mut index = 0;
         while (index as f64) < length {
             let item = record.get(&index.to_string()).cloned().unwrap_or_default();
-            self.bind(&statement.targets[0], item);
-            self.turn(statement, index)?;
+            self.env.bind(&statement.targets[0], Val::Own(item));
+            self.turn(statement, index, number, depth)?;
             index += 1;
         }
         Ok(())
@@ -259,9 +272,10 @@ impl<'t> Interp<'t> {
 
     /// Gives the targets their values: the item itself to a single one, its elements to several. These are variables
     /// only, which what is compiled apart (a block, say) does not see.
-    fn bind_item(&mut self, statement: &'t For, item: &Value) -> Res<()> {
+    #[inline]
+    fn bind_item(&mut self, statement: &'t For, item: Val<'t>) -> Res<()> {
         if let [target] = statement.targets.as_slice() {
-            self.bind(target, item.clone());
+            self.env.bind(target, item);
             return Ok(());
         }
         if item.is_nullish() {
@@ -269,61 +283,26 @@ impl<'t> Interp<'t> {
         }
         for (index, target) in statement.targets.iter().enumerate() {
             // Of a safe string, nothing is there.
-            let value = match item {
+            let value = match &*item {
                 Value::Safe(_) => Value::Undefined,
                 item => self.get(item, &Value::Number(index as f64))?,
             };
             if let Some(slot) = target.slot {
-                self.frame.set(slot, value);
+                self.env.set_variable(slot, Held::Own(value));
             }
         }
         Ok(())
     }
 
-    fn turn(&mut self, statement: &'t For, index: usize) -> Res<()> {
-        self.charge(1)?;
-        if statement.uses_loop {
-            let length = self.frame.get(statement.length);
-            let number = self.number(&length)?;
-            self.scope.declare(&"loop".into(), loop_record(index, number, length));
+    #[inline]
+    fn turn(&mut self, statement: &'t For, index: usize, number: usize, depth: u32) -> Res<()> {
+        self.env.charge(1)?;
+        if let Some(variable) = statement.loop_variable {
+            let own_length = self.length_of(statement).clone();
+            let length = self.env.number(&own_length)?;
+            self.env.loops[number] = Turn { index, length, own_length, record: Default::default() };
+            self.env.declare(variable.slot, Held::Loop(number));
         }
-        self.body(&statement.body)
+        self.body(&statement.body, depth)
     }
-
-    fn call_block(&mut self, call: ExprId, caller: Value) -> Res<()> {
-        let text = self.call_with_caller(call, caller)?;
-        self.write(&text)
-    }
-
-    pub(super) fn run_macro_body(&mut self, place: Place, body: &'t [Stmt]) -> Res<Str> {
-        self.enter(2)?;
-        let text = self.at(place, |interp| interp.capture(|interp| interp.body(body)));
-        self.leave(2);
-        text
-    }
-
-    /// Evaluates call arguments.
-    pub(super) fn arguments(&mut self, arguments: &crate::ast::Arguments) -> Res<Arguments> {
-        let positional = arguments.positional.iter().map(|id| self.eval(*id)).collect::<Res<_>>()?;
-        let mut keyword = indexmap::IndexMap::new();
-        for (name, id) in &arguments.keyword {
-            let value = self.eval(*id)?;
-            keyword.insert(name.clone(), value);
-        }
-        Ok(Arguments { positional, keyword })
-    }
-}
-
-fn loop_record(index: usize, length: f64, own: Value) -> Value {
-    let index = index as f64;
-    let entries = [
-        ("index", Value::Number(index + 1.0)),
-        ("index0", Value::Number(index)),
-        ("revindex", Value::Number(length - index)),
-        ("revindex0", Value::Number(length - index - 1.0)),
-        ("first", Value::Bool(index == 0.0)),
-        ("last", Value::Bool(index == length - 1.0)),
-        ("length", own),
-    ];
-    Value::Record(entries.into_iter().collect())
 }

@@ -21,7 +21,8 @@ pub(super) fn default(_: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
 pub(super) fn length(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let length = match argument(values, 0) {
         Value::Undefined | Value::Null | Value::Bool(false) => 0,
-        Value::String(text) | Value::Safe(text) => text.len(),
+        Value::String(text) => text.len(),
+        Value::Safe(text) => text.len(),
         Value::Array(array) => interp.items(array).len(),
         Value::Record(record) => record.len(),
         value if interp.dialect() == Dialect::Nunjucks3 => return interp.get(value, &Value::string("length")),
@@ -34,11 +35,12 @@ pub(super) fn list(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     match argument(values, 0) {
         Value::Array(array) => Ok(Value::Array(array.clone())),
         Value::Safe(text) if interp.dialect() == Dialect::Nunjucks3 => {
-            let own = [("val", Value::String(text.clone())), ("length", Value::Number(text.len() as f64))];
+            let own = [("val", Value::String(text.as_ref().clone())), ("length", Value::Number(text.len() as f64))];
             list(interp, &[Value::Record(own.into_iter().collect())])
         }
-        Value::String(text) | Value::Safe(text) => {
-            let units = interp.each_unit(text)?.into_iter().map(Value::String).collect();
+        value @ (Value::String(_) | Value::Safe(_)) => {
+            let text = value.as_string().cloned().unwrap_or_default();
+            let units = interp.each_unit(&text)?.into_iter().map(Value::String).collect();
             interp.array(units)
         }
         Value::Record(record) => {
@@ -68,9 +70,9 @@ pub(super) fn dictsort(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> 
     };
     let entries: Vec<(Value, Value)> =
         record.iter().map(|(key, value)| (Value::string(key.clone()), value.clone())).collect();
-    let folded = |value: &Value| match value {
-        Value::String(text) | Value::Safe(text) if !case_sensitive => Value::String(text.map_text(str::to_uppercase)),
-        value => value.clone(),
+    let folded = |value: &Value| match value.as_string() {
+        Some(text) if !case_sensitive => Value::String(text.map_text(str::to_uppercase)),
+        _ => value.clone(),
     };
     let sorted = sort_stably(interp, entries, |interp, a, b| {
         let (a, b) = if by_value { (&a.1, &b.1) } else { (&a.0, &b.0) };

@@ -39,10 +39,11 @@ impl Writer<'_, '_> {
             Value::Number(_) => self.text.push_str("null"),
             // In JavaScript a safe string is an object with these two properties.
             Value::Safe(text) if self.interp.dialect() == Dialect::Nunjucks3 => {
-                let own = [("val", Value::String(text.clone())), ("length", Value::Number(text.len() as f64))];
+                let own = [("val", Value::String(text.as_ref().clone())), ("length", Value::Number(text.len() as f64))];
                 return self.value(&Value::Record(own.into_iter().collect()), level);
             }
-            Value::String(text) | Value::Safe(text) => self.string(text)?,
+            Value::String(text) => self.string(text)?,
+            Value::Safe(text) => self.string(text)?,
             Value::Regex(_) => self.text.push_str("{}"),
             Value::Function(callable) if self.interp.dialect() == Dialect::Nunjucks3 => {
                 return match self.interp.cycler_record(callable) {

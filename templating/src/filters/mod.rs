@@ -161,16 +161,13 @@ fn text_or_empty(value: &Value) -> Res<Str> {
 }
 
 fn strict_text(value: &Value) -> Res<Str> {
-    match value {
-        Value::String(text) | Value::Safe(text) => Ok(text.clone()),
-        _ => Err(Fault::evaluation("Filter input must be a string")),
-    }
+    value.as_string().cloned().ok_or_else(|| Fault::evaluation("Filter input must be a string"))
 }
 
 /// A text that is safe if what it was made of is.
 fn like(original: &Value, text: Str) -> Value {
     match original {
-        Value::Safe(_) => Value::Safe(text),
+        Value::Safe(_) => Value::safe(text),
         _ => Value::String(text),
     }
 }

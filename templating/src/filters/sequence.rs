@@ -28,7 +28,8 @@ fn elements_or_none(interp: &mut Interp<'_>, value: &Value) -> Res<Vec<Value>> {
             interp.check_bytes(text.len().saturating_mul(size_of::<Value>()))?;
             vec![Value::Undefined; text.len()]
         }
-        Value::String(text) | Value::Safe(text) => interp.each_unit(text)?.into_iter().map(Value::String).collect(),
+        Value::String(text) => interp.each_unit(text)?.into_iter().map(Value::String).collect(),
+        Value::Safe(text) => interp.each_unit(text)?.into_iter().map(Value::String).collect(),
         _ => Vec::new(),
     };
     interp.charge(elements.len())?;
@@ -122,7 +123,7 @@ pub(super) fn slice(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     }
     let items = match input {
         // Its `slice` is that of strings.
-        Value::Safe(text) => elements_or_none(interp, &Value::String(text.clone()))?,
+        Value::Safe(text) => elements_or_none(interp, &Value::String(text.as_ref().clone()))?,
         input => elements_or_none(interp, input)?,
     };
     let fill = argument(values, 2);
@@ -362,11 +363,11 @@ pub(super) fn sort(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
         keyed.push((key, item));
     }
     let sorted = sort_stably(interp, keyed, |interp, a, b| {
-        let ordering = match (&a.0, &b.0) {
-            (Value::String(a) | Value::Safe(a), Value::String(b) | Value::Safe(b)) if !case_sensitive => {
+        let ordering = match (a.0.as_string(), b.0.as_string()) {
+            (Some(a), Some(b)) if !case_sensitive => {
                 Some(a.map_text(str::to_lowercase).cmp(&b.map_text(str::to_lowercase)))
             }
-            (a, b) => interp.compare(a, b)?,
+            _ => interp.compare(&a.0, &b.0)?,
         };
         let ordering = ordering.unwrap_or(Ordering::Equal);
         Ok(if reversed { ordering.reverse() } else { ordering })

@@ -116,7 +116,7 @@ pub(super) fn replace(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
             strict_text(input)?;
             return replace_regex(interp, input, &[old.clone(), new.clone()]);
         }
-        let (Value::String(text) | Value::Safe(text)) = input else {
+        let Some(text) = input.as_string() else {
             return Err(Fault::evaluation("Regular-expression replacement requires a string"));
         };
         let new = interp.text(new)?;
@@ -128,7 +128,8 @@ pub(super) fn replace(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
         _ => return Ok(input.clone()),
     };
     let text = match input {
-        Value::String(text) | Value::Safe(text) => text.clone(),
+        Value::String(text) => text.clone(),
+        Value::Safe(text) => text.as_ref().clone(),
         Value::Number(_) => interp.text(input)?,
         _ => return Ok(input.clone()),
     };

@@ -14,11 +14,8 @@ pub(super) fn safe(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     }
     let text = interp.output_text(input)?;
     interp.charge_bytes(text.byte_len())?;
-    // Each safe string is an object of its own, so it can't share its text with another one.
-    Ok(Value::Safe(match text.as_str() {
-        Some(text) => text.to_owned().into(),
-        None => Str::from_units(&text.units()),
-    }))
+    // Each safe string is an object of its own.
+    Ok(Value::safe(text))
 }
 
 pub(super) fn escape(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
@@ -31,7 +28,7 @@ pub(super) fn escape(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
 pub(super) fn forceescape(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let text = interp.output_text(argument(values, 0))?;
     interp.charge_bytes(text.byte_len().saturating_mul(2))?;
-    Ok(Value::Safe(text.map_text(escape_html)))
+    Ok(Value::safe(text.map_text(escape_html)))
 }
 
 fn escape_html(text: &str) -> String {
@@ -170,9 +167,10 @@ pub(super) fn urlencode(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value>
         // An object there, with two properties.
         Value::Safe(text) if interp.dialect() == Dialect::Nunjucks3 => {
             let length = Value::Number(text.len() as f64);
-            vec![(Value::string("val"), Value::String(text.clone())), (Value::string("length"), length)]
+            vec![(Value::string("val"), Value::String(text.as_ref().clone())), (Value::string("length"), length)]
         }
-        Value::String(text) | Value::Safe(text) => return encode(interp, text).map(Value::string),
+        Value::String(text) => return encode(interp, text).map(Value::string),
+        Value::Safe(text) => return encode(interp, text).map(Value::string),
         Value::Record(record) => {
             record.iter().map(|(key, value)| (Value::string(key.clone()), value.clone())).collect()
         }

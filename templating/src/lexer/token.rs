@@ -36,8 +36,16 @@ const SYMBOLS: [&str; 27] = [
 ];
 
 /// Tokenizes the code of one tag. The last token is always [`TokenKind::End`].
-pub(crate) fn tokenize(source: &str, code: Range<usize>, dialect: Dialect) -> Res<Vec<Token<'_>>> {
-    let mut lexer = Lexer { source, dialect, end: code.end, position: code.start, tokens: Vec::new() };
+/// `room` is a list whose memory is used.
+pub(crate) fn tokenize<'s>(
+    source: &'s str,
+    code: Range<usize>,
+    dialect: Dialect,
+    room: Vec<Token<'s>>,
+) -> Res<Vec<Token<'s>>> {
+    let mut tokens = room;
+    tokens.clear();
+    let mut lexer = Lexer { source, dialect, end: code.end, position: code.start, tokens };
     while let Some(token) = lexer.next()? {
         lexer.tokens.push(token);
     }

@@ -4,18 +4,23 @@
 //! parsed tree, this parser builds the tree JavaScript would see: `2 * 7 % 4` is `(2 * 7) % 4` although `%` binds
 //! tighter, and `not a == b` is `(not a) == b`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::statement::is_literal;
 use super::{MAX_EXPRESSION_CALLS, Parser, Tokens, token_text};
-use crate::ast::{Arguments, BinaryOp, ExprId, ExprKind, Slice, UnaryOp};
+use crate::ast::{
+    Arguments, BinaryOp, Call, Dict, ExprId, ExprKind, FilterCall, LoopField, NameId, Run, Slice, TestCall, UnaryOp,
+    Variable,
+};
 use crate::error::{Fault, Phase, Res, quote};
 use crate::filters::{self, FilterRef, Unknown};
 use crate::lexer::TokenKind;
 use crate::limits::LimitKind;
+use crate::shape::Shape;
 use crate::suggest;
 use crate::tests::{self, TestRef};
-use crate::value::{Value, is_reserved};
+use crate::value::{Value, array_index, is_reserved};
 
 /// How tightly an operator binds; a larger number binds tighter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,6 +155,7 @@ impl<'s> Parser<'s> {
         let mut parent = None;
         while let ExprKind::Binary { op: BinaryOp::Remainder, left: inner, .. } = self.exprs[leaf.0 as usize].kind {
             self.exprs[leaf.0 as usize].offset = offset;
+            self.forget_cost(leaf);
             parent = Some(leaf);
             leaf = inner;
         }
@@ -172,6 +178,7 @@ impl<'s> Parser<'s> {
                 break;
             }
             self.exprs[leaf.0 as usize].offset = offset;
+            self.forget_cost(leaf);
             parent = Some(leaf);
             leaf = left;
         }
@@ -201,12 +208,16 @@ impl<'s> Parser<'s> {
         let literal = ExprKind::Literal(Value::Undefined);
         // What is no name at all is the test `undefined`.
         let (name, arguments) = match std::mem::replace(&mut self.exprs[operand.0 as usize].kind, literal) {
-            ExprKind::Name(name) => (name.to_string(), Arguments::default()),
+            ExprKind::Name(variable) => (self.names.text(variable.name).to_owned(), Arguments::default()),
             ExprKind::Literal(value) => (literal_name(&value), Arguments::default()),
-            ExprKind::Call { callee, arguments } => (self.test_name(callee), arguments),
-            ExprKind::Filter { filter, input, mut arguments } => {
-                arguments.positional.insert(0, input);
-                (filter.name().to_owned(), arguments)
+            ExprKind::Call(call) => (self.test_name(call.callee), call.arguments),
+            ExprKind::Filter(call) => {
+                let start = self.lists.len() as u32;
+                let Run { start: first, end } = call.arguments.positional;
+                self.lists.push(call.input);
+                self.lists.extend_from_within(first as usize..end as usize);
+                let positional = Run { start, end: self.lists.len() as u32 };
+                (call.filter.name().to_owned(), Arguments { positional, ..call.arguments })
             }
             _ => ("undefined".to_owned(), Arguments::default()),
         };
@@ -217,12 +228,12 @@ impl<'s> Parser<'s> {
                 TestRef::Unknown(self.unknown(suggest::unknown(offset, message, &name, tests::names()), &name)?)
             }
         };
-        self.push(place, ExprKind::Test { test, negated, input, arguments })
+        self.push(place, ExprKind::Test(Box::new(TestCall { test, negated, input, arguments })))
     }
 
     fn test_name(&self, callee: ExprId) -> String {
         match &self.exprs[callee.0 as usize].kind {
-            ExprKind::Name(name) => name.to_string(),
+            ExprKind::Name(variable) => self.names.text(variable.name).to_owned(),
             ExprKind::Literal(value) => literal_name(value),
             _ => "undefined".to_owned(),
         }
@@ -261,7 +272,7 @@ impl<'s> Parser<'s> {
 
     fn filter(&mut self, tokens: &mut Tokens<'s>, input: ExprId) -> Res<ExprId> {
         let (filter, offset, arguments) = self.filter_reference(tokens)?;
-        self.push(offset, ExprKind::Filter { filter, input, arguments })
+        self.push(offset, ExprKind::Filter(Box::new(FilterCall { filter, input, arguments })))
     }
 
     /// A filter's name, which may have dots, with its arguments.
@@ -311,7 +322,7 @@ impl<'s> Parser<'s> {
         let nothing = self.push(offset, ExprKind::Literal(Value::Undefined))?;
         let last = self.postfix(tokens, nothing)?;
         match std::mem::replace(&mut self.exprs[last.0 as usize].kind, ExprKind::Literal(Value::Undefined)) {
-            ExprKind::Call { arguments: later, .. } => *arguments = later,
+            ExprKind::Call(later) => *arguments = later.arguments,
             ExprKind::Literal(_) => {}
             _ => return Err(Fault::syntax(offset, "Nothing can be looked up in a filter")),
         }
@@ -361,22 +372,22 @@ impl<'s> Parser<'s> {
         })
     }
 
-    fn variable(&mut self, name: &str, offset: u32) -> Res<Arc<str>> {
+    /// A name where it stands for a variable that is read.
+    fn variable(&mut self, name: &'s str, offset: u32) -> Res<Variable> {
         self.loop_uses += usize::from(name == "loop");
-        self.read_name(name, offset)
+        let name = self.read_name(name, offset)?;
+        Ok(self.names.variable(name))
     }
 
     /// A name whose value is read. In the older dialect nothing has the reserved ones, but they can be asked for.
-    fn read_name(&self, name: &str, offset: u32) -> Res<Arc<str>> {
-        if self.is_older() { Ok(name.into()) } else { self.name(name, offset) }
+    fn read_name(&mut self, name: &'s str, offset: u32) -> Res<NameId> {
+        if self.is_older() { Ok(self.names.number(name)) } else { self.name(name, offset) }
     }
 
     /// A name that is not one of the reserved ones.
-    pub(super) fn name(&self, name: &str, offset: u32) -> Res<Arc<str>> {
-        if is_reserved(name) {
-            return Err(Fault::syntax(offset, format!("Template name {} is reserved", quote(name))));
-        }
-        Ok(name.into())
+    pub(super) fn name(&mut self, name: &'s str, offset: u32) -> Res<NameId> {
+        check_name(name, offset)?;
+        Ok(self.names.number(name))
     }
 
     fn group(&mut self, tokens: &mut Tokens<'s>, offset: u32) -> Res<ExprKind> {
@@ -387,19 +398,20 @@ impl<'s> Parser<'s> {
     }
 
     /// Expressions with commas between them, up to `close`.
-    fn elements(&mut self, tokens: &mut Tokens<'s>, close: &str) -> Res<Vec<ExprId>> {
-        let mut elements = Vec::new();
+    fn elements(&mut self, tokens: &mut Tokens<'s>, close: &str) -> Res<Run> {
+        let outer = self.pending.len();
         if tokens.take_symbol(close) {
-            return Ok(elements);
+            return Ok(Run::default());
         }
         loop {
-            elements.push(self.inner_expression(tokens)?);
+            let element = self.inner_expression(tokens)?;
+            self.pending.push(element);
             if !tokens.take_symbol(",") {
                 break;
             }
         }
         self.expect_close(tokens, close)?;
-        Ok(elements)
+        Ok(complete(&mut self.pending, outer, &mut self.lists))
     }
 
     /// The bracket that ends a list, a group or a dictionary; the older dialect takes any.
@@ -413,26 +425,29 @@ impl<'s> Parser<'s> {
     }
 
     fn dict(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprKind> {
-        let mut entries = Vec::new();
-        if tokens.take_symbol("}") {
-            return Ok(ExprKind::Dict(entries));
-        }
-        loop {
-            let key = tokens.advance();
-            let text: Arc<str> = match key.kind {
-                TokenKind::Name(name) if !is_literal(name) => name.into(),
-                TokenKind::String(text) => text.to_key(),
-                _ => return Err(Fault::syntax(key.offset, "Dictionary keys must be strings or names")),
-            };
-            let name = self.name(&text, key.offset)?;
-            tokens.expect_symbol(":")?;
-            entries.push((name, self.inner_expression(tokens)?));
-            if !tokens.take_symbol(",") {
-                break;
+        let (mut keys, mut values): (Vec<Arc<str>>, Vec<ExprId>) = Default::default();
+        if !tokens.take_symbol("}") {
+            loop {
+                let key = tokens.advance();
+                let text: Arc<str> = match key.kind {
+                    TokenKind::Name(name) if !is_literal(name) => name.into(),
+                    TokenKind::String(text) => text.to_key(),
+                    _ => return Err(Fault::syntax(key.offset, "Dictionary keys must be strings or names")),
+                };
+                check_name(&text, key.offset)?;
+                keys.push(text);
+                tokens.expect_symbol(":")?;
+                values.push(self.inner_expression(tokens)?);
+                if !tokens.take_symbol(",") {
+                    break;
+                }
             }
+            self.expect_close(tokens, "}")?;
         }
-        self.expect_close(tokens, "}")?;
-        Ok(ExprKind::Dict(entries))
+        let mut seen = HashSet::new();
+        let is_plain = keys.iter().all(|key| array_index(key).is_none() && seen.insert(key));
+        let shape = is_plain.then(|| Shape::new(keys.as_slice().into()));
+        Ok(ExprKind::Dict(Box::new(Dict { keys, values, shape })))
     }
 
     fn postfix(&mut self, tokens: &mut Tokens<'s>, mut operand: ExprId) -> Res<ExprId> {
@@ -442,14 +457,19 @@ impl<'s> Parser<'s> {
                 if self.is_older() && self.constant(name).is_some_and(|_| name.starts_with(char::is_lowercase)) {
                     return Err(Fault::syntax(offset, format!("Expected name, received {name}")));
                 }
-                let name = self.read_name(name, offset)?;
-                operand = self.push(offset, ExprKind::Member { target: operand, name })?;
+                let field = match self.exprs[operand.0 as usize].kind {
+                    ExprKind::Name(_) => LoopField::find(name),
+                    _ => None,
+                };
+                let is_path = self.only_looks_up(operand);
+                let (name, lookup) = (self.read_name(name, offset)?, self.lookup());
+                operand = self.push(offset, ExprKind::Member { target: operand, name, lookup, field, is_path })?;
             } else if tokens.take_symbol("[") {
                 operand = self.subscript(tokens, operand)?;
             } else if tokens.at_symbol("(") {
                 let offset = self.exprs[operand.0 as usize].offset;
                 let arguments = self.arguments(tokens)?;
-                operand = self.push(offset, ExprKind::Call { callee: operand, arguments })?;
+                operand = self.push(offset, ExprKind::Call(Box::new(Call { callee: operand, arguments })))?;
             } else {
                 return Ok(operand);
             }
@@ -468,9 +488,12 @@ impl<'s> Parser<'s> {
         {
             self.expect_close(tokens, "]")?;
             if let ExprKind::Literal(Value::String(text)) = &self.exprs[key.0 as usize].kind {
-                self.read_name(&text.to_lossy(), offset)?;
+                if !self.is_older() {
+                    check_name(&text.to_lossy(), offset)?;
+                }
             }
-            return self.push(offset, ExprKind::Index { target, key });
+            let (lookup, is_path) = (self.lookup(), self.only_looks_up(target) && self.only_looks_up(key));
+            return self.push(offset, ExprKind::Index { target, key, lookup, is_path });
         }
         if self.is_older() && !self.settings.syntax.cookiecutter {
             return Err(Fault::syntax(tokens.offset(), "Slices are not part of the language \"nunjucks-3\""));
@@ -483,6 +506,10 @@ impl<'s> Parser<'s> {
         }
         tokens.expect_symbol("]")?;
         self.push(offset, ExprKind::Slice(Box::new(Slice { target, start, stop, step })))
+    }
+
+    fn only_looks_up(&self, id: ExprId) -> bool {
+        self.exprs[id.0 as usize].kind.is_path()
     }
 
     fn bound(&mut self, tokens: &mut Tokens<'s>) -> Res<Option<ExprId>> {
@@ -500,10 +527,10 @@ impl<'s> Parser<'s> {
 
     /// The same after the opening bracket.
     pub(super) fn argument_list(&mut self, tokens: &mut Tokens<'s>) -> Res<Arguments> {
-        let mut arguments = Arguments::default();
         if tokens.take_symbol(")") {
-            return Ok(arguments);
+            return Ok(Arguments::default());
         }
+        let (outer, outer_keywords) = (self.pending.len(), self.pending_keywords.len());
         loop {
             match (tokens.peek(), tokens.peek_second()) {
                 (TokenKind::Name(name), TokenKind::Symbol("="))
@@ -512,17 +539,38 @@ impl<'s> Parser<'s> {
                     let name = self.name(name, tokens.offset())?;
                     tokens.next += 2;
                     let value = self.inner_expression(tokens)?;
-                    arguments.keyword.push((name, value));
+                    self.pending_keywords.push((name, value));
                 }
-                _ => arguments.positional.push(self.inner_expression(tokens)?),
+                _ => {
+                    let value = self.inner_expression(tokens)?;
+                    self.pending.push(value);
+                }
             }
             if !tokens.take_symbol(",") {
                 break;
             }
         }
         tokens.expect_symbol(")")?;
-        Ok(arguments)
+        Ok(Arguments {
+            positional: complete(&mut self.pending, outer, &mut self.lists),
+            keyword: complete(&mut self.pending_keywords, outer_keywords, &mut self.keywords),
+        })
     }
+}
+
+/// Moves the elements of a list that is complete to where all lists are.
+fn complete<T>(pending: &mut Vec<T>, from: usize, lists: &mut Vec<T>) -> Run {
+    let start = lists.len() as u32;
+    lists.extend(pending.drain(from..));
+    Run { start, end: lists.len() as u32 }
+}
+
+/// Refuses the reserved names.
+fn check_name(name: &str, offset: u32) -> Res<()> {
+    if is_reserved(name) {
+        return Err(Fault::syntax(offset, format!("Template name {} is reserved", quote(name))));
+    }
+    Ok(())
 }
 
 /// The text of a literal that stands where a test's name does.

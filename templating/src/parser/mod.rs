@@ -3,14 +3,15 @@
 //! The statements are a recursive descent over the tags, the expressions over the tokens of one tag. Both count how deep
 //! they are, so that no source can exhaust the stack.
 
+mod cost;
 mod expression;
 mod names;
 mod recovery;
+mod resolve;
 mod statement;
 
-use std::sync::Arc;
-
-use crate::ast::{Ast, Expr, ExprId, ExprKind};
+use self::names::Names;
+use crate::ast::{Ast, Expr, ExprId, ExprKind, LookupId, NameId, Stmt};
 use crate::dialect::Dialect;
 use crate::engine::Settings;
 use crate::error::{Fault, Phase, Res, quote};
@@ -27,24 +28,27 @@ pub(crate) fn parse(source: &str, settings: &Settings) -> Res<Ast> {
     let mut parser = Parser::new(source, settings, pieces);
     let body = parser.template()?;
     parser.check_blocks()?;
-    let mut ast = Ast { exprs: parser.exprs, body, frame: 0 };
-    names::resolve(&mut ast);
+    let binds = parser.binds;
+    let mut ast = parser.finish(body);
+    if binds {
+        resolve::resolve(&mut ast);
+    }
     Ok(ast)
 }
 
 /// Parses a source that is one expression, without delimiters.
 pub(crate) fn parse_expression(source: &str, settings: &Settings) -> Res<(Ast, ExprId)> {
     check_length(source, settings)?;
-    let mut tokens = Tokens::new(source, 0..source.len(), settings.syntax.dialect)?;
+    let mut tokens = Tokens::new(source, 0..source.len(), settings.syntax.dialect, Vec::new())?;
     let mut parser = Parser::new(source, settings, Vec::new());
     parser.unknown_is_fault = true;
     let expr = parser.expression(&mut tokens)?;
     tokens.expect_end()?;
-    Ok((Ast { exprs: parser.exprs, body: Vec::new(), frame: 0 }, expr))
+    Ok((parser.finish(Vec::new()), expr))
 }
 
 fn check_length(source: &str, settings: &Settings) -> Res<()> {
-    let units = source.encode_utf16().count() as u64;
+    let units = if source.is_ascii() { source.len() } else { source.encode_utf16().count() } as u64;
     // Offsets are kept as u32; a source that long is beyond any sensible limit anyway.
     let source_limit = settings.limits.source_code_units.min(u64::from(u32::MAX / 4));
     if units > source_limit {
@@ -65,11 +69,23 @@ struct Parser<'s> {
     pieces: Vec<Piece>,
     next_piece: usize,
     exprs: Vec<Expr>,
+    lists: Vec<ExprId>,
+    keywords: Vec<(NameId, ExprId)>,
+    /// The elements of lists that are not complete.
+    pending: Vec<ExprId>,
+    pending_keywords: Vec<(NameId, ExprId)>,
+    names: Names<'s>,
+    lookups: u32,
+    has_units: bool,
+    /// Whether anything binds names: a loop, a macro, a block or the body of a `call`.
+    binds: bool,
+    /// Room for the tokens of the next tag.
+    spare_tokens: Vec<Token<'s>>,
     nodes: u64,
     depth: u64,
     stack: u32,
     /// The blocks declared so far, with their offsets.
-    blocks: Vec<(Arc<str>, u32)>,
+    blocks: Vec<(NameId, u32)>,
     /// Whether a filter or test that nobody knows ends the parsing.
     unknown_is_fault: bool,
     /// How many macros there are so far.
@@ -88,7 +104,16 @@ impl<'s> Parser<'s> {
             limits: settings.limits,
             pieces,
             next_piece: 0,
-            exprs: Vec::new(),
+            exprs: Vec::with_capacity(source.len() / 16 + 4),
+            lists: Vec::new(),
+            keywords: Vec::new(),
+            pending: Vec::new(),
+            pending_keywords: Vec::new(),
+            names: Names::default(),
+            lookups: 0,
+            has_units: false,
+            binds: false,
+            spare_tokens: Vec::new(),
             nodes: 0,
             depth: 0,
             stack: 0,
@@ -100,11 +125,44 @@ impl<'s> Parser<'s> {
         }
     }
 
+    fn finish(self, body: Vec<Stmt>) -> Ast {
+        let slots = self.names.slots();
+        Ast {
+            source: self.source.into(),
+            exprs: self.exprs,
+            lists: self.lists,
+            keywords: self.keywords,
+            names: self.names.into_spans(self.source),
+            body,
+            slots,
+            frame: 0,
+            lookups: self.lookups,
+            has_units: self.has_units,
+        }
+    }
+
     fn push(&mut self, offset: u32, kind: ExprKind) -> Res<ExprId> {
         self.count_node(offset)?;
         let id = ExprId(self.exprs.len() as u32);
-        self.exprs.push(Expr { offset, kind });
+        let (cost, height) = self.flat_cost(&kind);
+        self.exprs.push(Expr { offset, cost, height, kind });
         Ok(id)
+    }
+
+    fn lookup(&mut self) -> LookupId {
+        self.lookups += 1;
+        LookupId(self.lookups - 1)
+    }
+
+    /// The tokens of an interpolation. Give them back with [`recycle`](Self::recycle).
+    fn tokens(&mut self, code: std::ops::Range<usize>) -> Res<Tokens<'s>> {
+        let room = std::mem::take(&mut self.spare_tokens);
+        Tokens::new(self.source, code, self.settings.syntax.dialect, room)
+    }
+
+    /// Keeps the memory of tokens that nobody needs any more for the next tag.
+    fn recycle(&mut self, tokens: Tokens<'s>) {
+        self.spare_tokens = tokens.tokens;
     }
 
     fn count_node(&mut self, offset: u32) -> Res<()> {
@@ -150,14 +208,14 @@ struct Tokens<'s> {
 }
 
 impl<'s> Tokens<'s> {
-    fn new(source: &'s str, code: std::ops::Range<usize>, dialect: Dialect) -> Res<Self> {
-        Ok(Self { tokens: lexer::tokenize(source, code, dialect)?, next: 0 })
+    fn new(source: &'s str, code: std::ops::Range<usize>, dialect: Dialect, room: Vec<Token<'s>>) -> Res<Self> {
+        Ok(Self { tokens: lexer::tokenize(source, code, dialect, room)?, next: 0 })
     }
 
     /// The tokens of a part of a tag. Where messages place them is `shift` bytes away from where they are.
     fn shifted(source: &'s str, code: std::ops::Range<usize>, dialect: Dialect, shift: i64) -> Res<Self> {
         let moved = |offset: u32| u32::try_from(i64::from(offset) + shift).unwrap_or(offset);
-        let mut tokens = lexer::tokenize(source, code, dialect).map_err(|fault| fault.moved(moved))?;
+        let mut tokens = lexer::tokenize(source, code, dialect, Vec::new()).map_err(|fault| fault.moved(moved))?;
         tokens.iter_mut().for_each(|token| token.offset = moved(token.offset));
         Ok(Self { tokens, next: 0 })
     }

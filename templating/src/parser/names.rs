@@ -1,162 +1,138 @@
-//! Which names mean variables of their surroundings.
-//!
-//! The order of this walk is that of Nunjucks' compiler, since it decides what a name means: a macro is known from its
-//! definition on, whether or not that is ever run, a loop's variables within the loop only.
+//! The names of a template, and the slots in which its units keep them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use crate::ast::{Assigned, Ast, Expr, ExprId, ExprKind, Macro, Slot, Stmt, StmtKind};
+use crate::ast::{NameId, Span, Variable};
 
-/// Gives the names of a template their slots.
-pub(super) fn resolve(ast: &mut Ast) {
-    let mut body = std::mem::take(&mut ast.body);
-    let mut walk = Walk { exprs: &mut ast.exprs, pending: Vec::new() };
-    let mut region = Region { frames: vec![0], bindings: HashMap::new() };
-    walk.body(&mut body, &mut region);
-    ast.frame = region.frames[0];
-    ast.body = body;
+/// A unit that is being parsed; see [`crate::ast`].
+#[derive(Default)]
+pub(super) struct Unit {
+    number: u32,
+    /// The name in each slot, and where the unit around had it.
+    names: Vec<(NameId, Place)>,
 }
 
-/// What is bound where the walk is.
-struct Region {
-    /// How many slots each frame has so far, the innermost last.
-    frames: Vec<u32>,
-    /// The frame, by its number from the outermost, and the slot in it.
-    bindings: HashMap<Arc<str>, (usize, u32)>,
-}
-
-impl Region {
-    fn anonymous(&mut self) -> Slot {
-        let Some(count) = self.frames.last_mut() else { return Slot::default() };
-        *count += 1;
-        Slot { up: 0, index: *count - 1 }
-    }
-
-    fn bind(&mut self, name: &Arc<str>) -> Slot {
-        let slot = self.anonymous();
-        self.bindings.insert(name.clone(), (self.frames.len() - 1, slot.index));
-        slot
-    }
-
-    fn find(&self, name: &str) -> Option<Slot> {
-        let (frame, index) = *self.bindings.get(name)?;
-        // Frames nest no deeper than statements do.
-        Some(Slot { up: (self.frames.len() - 1 - frame) as u16, index })
+impl Unit {
+    pub(super) fn slots(&self) -> u32 {
+        self.names.len() as u32
     }
 }
 
-struct Walk<'a> {
-    exprs: &'a mut Vec<Expr>,
-    pending: Vec<ExprId>,
+/// A slot of a unit.
+#[derive(Clone, Copy)]
+struct Place {
+    unit: u32,
+    slot: u32,
 }
 
-impl Walk<'_> {
-    fn body(&mut self, body: &mut [Stmt], region: &mut Region) {
-        body.iter_mut().for_each(|stmt| self.statement(stmt, region));
-    }
+/// The place of a name in no unit.
+const NOWHERE: Place = Place { unit: u32::MAX, slot: 0 };
 
-    fn statement(&mut self, stmt: &mut Stmt, region: &mut Region) {
-        match &mut stmt.kind {
-            StmtKind::Text(_) => {}
-            StmtKind::Output(expr) => self.expr(*expr, region),
-            StmtKind::Load { template, .. } => self.expr(*template, region),
-            StmtKind::If { branches, otherwise } => {
-                for (condition, body) in branches {
-                    self.expr(*condition, region);
-                    self.body(body, region);
-                }
-                self.body(otherwise, region);
-            }
-            StmtKind::For(statement) => {
-                self.expr(statement.iterable, region);
-                statement.length = region.anonymous();
-                let outer = region.bindings.clone();
-                for target in &mut statement.targets {
-                    target.slot = Some(region.bind(&target.name));
-                }
-                self.body(&mut statement.body, region);
-                self.body(&mut statement.otherwise, region);
-                region.bindings = outer;
-            }
-            StmtKind::Set { names, value } => {
-                self.expr(*value, region);
-                assigned(names, region);
-            }
-            StmtKind::SetBlock { names, body } => {
-                self.body(body, region);
-                assigned(names, region);
-            }
-            StmtKind::Macro(definition) => {
-                let slot = region.bind(&definition.name);
-                let mut own = Region { frames: vec![0], bindings: HashMap::new() };
-                // Nothing else has it yet.
-                if let Some(definition) = Arc::get_mut(definition) {
-                    definition.slot = slot;
-                    self.callable(definition, &mut own);
-                }
-            }
-            StmtKind::Call { call, caller } => {
-                self.expr(*call, region);
-                let mut own = Region { frames: region.frames.clone(), bindings: region.bindings.clone() };
-                own.frames.push(0);
-                if let Some(caller) = Arc::get_mut(caller) {
-                    self.callable(caller, &mut own);
-                }
-            }
-            StmtKind::Filter { arguments, body, .. } => {
-                self.body(body, region);
-                arguments.ids().for_each(|id| self.expr(id, region));
-            }
-            StmtKind::Block { body, frame } => {
-                let mut own = Region { frames: vec![0], bindings: HashMap::new() };
-                self.body(body, &mut own);
-                *frame = own.frames[0];
-            }
-            StmtKind::Switch(switch) => {
-                self.expr(switch.subject, region);
-                for (value, body) in &mut switch.cases {
-                    self.expr(*value, region);
-                    self.body(body, region);
-                }
-                self.body(&mut switch.otherwise, region);
+#[derive(Default)]
+pub(super) struct Names<'s> {
+    known: Vec<Known<'s>>,
+    /// The numbers of the names, once there are more than a few.
+    numbers: HashMap<&'s str, u32>,
+    unit: Unit,
+    units: u32,
+}
+
+struct Known<'s> {
+    text: &'s str,
+    /// Where the running unit has it, or one that has been left or not come to.
+    place: Place,
+}
+
+/// Up to so many names are compared one after the other.
+const FEW: usize = 12;
+
+impl<'s> Names<'s> {
+    /// The number of a name, which must be a part of the source.
+    pub(super) fn number(&mut self, text: &'s str) -> NameId {
+        if let Some(known) = self.find(text) {
+            return known;
+        }
+        let number = self.known.len() as u32;
+        self.known.push(Known { text, place: NOWHERE });
+        if self.known.len() > FEW {
+            let all = self.known.iter().map(|known| known.text).zip(0..);
+            if self.numbers.is_empty() {
+                self.numbers = all.collect();
+            } else {
+                self.numbers.insert(text, number);
             }
         }
+        NameId(number)
     }
 
-    fn callable(&mut self, definition: &mut Macro, region: &mut Region) {
-        let mut bound: Vec<(Arc<str>, Slot)> = Vec::new();
-        for parameter in definition.parameters.iter_mut().filter(|parameter| parameter.default.is_none()) {
-            let known = bound.iter().find(|(name, _)| *name == parameter.name).map(|(_, slot)| *slot);
-            let slot = known.unwrap_or_else(|| region.bind(&parameter.name));
-            bound.push((parameter.name.clone(), slot));
-            parameter.slot = Some(slot);
-        }
-        for default in definition.parameters.iter().filter_map(|parameter| parameter.default) {
-            self.expr(default, region);
-        }
-        self.body(&mut definition.body, region);
-        definition.frame = region.frames.last().copied().unwrap_or_default();
+    pub(super) fn text(&self, name: NameId) -> &'s str {
+        self.known[name.0 as usize].text
     }
 
-    fn expr(&mut self, root: ExprId, region: &Region) {
-        self.pending.push(root);
-        while let Some(id) = self.pending.pop() {
-            let kind = &mut self.exprs[id.0 as usize].kind;
-            match kind {
-                ExprKind::Name(name) => {
-                    if let Some(slot) = region.find(name) {
-                        *kind = ExprKind::Bound { name: name.clone(), slot };
-                    }
-                }
-                kind => kind.operands(&mut self.pending),
-            }
-        }
+    /// The number of a name that has been mentioned.
+    pub(super) fn find(&self, text: &str) -> Option<NameId> {
+        let number = match self.numbers.is_empty() {
+            true => self.known.iter().position(|known| known.text == text)? as u32,
+            false => *self.numbers.get(text)?,
+        };
+        Some(NameId(number))
     }
-}
 
-fn assigned(names: &mut [Assigned], region: &Region) {
-    for name in names {
-        name.slot = region.find(&name.name);
+    /// The name as a variable of the unit.
+    pub(super) fn variable(&mut self, name: NameId) -> Variable {
+        let known = &mut self.known[name.0 as usize];
+        if known.place.unit != self.unit.number {
+            let slot = self.unit.slots();
+            self.unit.names.push((name, known.place));
+            known.place = Place { unit: self.unit.number, slot };
+        }
+        Variable { name, slot: known.place.slot }
+    }
+
+    /// The slot of a name that the unit has mentioned.
+    pub(super) fn slot_of(&self, text: &str) -> Option<u32> {
+        let place = self.known[self.find(text)?.0 as usize].place;
+        (place.unit == self.unit.number).then_some(place.slot)
+    }
+
+    pub(super) fn slots(&self) -> u32 {
+        self.unit.slots()
+    }
+
+    pub(super) fn new_unit(&mut self) -> Unit {
+        self.units += 1;
+        Unit { number: self.units, names: Vec::new() }
+    }
+
+    /// Goes into a unit; what it gives is to be handed to [`leave`](Self::leave).
+    pub(super) fn enter(&mut self, mut unit: Unit) -> Unit {
+        for (slot, (name, outer)) in (0..).zip(&mut unit.names) {
+            let place = &mut self.known[name.0 as usize].place;
+            *outer = std::mem::replace(place, Place { unit: unit.number, slot });
+        }
+        std::mem::replace(&mut self.unit, unit)
+    }
+
+    /// Goes back to the unit around.
+    pub(super) fn leave(&mut self, outer: Unit) -> Unit {
+        for (name, place) in &self.unit.names {
+            self.known[name.0 as usize].place = *place;
+        }
+        std::mem::replace(&mut self.unit, outer)
+    }
+
+    /// The slots of this unit for the names of another one, with their slots there.
+    pub(super) fn captures(&mut self, inner: &Unit) -> Vec<(u32, u32)> {
+        inner.names.iter().zip(0..).map(|((name, _), slot)| (self.variable(*name).slot, slot)).collect()
+    }
+
+    /// Where the names are in the source that they are parts of. Tokens don't know that: theirs are the places that
+    /// messages speak of.
+    pub(super) fn into_spans(self, source: &str) -> Vec<Span> {
+        let span = |known: Known<'s>| {
+            let start = known.text.as_ptr().addr().wrapping_sub(source.as_ptr().addr()) as u32;
+            Span { start, end: start + known.text.len() as u32 }
+        };
+        self.known.into_iter().map(span).collect()
     }
 }

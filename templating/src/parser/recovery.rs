@@ -27,7 +27,7 @@ pub(super) struct Recovery {
 
 /// Parses what can be parsed of a source. The tree is not one to render: it has stand-ins where something was wrong.
 pub(crate) fn parse_leniently(source: &str, settings: &Settings) -> (Ast, Vec<Fault>) {
-    let nothing = || Ast { exprs: Vec::new(), body: Vec::new(), frame: 0 };
+    let nothing = Ast::default;
     let pieces = match super::check_length(source, settings).and_then(|()| lexer::split(source, &settings.syntax)) {
         Ok(pieces) => pieces,
         Err(fault) => return (nothing(), vec![*fault]),
@@ -35,9 +35,9 @@ pub(crate) fn parse_leniently(source: &str, settings: &Settings) -> (Ast, Vec<Fa
     let mut parser = Parser::new(source, settings, pieces);
     parser.recovery = Some(Recovery::default());
     let result = parser.template().and_then(|body| parser.check_blocks().map(|()| body));
-    let mut faults = parser.recovery.unwrap_or_default().faults;
+    let mut faults = parser.recovery.take().unwrap_or_default().faults;
     match result {
-        Ok(body) => (Ast { exprs: parser.exprs, body, frame: 0 }, faults),
+        Ok(body) => (parser.finish(body), faults),
         Err(fault) => {
             faults.push(*fault);
             (nothing(), faults)
@@ -70,7 +70,7 @@ impl<'s> Parser<'s> {
     /// The tokens of a block tag after its keyword.
     pub(super) fn tag_tokens(&mut self, keyword: &str, code: Range<usize>) -> Res<Tokens<'s>> {
         let offset = code.start as u32;
-        Tokens::new(self.source, code, self.settings.syntax.dialect).or_else(|fault| {
+        self.tokens(code).or_else(|fault| {
             if !matches!(keyword, "if" | "elif" | "elseif" | "switch" | "case") {
                 return Err(fault);
             }

@@ -1,10 +1,9 @@
 //! Statements: text, interpolations and block tags.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::{Parser, Tokens};
-use crate::ast::{Assigned, ExprId, ExprKind, For, Macro, Parameter, Slot, Stmt, StmtKind, Switch};
+use crate::ast::{Assigned, ExprId, ExprKind, For, Macro, Parameter, Slot, Span, Stmt, StmtKind, Switch, Variable};
 use crate::error::{Fault, Position, Res, quote};
 use crate::lexer::{self, PieceKind, is_code_whitespace};
 use crate::suggest;
@@ -68,7 +67,10 @@ impl<'s> Parser<'s> {
             let kind = match kind {
                 PieceKind::Text(range) => {
                     self.count_node(offset)?;
-                    StmtKind::Text(self.source[range].into())
+                    let text = &self.source[range.clone()];
+                    let units = if text.is_ascii() { text.len() } else { text.encode_utf16().count() };
+                    let span = Span { start: range.start as u32, end: range.end as u32 };
+                    StmtKind::Text { span, units: units as u32 }
                 }
                 PieceKind::Variable(code) => {
                     self.count_node(offset)?;
@@ -137,8 +139,12 @@ impl<'s> Parser<'s> {
 
     fn interpolation(&mut self, code: std::ops::Range<usize>) -> Res<ExprId> {
         let offset = code.start as u32;
-        match Tokens::new(self.source, code, self.settings.syntax.dialect) {
-            Ok(mut tokens) => self.whole_expression(&mut tokens),
+        match self.tokens(code) {
+            Ok(mut tokens) => {
+                let expr = self.whole_expression(&mut tokens);
+                self.recycle(tokens);
+                expr
+            }
             Err(fault) => self.stand_in(fault, offset),
         }
     }
@@ -209,7 +215,9 @@ impl<'s> Parser<'s> {
     /// A condition or the like: the expression after a keyword.
     fn tag_expression(&mut self, keyword: &str, rest: Range<usize>) -> Res<ExprId> {
         let mut tokens = self.tag_tokens(keyword, rest)?;
-        self.whole_expression(&mut tokens)
+        let expr = self.whole_expression(&mut tokens);
+        self.recycle(tokens);
+        expr
     }
 
     fn if_statement(&mut self, tag: Tag) -> Res<StmtKind> {
@@ -239,18 +247,20 @@ impl<'s> Parser<'s> {
             return Err(Fault::syntax(offset, "For tag requires an in expression"));
         };
         let targets = self.targets(&tag, targets)?;
-        if targets.len() == 1 && &*targets[0].name == "loop" {
+        if targets.len() == 1 && self.names.text(targets[0].variable.name) == "loop" {
             return Err(Fault::syntax(offset, "A single loop target cannot be named loop"));
         }
         let iterable = self.tag_expression("for", iterable)?;
         let uses_before = self.loop_uses;
         let (body, closer) = self.closed_body(&["else", end], offset, end)?;
-        let uses_loop = self.loop_uses > uses_before;
+        self.binds = true;
+        let loop_name = self.names.find("loop").filter(|_| self.loop_uses > uses_before);
+        let loop_variable = loop_name.map(|name| self.names.variable(name));
         let mut otherwise = Vec::new();
         if closer.keyword == "else" {
             (otherwise, _) = self.closed_body(&[end], offset, end)?;
         }
-        Ok(StmtKind::For(Box::new(For { targets, length: Slot::default(), iterable, body, otherwise, uses_loop })))
+        Ok(StmtKind::For(Box::new(For { targets, length: Slot::default(), iterable, body, otherwise, loop_variable })))
     }
 
     fn load_statement(&mut self, keyword: &str, tag: &Tag) -> Res<StmtKind> {
@@ -337,7 +347,8 @@ impl<'s> Parser<'s> {
             if is_literal(name) {
                 return Err(Fault::syntax(offset, "Binding targets must be ordinary names"));
             }
-            names.push(Assigned { name: self.name(name, offset)?, slot: None });
+            let name = self.name(name, offset)?;
+            names.push(self.names.variable(name).into());
             if !tokens.take_symbol(",") {
                 break;
             }
@@ -356,10 +367,25 @@ impl<'s> Parser<'s> {
         }
         let (name, place) = self.part(&tag, name, true)?.expect_name()?;
         let name = self.name(name, place)?;
+        let name = self.names.variable(name);
+        let unit = self.names.new_unit();
+        let outer = self.names.enter(unit);
         let parameters = self.parameters(&tag, parameters)?;
         self.macros += 1;
         let (body, _) = self.closed_body(&["endmacro"], offset, "endmacro")?;
-        Ok(StmtKind::Macro(Arc::new(Macro { name, slot: Slot::default(), frame: 0, parameters, body })))
+        let caller = self.names.slot_of("caller");
+        let unit = self.names.leave(outer);
+        (self.has_units, self.binds) = (true, true);
+        let definition = Macro {
+            slot: Slot::default(),
+            frame: 0,
+            parameters,
+            body,
+            slots: unit.slots(),
+            caller,
+            captures: Vec::new(),
+        };
+        Ok(StmtKind::Macro { name, definition: Box::new(definition) })
     }
 
     /// `name(parameters)`.
@@ -389,16 +415,17 @@ impl<'s> Parser<'s> {
         let arguments = self.argument_list(&mut tokens)?;
         tokens.expect_end()?;
         let mut parameters = Vec::new();
-        for id in arguments.positional {
+        for id in &self.lists[arguments.positional.start as usize..arguments.positional.end as usize] {
             let expr = &self.exprs[id.0 as usize];
-            let ExprKind::Name(name) = &expr.kind else {
+            let ExprKind::Name(variable) = expr.kind else {
                 return Err(Fault::syntax(expr.offset, "Formal parameters must be names"));
             };
-            parameters.push(Parameter { name: name.clone(), slot: None, default: None });
+            parameters.push(Parameter { variable, slot: None, is_read: true, default: None });
         }
-        let optional =
-            arguments.keyword.into_iter().map(|(name, value)| Parameter { name, slot: None, default: Some(value) });
-        parameters.extend(optional);
+        for (name, value) in &self.keywords[arguments.keyword.start as usize..arguments.keyword.end as usize] {
+            let variable = self.names.variable(*name);
+            parameters.push(Parameter { variable, slot: None, is_read: true, default: Some(*value) });
+        }
         Ok(parameters)
     }
 
@@ -413,18 +440,22 @@ impl<'s> Parser<'s> {
             rest = lexer::trimmed(self.source, close + 1..rest.end);
         }
         let call = self.tag_expression("call", rest)?;
-        let ExprKind::Call { callee, .. } = self.exprs[call.0 as usize].kind else {
+        let ExprKind::Call(target) = &self.exprs[call.0 as usize].kind else {
             return Err(Fault::syntax(offset, "Call block requires a function call"));
         };
-        if !self.is_path(callee) {
+        if !self.is_path(target.callee) {
             return Err(Fault::syntax(offset, "Call block target must be a static macro reference"));
         }
+        let unit = self.names.new_unit();
+        let outer = self.names.enter(unit);
         let (body, _) = self.closed_body(&["endcall"], offset, "endcall")?;
         let parameters = self.parameters(&tag, parameters)?;
-        Ok(StmtKind::Call {
-            call,
-            caller: Arc::new(Macro { name: "caller".into(), slot: Slot::default(), frame: 0, parameters, body }),
-        })
+        let caller = self.names.slot_of("caller");
+        let unit = self.names.leave(outer);
+        (self.has_units, self.binds) = (true, true);
+        let captures = self.names.captures(&unit);
+        let caller = Macro { slot: Slot::default(), frame: 0, parameters, body, slots: unit.slots(), caller, captures };
+        Ok(StmtKind::Call { call, caller: Box::new(caller) })
     }
 
     /// Whether this is a name with fixed keys after it.
@@ -432,7 +463,7 @@ impl<'s> Parser<'s> {
         match &self.exprs[id.0 as usize].kind {
             ExprKind::Name(_) => true,
             ExprKind::Member { target, .. } => self.is_path(*target),
-            ExprKind::Index { target, key } => {
+            ExprKind::Index { target, key, .. } => {
                 let fixed = matches!(&self.exprs[key.0 as usize].kind, ExprKind::Literal(literal) if !matches!(literal, Value::Regex(_)));
                 fixed && self.is_path(*target)
             }
@@ -444,6 +475,8 @@ impl<'s> Parser<'s> {
         let macros = self.macros;
         let (body, _) = self.closed_body(&["endfilter"], tag.offset, "endfilter")?;
         self.no_macros_since(macros, tag.offset, "filter")?;
+        // What is set in it outlives it in the exports only.
+        self.has_units = true;
         let mut tokens = self.part(&tag, tag.rest.clone(), false)?;
         let (filter, filter_offset, arguments) = self.filter_reference(&mut tokens)?;
         tokens.expect_end()?;
@@ -453,15 +486,15 @@ impl<'s> Parser<'s> {
     fn block_statement(&mut self, tag: Tag) -> Res<StmtKind> {
         let offset = tag.offset;
         let expr = self.tag_expression("block", tag.rest)?;
-        let ExprKind::Name(name) = &self.exprs[expr.0 as usize].kind else {
+        let ExprKind::Name(Variable { name, .. }) = self.exprs[expr.0 as usize].kind else {
             return Err(Fault::syntax(offset, "Block name must be an identifier"));
         };
-        let name = name.clone();
-        self.blocks.push((name.clone(), offset));
+        self.blocks.push((name, offset));
         let (body, closer) = self.closed_body(&["endblock"], offset, "endblock")?;
-        if !closer.rest.is_empty() && self.source[closer.rest] != *name {
+        if !closer.rest.is_empty() && self.source[closer.rest] != *self.names.text(name) {
             return Err(Fault::syntax(closer.offset, "Endblock name must match its opening block"));
         }
+        self.binds = true;
         Ok(StmtKind::Block { body, frame: 0 })
     }
 
@@ -472,7 +505,7 @@ impl<'s> Parser<'s> {
                 let Position { line, column } = Position::find(self.source, *first);
                 let message = format!(
                     "Block {} is declared more than once; the first declaration is at line {line}, column {column}",
-                    quote(name)
+                    quote(self.names.text(*name))
                 );
                 let fault = Fault::syntax(*offset, message);
                 return self.recover(fault);
@@ -493,7 +526,11 @@ impl<'s> Parser<'s> {
         // In the older dialect the first tag is taken for a case; then `default` is a name.
         while closer.keyword == "case" || (self.is_older() && closer.keyword == "default" && switch.cases.is_empty()) {
             let value = match closer.keyword {
-                "default" => self.push(closer.offset, ExprKind::Name("default".into()))?,
+                "default" => {
+                    let name = self.names.number(closer.keyword);
+                    let variable = self.names.variable(name);
+                    self.push(closer.offset, ExprKind::Name(variable))?
+                }
                 _ => self.tag_expression("case", closer.rest)?,
             };
             let (body, next) = self.closed_body(&ALL, offset, "endswitch")?;

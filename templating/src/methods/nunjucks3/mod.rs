@@ -16,7 +16,7 @@ pub(crate) use self::pattern::replace;
 
 use super::{Definition, argument, variadic};
 use crate::error::{Fault, Res};
-use crate::eval::{Arguments, Interp};
+use crate::eval::{Env, Interp};
 use crate::function::{Callable, Kind};
 use crate::globals::Builtin;
 use crate::value::Value;
@@ -50,10 +50,10 @@ pub(super) fn cookiecutter(target: &Value) -> &'static [Definition] {
 }
 
 /// A property that is neither an element nor a method, or hides one.
-pub(crate) fn property(interp: &Interp<'_>, target: &Value, name: &str) -> Option<Value> {
+pub(crate) fn property(env: &Env<'_>, target: &Value, name: &str) -> Option<Value> {
     match target {
-        Value::Regex(regex) => pattern::property(interp, regex, name),
-        Value::Array(array) => interp.match_details(array)?.get(name).cloned(),
+        Value::Regex(regex) => pattern::property(env, regex, name),
+        Value::Array(array) => env.match_details(array)?.get(name).cloned(),
         Value::Function(callable) => function_property(callable, name),
         _ => None,
     }
@@ -87,5 +87,5 @@ fn callback(values: &[Value], index: usize) -> Res<Callable> {
 
 fn invoke(interp: &mut Interp<'_>, callable: &Callable, values: Vec<Value>) -> Res<Value> {
     interp.charge(1)?;
-    interp.call(callable, Arguments { positional: values, ..Arguments::default() })
+    interp.invoke(callable, values)
 }

@@ -2,7 +2,7 @@
 
 use super::{Definition, argument, number, variadic};
 use crate::error::Res;
-use crate::eval::Interp;
+use crate::eval::{Env, Interp};
 use crate::string::Str;
 use crate::value::{Value, array_index};
 
@@ -21,14 +21,14 @@ pub(super) static METHODS: [Definition; 6] = [
     variadic("toString", |interp, target, _| interp.text(target).map(Value::String)),
     variadic("valueOf", |_, target, _| {
         Ok(match target {
-            Value::Safe(text) => Value::String(text.clone()),
+            Value::Safe(text) => Value::String(text.as_ref().clone()),
             target => target.clone(),
         })
     }),
 ];
 
 /// Whether `target` itself has the property, not only its kind.
-pub(crate) fn has_own(interp: &Interp<'_>, target: &Value, key: &Str) -> bool {
+pub(crate) fn has_own(interp: &Env<'_>, target: &Value, key: &Str) -> bool {
     let Some(key) = key.as_str() else { return false };
     let within = |length: usize| array_index(key).is_some_and(|index| (index as usize) < length);
     match target {

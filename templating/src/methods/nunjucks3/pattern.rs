@@ -7,7 +7,7 @@ use understudy_regex::{Match, Text};
 use super::super::string::{Range, expand, index_value, text_of};
 use super::{Definition, argument, invoke, variadic};
 use crate::error::{Fault, Res};
-use crate::eval::Interp;
+use crate::eval::{Env, Interp};
 use crate::function::Callable;
 use crate::regex::Regex;
 use crate::string::Str;
@@ -30,7 +30,7 @@ pub(super) static METHODS: [Definition; 2] = [
 ];
 
 /// What a regular expression tells about itself.
-pub(super) fn property(interp: &Interp<'_>, regex: &Arc<Regex>, name: &str) -> Option<Value> {
+pub(super) fn property(env: &Env<'_>, regex: &Arc<Regex>, name: &str) -> Option<Value> {
     let has = |flag: char| Some(Value::Bool(regex.flags().contains(flag)));
     match name {
         "source" => Some(Value::String(regex.source())),
@@ -41,7 +41,7 @@ pub(super) fn property(interp: &Interp<'_>, regex: &Arc<Regex>, name: &str) -> O
         "sticky" => has('y'),
         // Literals can't have the other flags.
         "dotAll" | "hasIndices" | "unicode" | "unicodeSets" => Some(Value::Bool(false)),
-        "lastIndex" => Some(Value::Number(interp.known_last_index(regex) as f64)),
+        "lastIndex" => Some(Value::Number(env.known_last_index(regex) as f64)),
         _ => None,
     }
 }

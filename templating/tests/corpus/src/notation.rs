@@ -20,7 +20,8 @@ fn write(value: &Value, to: &mut String) {
         Value::Bool(value) => to.push_str(if *value { "true" } else { "false" }),
         Value::Number(number) if *number == 0.0 && number.is_sign_negative() => to.push_str("-0"),
         Value::Number(number) => to.push_str(&js_number_to_string(*number)),
-        Value::String(text) | Value::Safe(text) => write_string(text, to),
+        Value::String(text) => write_string(text, to),
+        Value::Safe(text) => write_string(text, to),
         Value::Regex(regex) => quote(&regex.to_string(), to),
         Value::Array(array) => {
             to.push('[');

@@ -1,0 +1,290 @@
+//! What a render looks at, and what its looking costs.
+
+use std::cell::{Cell, OnceCell};
+
+use super::Val;
+use super::call::Closure;
+use super::heap::Heap;
+use super::path::Hint;
+use super::scope::{Exporting, Frame, Held, Slotted};
+use crate::ast::{Ast, LoopField, NameId};
+use crate::context::Context;
+use crate::dialect::Dialect;
+use crate::engine::Settings;
+use crate::error::{Fault, Phase, Res};
+use crate::limits::LimitKind;
+use crate::string::Str;
+use crate::value::Value;
+
+/// The data of one render, and its budgets.
+pub(crate) struct Env<'t> {
+    pub(super) ast: &'t Ast,
+    pub(super) settings: &'t Settings,
+    pub(super) context: &'t Context,
+    /// By [`NameId`].
+    pub(super) names: Vec<NameState<'t>>,
+    /// By [`crate::ast::LookupId`].
+    pub(super) hints: Vec<Cell<Hint>>,
+    /// The variables of all running units, the innermost last; the running one's start at `base`.
+    pub(super) slots: Vec<Slotted<'t>>,
+    pub(super) base: usize,
+    /// How deep the running scope is in its unit.
+    pub(super) level: u32,
+    /// Names of scopes less deep than this are not assigned to.
+    pub(super) boundary: u32,
+    /// What inner scopes have hidden, to be put back when they end.
+    pub(super) hidden: Vec<(usize, Slotted<'t>)>,
+    pub(super) exporting: Exporting,
+    /// The variables of all frames, the innermost last; the running one's start at `frame_base`.
+    pub(super) variables: Vec<Held<'t>>,
+    pub(super) frames: Vec<Frame>,
+    pub(super) frame_base: usize,
+    pub(super) frame_serial: u64,
+    /// The loops that are running and have a variable `loop`.
+    pub(super) loops: Vec<Turn>,
+    pub(super) heap: Heap,
+    pub(super) closures: Vec<Closure<'t>>,
+    pub(super) cyclers: Vec<Cycler>,
+    pub(super) joiners: Vec<Joiner>,
+    /// Whether a key that a record doesn't have is `undefined`, and no property or method either.
+    pub(super) is_plain: bool,
+    /// Whether what runs is a definition and not the template.
+    pub(super) in_definition: bool,
+    pub(super) capability_calls: u64,
+    /// Texts up to so many bytes cost no work.
+    pub(super) free_bytes: usize,
+    work: Cell<u64>,
+    work_limit: u64,
+    depth_limit: u32,
+}
+
+/// What a name means where no variable has it.
+#[derive(Default)]
+pub(super) struct NameState<'t> {
+    /// What the template set at its top level; macros see it, as they see the context.
+    pub(super) export: Option<Val<'t>>,
+    /// The value in the context or of a global, once somebody has asked.
+    pub(super) known: Cell<Option<&'t Value>>,
+}
+
+/// One turn of a loop.
+#[derive(Default)]
+pub(super) struct Turn {
+    pub(super) index: usize,
+    pub(super) length: f64,
+    /// The length as the sequence has it, which need not be a number.
+    pub(super) own_length: Value,
+    /// The record `loop`, once somebody wants all of it.
+    pub(super) record: OnceCell<Value>,
+}
+
+impl Turn {
+    pub(super) fn field(&self, field: LoopField) -> Value {
+        let (index, length) = (self.index as f64, self.length);
+        match field {
+            LoopField::Index => Value::Number(index + 1.0),
+            LoopField::Index0 => Value::Number(index),
+            LoopField::RevIndex => Value::Number(length - index),
+            LoopField::RevIndex0 => Value::Number(length - index - 1.0),
+            LoopField::First => Value::Bool(index == 0.0),
+            LoopField::Last => Value::Bool(index == length - 1.0),
+            LoopField::Length => self.own_length.clone(),
+        }
+    }
+
+    pub(super) fn record(&self) -> &Value {
+        let fields = || LoopField::ALL.into_iter().map(|(name, field)| (name, self.field(field)));
+        self.record.get_or_init(|| Value::Record(fields().collect()))
+    }
+}
+
+/// What `cycler(…)` makes.
+pub(super) struct Cycler {
+    pub(super) items: Vec<Value>,
+    pub(super) next: usize,
+    pub(super) current: Value,
+}
+
+/// What `joiner(…)` makes.
+pub(super) struct Joiner {
+    pub(super) separator: Value,
+    pub(super) used: bool,
+}
+
+impl<'t> Env<'t> {
+    pub(super) fn new(ast: &'t Ast, settings: &'t Settings, context: &'t Context) -> Self {
+        let mut env = Self {
+            ast,
+            settings,
+            context,
+            names: Vec::new(),
+            hints: Vec::new(),
+            slots: Vec::new(),
+            base: 0,
+            level: super::scope::BASE,
+            boundary: super::scope::BASE,
+            hidden: Vec::new(),
+            exporting: Exporting { macros: true, assignments: true },
+            variables: Vec::new(),
+            frames: vec![Frame::first()],
+            frame_base: 0,
+            frame_serial: 0,
+            loops: Vec::new(),
+            heap: Heap::default(),
+            closures: Vec::new(),
+            cyclers: Vec::new(),
+            joiners: Vec::new(),
+            is_plain: settings.syntax.dialect == Dialect::Nunjitsu && !settings.syntax.cookiecutter,
+            in_definition: false,
+            capability_calls: 0,
+            free_bytes: settings.limits.scratch_bytes.min(63) as usize,
+            work: Cell::new(0),
+            work_limit: settings.limits.work_units,
+            depth_limit: u32::try_from(settings.limits.nesting_depth).unwrap_or(u32::MAX),
+        };
+        (env.names, env.hints) = tables(ast);
+        env.slots.resize_with(ast.slots as usize, Slotted::default);
+        env.variables.resize(ast.frame as usize, Held::Own(Value::Undefined));
+        env
+    }
+
+    /// Spends work units.
+    #[inline]
+    pub(crate) fn charge(&self, units: usize) -> Res<()> {
+        let work = self.work.get().saturating_add(units as u64);
+        self.work.set(work);
+        if work <= self.work_limit {
+            return Ok(());
+        }
+        Err(self.too_much_work())
+    }
+
+    #[cold]
+    fn too_much_work(&self) -> Box<Fault> {
+        Fault::limit(Phase::Evaluation, LimitKind::WorkUnits, self.work_limit, self.work_limit + 1)
+    }
+
+    /// Spends the work unit of a node at this depth. A construct counts for as many levels as it does in `nunjitsu`
+    /// 0.7.0.
+    #[inline]
+    pub(super) fn enter(&self, depth: u32, offset: u32) -> Res<()> {
+        let work = self.work.get().saturating_add(1);
+        if depth <= self.depth_limit && work <= self.work_limit {
+            self.work.set(work);
+            return Ok(());
+        }
+        Err(self.exceeded(depth, offset))
+    }
+
+    /// Whether so much work is left, and the depth allowed.
+    #[inline]
+    pub(super) fn affords(&self, work: u32, depth: u32) -> bool {
+        self.work.get() + u64::from(work) <= self.work_limit && depth <= self.depth_limit
+    }
+
+    /// Spends what [`affords`](Self::affords) has allowed.
+    #[inline]
+    pub(super) fn spend(&self, work: u32) {
+        self.work.set(self.work.get() + u64::from(work));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn exceeded(&self, depth: u32, offset: u32) -> Box<Fault> {
+        let fault = match self.check_depth(depth) {
+            Err(fault) => fault,
+            Ok(()) => self.too_much_work(),
+        };
+        fault.at(offset)
+    }
+
+    #[inline]
+    pub(super) fn check_depth(&self, depth: u32) -> Res<()> {
+        if depth <= self.depth_limit {
+            return Ok(());
+        }
+        let limit = u64::from(self.depth_limit);
+        Err(Fault::limit(Phase::Evaluation, LimitKind::NestingDepth, limit, limit + 1))
+    }
+
+    /// Allows for a text of so many bytes, about to be made. Long texts cost work, so that doubling one in a loop comes
+    /// to an end.
+    #[inline]
+    pub(crate) fn charge_bytes(&self, bytes: usize) -> Res<()> {
+        self.check_bytes(bytes)?;
+        self.charge(bytes / 64)
+    }
+
+    /// Refuses a text of so many bytes when that is too much for one value.
+    #[inline]
+    pub(crate) fn check_bytes(&self, bytes: usize) -> Res<()> {
+        let limit = self.settings.limits.scratch_bytes;
+        if bytes as u64 <= limit {
+            return Ok(());
+        }
+        Err(Fault::limit(Phase::Evaluation, LimitKind::ScratchBytes, limit, bytes as u64))
+    }
+
+    /// The pieces of a text between occurrences of `separator`. Each costs far more than its text, so their number is
+    /// judged before the first one is made.
+    pub(crate) fn split(&self, text: &Str, separator: &Str) -> Res<Vec<Str>> {
+        const PIECE_BYTES: usize = 64;
+        self.check_bytes(text.split_count(separator).saturating_mul(PIECE_BYTES))?;
+        Ok(text.split(separator))
+    }
+
+    /// The single code units of a text, judged like the pieces of [`split`](Self::split).
+    pub(crate) fn each_unit(&self, text: &Str) -> Res<Vec<Str>> {
+        self.split(text, &Str::default())
+    }
+
+    pub(super) fn count_capability_call(&mut self) -> Res<()> {
+        self.capability_calls += 1;
+        let limit = self.settings.limits.capability_calls;
+        if self.capability_calls <= limit {
+            return Ok(());
+        }
+        Err(Fault::limit(Phase::Evaluation, LimitKind::CapabilityCalls, limit, self.capability_calls))
+    }
+
+    /// The value of a name that the context or a global has.
+    pub(super) fn known(&self, name: NameId) -> &'t Value {
+        static UNDEFINED: Value = Value::Undefined;
+        let state = &self.names[name.0 as usize];
+        if let Some(value) = state.known.get() {
+            return value;
+        }
+        let text = self.ast.name(name);
+        let found = self.context.get(text).or_else(|| self.settings.globals.get(text));
+        let found = found.or_else(|| crate::globals::find(text)).or_else(|| self.python_constant(text));
+        let value = found.unwrap_or(&UNDEFINED);
+        state.known.set(Some(value));
+        value
+    }
+
+    /// What cookiecutter mode has beside `true`, `false` and `none`.
+    fn python_constant(&self, name: &str) -> Option<&'static Value> {
+        match name {
+            "True" if self.is_cookiecutter() => Some(&Value::Bool(true)),
+            "False" if self.is_cookiecutter() => Some(&Value::Bool(false)),
+            "None" if self.is_cookiecutter() => Some(&Value::Null),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.settings.syntax.dialect
+    }
+
+    pub(crate) fn is_cookiecutter(&self) -> bool {
+        // A definition means the same whoever calls it.
+        self.settings.syntax.cookiecutter && !self.in_definition
+    }
+}
+
+/// What a render keeps for the names and look-ups of a tree.
+pub(super) fn tables<'t>(ast: &Ast) -> (Vec<NameState<'t>>, Vec<Cell<Hint>>) {
+    let mut names = Vec::new();
+    names.resize_with(ast.names.len(), NameState::default);
+    (names, vec![Cell::default(); ast.lookups as usize])
+}
