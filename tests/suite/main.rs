@@ -10,6 +10,7 @@ mod conformance;
 mod floors;
 mod hostile;
 mod killed;
+mod language;
 mod large;
 mod support;
 mod templates;
