@@ -24,7 +24,7 @@ mod oracle;
 mod record;
 mod report;
 
-pub use differential::{Explanation, Settings, Summary, Unexplained, differential};
+pub use differential::{Explanation, Settings, Summary, Unexplained, differential, differential_with};
 pub use error::Error;
 pub use install::Installation;
 pub use oracle::Oracle;

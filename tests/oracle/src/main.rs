@@ -2,9 +2,10 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use understudy_oracle::{Error, Oracle, Report, Settings, differential, record};
+use understudy_oracle::{Error, Oracle, Report, Settings, differential_with, record};
 use understudy_templating::Dialect;
 
 /// Holds the template language against its reference implementations.
@@ -69,7 +70,13 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
             let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000);
             println!("seed {seed}");
             let settings = Settings { seed, cases: *cases, dialect: *dialect, differences: *differences };
-            let summary = differential(&mut Oracle::start()?, &settings)?;
+            // A template that hangs should not keep the others waiting for long.
+            let mut oracle = Oracle::start()?.with_patience(Duration::from_secs(5));
+            let summary = differential_with(&mut oracle, &settings, |so_far| {
+                if so_far.cases % 10_000 == 0 {
+                    eprintln!("{} cases, {} unexplained", so_far.cases, so_far.unexplained.len());
+                }
+            })?;
             println!("{summary}");
             if !summary.unexplained.is_empty() {
                 return Ok(ExitCode::FAILURE);

@@ -66,6 +66,18 @@ pub struct Unexplained {
 /// # Errors
 /// When the oracle cannot be asked.
 pub fn differential(oracle: &mut Oracle, settings: &Settings) -> Result<Summary, Error> {
+    differential_with(oracle, settings, |_| {})
+}
+
+/// As [`differential`], telling of the state now and then.
+///
+/// # Errors
+/// As [`differential`].
+pub fn differential_with(
+    oracle: &mut Oracle,
+    settings: &Settings,
+    mut on_batch: impl FnMut(&Summary),
+) -> Result<Summary, Error> {
     let mut runner = runner(settings.seed);
     let mut summary = Summary::default();
     while summary.cases < settings.cases && summary.unexplained.len() < settings.differences {
@@ -93,6 +105,7 @@ pub fn differential(oracle: &mut Oracle, settings: &Settings) -> Result<Summary,
                 Verdict::Different => {}
             }
         }
+        on_batch(&summary);
     }
     Ok(summary)
 }
