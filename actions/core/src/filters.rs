@@ -83,8 +83,8 @@ fn pick(args: &[Value]) -> Value {
     let root = args.first().unwrap_or(&Value::Undefined);
     let path = match args.get(1).unwrap_or(&Value::Undefined) {
         Value::Array(parts) => parts.items().iter().map(key).collect(),
-        Value::String(text) | Value::Safe(text) => {
-            let text = text.to_lossy().into_owned();
+        path @ (Value::String(_) | Value::Safe(_)) => {
+            let text = path.as_string().map(|text| text.to_lossy().into_owned()).unwrap_or_default();
             // A member of that very name comes before what its parts say.
             if !is_deep(&text) || member(root, &text).is_some() { vec![text] } else { segments(&text) }
         }

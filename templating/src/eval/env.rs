@@ -255,8 +255,8 @@ impl<'t> Env<'t> {
             return value;
         }
         let text = self.ast.name(name);
-        let found = self.context.get(text).or_else(|| self.settings.globals.get(text));
-        let found = found.or_else(|| crate::globals::find(text)).or_else(|| self.python_constant(text));
+        let found = self.context.get(text).or_else(|| self.python_constant(text));
+        let found = found.or_else(|| self.settings.globals.get(text)).or_else(|| crate::globals::find(text));
         let value = found.unwrap_or(&UNDEFINED);
         state.known.set(Some(value));
         value

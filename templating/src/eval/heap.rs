@@ -74,6 +74,14 @@ impl Env<'_> {
         self.heap.changed.get(&array.identity()).map(|(_, items)| items)
     }
 
+    /// An array whose elements are those it was made with, where a key that a record doesn't have is `undefined`.
+    pub(crate) fn plain_array<'v>(&self, value: &'v Value) -> Option<&'v Array> {
+        match value {
+            Value::Array(array) if self.is_plain && self.changed_items(array).is_none() => Some(array),
+            _ => None,
+        }
+    }
+
     pub(super) fn element(&self, array: &Array, index: usize) -> Value {
         let item = match self.changed_items(array) {
             Some(items) => items.get(index),

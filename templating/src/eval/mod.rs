@@ -26,6 +26,7 @@ pub(crate) use self::call::Arguments;
 pub(crate) use self::convert::strictly_equal;
 pub(crate) use self::env::Env;
 pub(crate) use self::heap::not_text;
+pub(crate) use self::path::Hint;
 use crate::ast::{Ast, ExprId, Stmt};
 use crate::context::Context;
 use crate::engine::Settings;

@@ -73,7 +73,7 @@ impl Hint {
 
     /// The value of any key.
     #[inline]
-    pub(super) fn get_any<'v>(&mut self, record: &'v Record, key: &Str) -> Option<&'v Value> {
+    pub(crate) fn get_any<'v>(&mut self, record: &'v Record, key: &Str) -> Option<&'v Value> {
         let shape = record.shape();
         let is_there = self.shape == shape.id()
             && shape.keys().get(self.position as usize).is_some_and(|known| Some(known.as_bytes()) == key.as_bytes());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::argument;
 use super::sequence::{elements, sort_stably};
+use super::{argument, quick};
 use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::eval::{Interp, strictly_equal};
@@ -92,6 +92,9 @@ pub(super) fn dictsort(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> 
 
 pub(super) fn groupby(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let input = argument(values, 0);
+    if let Some(groups) = quick::groupby(interp, input, argument(values, 1))? {
+        return Ok(groups);
+    }
     let items = elements(interp, input, "groupby requires a sequence")?;
     if matches!(input, Value::Array(_) | Value::Record(_) | Value::String(_) | Value::Safe(_)) {
         interp.check_attribute(argument(values, 1))?;

@@ -3,6 +3,7 @@
 mod collection;
 mod json;
 mod number;
+mod quick;
 mod sequence;
 mod text;
 mod web;

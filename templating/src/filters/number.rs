@@ -1,7 +1,7 @@
 //! Filters about numbers.
 
 use super::sequence::projected;
-use super::{argument, named};
+use super::{argument, named, quick};
 use crate::error::Res;
 use crate::eval::Interp;
 use crate::number::{parse_float, parse_int, power};
@@ -53,6 +53,11 @@ fn summands(interp: &mut Interp<'_>, input: &Value, attribute: &Value) -> Res<Ve
 }
 
 pub(super) fn sum(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
+    if argument(values, 2).is_undefined()
+        && let Some(total) = quick::sum(interp, argument(values, 0), argument(values, 1))?
+    {
+        return Ok(total);
+    }
     let mut total = Value::Number(0.0);
     for item in summands(interp, argument(values, 0), argument(values, 1))? {
         interp.charge(1)?;

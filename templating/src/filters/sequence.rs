@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
 
-use super::{argument, like, named};
+use super::{argument, like, named, quick};
 use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::eval::Interp;
@@ -197,6 +197,9 @@ pub(super) fn random(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
 pub(super) fn join(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let (separator, attribute) = (argument(values, 1), argument(values, 2));
     let separator = if separator.is_truthy() { interp.text(separator)? } else { Default::default() };
+    if let Some(text) = quick::join(interp, argument(values, 0), &separator, attribute)? {
+        return Ok(text);
+    }
     let items = projected(interp, argument(values, 0), attribute, "join")?;
     join_texts(interp, &items, &separator).map(Value::String)
 }
@@ -327,6 +330,9 @@ pub(super) fn rejectattr(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value
 }
 
 fn filtered_by_attribute(interp: &mut Interp<'_>, values: &[Value], name: &str, wanted: bool) -> Res<Value> {
+    if let Some(kept) = quick::select(interp, argument(values, 0), argument(values, 1), wanted)? {
+        return Ok(kept);
+    }
     let Value::Array(array) = argument(values, 0) else {
         return Err(Fault::evaluation(format!("{name} requires an array")));
     };
@@ -348,6 +354,9 @@ pub(super) fn sort(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let [input, reversed, case_sensitive, attribute] =
         named(values, ["value", "reverse", "case_sensitive", "attribute"]);
     let (reversed, case_sensitive) = (reversed.is_truthy(), case_sensitive.is_truthy());
+    if let Some(sorted) = quick::sort(interp, &input, &attribute, reversed, case_sensitive)? {
+        return Ok(sorted);
+    }
     let items = mapped(interp, &input)?;
     let is_sequence = matches!(input, Value::Array(_) | Value::Record(_) | Value::String(_) | Value::Safe(_));
     if is_sequence {
@@ -408,6 +417,23 @@ pub(crate) fn sort_stably<T>(
         runs = merged;
     }
     Ok(runs.pop().unwrap_or_default())
+}
+
+/// What [`sort_stably`] charges for sorting by an order that is one.
+pub(super) fn sorting_cost<T>(items: &[T], order: &impl Fn(&T, &T) -> Ordering) -> usize {
+    let mut cost = 0;
+    for run in items.chunks(RUN) {
+        let falls = |at: usize| order(&run[at], &run[at - 1]).is_lt();
+        let sorted = (1..run.len()).take_while(|at| falls(*at) == falls(1)).count() + 1;
+        cost += run.len() - sorted;
+    }
+    // Each round of merging goes over all but a run that has no other to be merged with.
+    let mut lengths: Vec<usize> = items.chunks(RUN).map(<[T]>::len).collect();
+    while lengths.len() > 1 {
+        cost += lengths.chunks_exact(2).flatten().sum::<usize>();
+        lengths = lengths.chunks(2).map(|pair| pair.iter().sum()).collect();
+    }
+    cost
 }
 
 /// Takes the ascending or descending run at the start, and inserts the rest by binary search.
