@@ -16,6 +16,7 @@ use super::env::Env;
 use crate::error::{Fault, Res};
 use crate::regex::Regex;
 use crate::shape::Shape;
+use crate::string::Str;
 use crate::value::{Array, MAX_VALUE_DEPTH, Record, Value, too_deep};
 
 /// How many elements an array or record may have.
@@ -29,6 +30,8 @@ pub(super) struct Heap {
     last_indices: HashMap<usize, (Arc<Regex>, usize)>,
     /// What the arrays that tell of a match have beside their elements, likewise by identity.
     match_details: HashMap<usize, (Array, Record)>,
+    /// The regular expressions that were made of texts, by text and flags.
+    patterns: HashMap<(Str, &'static str), Regex>,
 }
 
 /// The present elements of an array.
@@ -103,6 +106,21 @@ impl Env<'_> {
     /// As [`last_index`](Self::last_index), without a reason to remember it.
     pub(crate) fn known_last_index(&self, regex: &Arc<Regex>) -> usize {
         self.heap.last_indices.get(&Arc::as_ptr(regex).addr()).map_or(0, |(_, last)| *last)
+    }
+
+    /// The regular expression that a text means. Compiling one may take milliseconds, so a render can't have many; one
+    /// that it has already is as good as free.
+    pub(crate) fn pattern(&mut self, source: &Str, flags: &'static str) -> Res<Regex> {
+        const WORK: usize = 20_000;
+        let key = (source.clone(), flags);
+        if let Some(known) = self.heap.patterns.get(&key) {
+            return Ok(known.clone());
+        }
+        self.charge(WORK)?;
+        self.charge_bytes(source.byte_len().saturating_mul(64))?;
+        let regex = Regex::new(&source.to_lossy(), flags)?;
+        self.heap.patterns.insert(key, regex.clone());
+        Ok(regex)
     }
 
     /// What an array that tells of a match has beside its elements.

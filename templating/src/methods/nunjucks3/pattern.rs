@@ -52,16 +52,13 @@ fn searched(interp: &mut Interp<'_>, text: &Str) -> Res<Text> {
 }
 
 /// The regular expression that an argument is or, by its text, becomes.
-fn regex_of(interp: &mut Interp<'_>, value: &Value, flags: &str) -> Res<Arc<Regex>> {
+fn regex_of(interp: &mut Interp<'_>, value: &Value, flags: &'static str) -> Res<Arc<Regex>> {
     let source = match value {
         Value::Regex(regex) => return Ok(regex.clone()),
         Value::Undefined => Str::default(),
         value => interp.text(value)?,
     };
-    // Compiling costs about as much as searching a long text.
-    interp.charge(1000)?;
-    interp.charge_bytes(source.byte_len().saturating_mul(64))?;
-    Regex::new(&source.to_lossy(), flags).map(Arc::new)
+    interp.pattern(&source, flags).map(Arc::new)
 }
 
 /// The next match: from where the last one ended if the expression remembers that, else from the start.
