@@ -35,7 +35,9 @@ pub(super) static EXPLANATIONS: [Explanation; 15] = [
         applies: |found| {
             let methods = ["keys", "values", "entries", "matchAll"];
             let shows = matches!(found.theirs, Outcome::Value(value) if value.contains("Iterator]"));
-            shows || !found.case.options.cookiecutter && methods.iter().any(|name| found.case.source.contains(name))
+            // In cookiecutter mode dictionaries have methods of these names, but those need no second look.
+            let mark = if found.case.options.cookiecutter { "()." } else { "" };
+            shows || methods.iter().any(|name| found.case.source.contains(&format!("{name}{mark}")))
         },
     },
     Explanation {
@@ -80,7 +82,11 @@ pub(super) static EXPLANATIONS: [Explanation; 15] = [
                  dictionary in place",
         applies: |found| {
             found.case.options.cookiecutter
-                && (says(found.ours, "cannot be called") || says(found.theirs, "is not a function"))
+                && (says(found.ours, "cannot be called")
+                    || says(found.theirs, "is not a function")
+                    || ["items", "keys", "values", "get", "pop", "update"].iter().any(|name| {
+                        [format!("'{name}'"), format!("{name}:")].iter().any(|key| found.case.source.contains(key))
+                    }))
         },
     },
     Explanation {
