@@ -49,6 +49,8 @@ pub struct Lookup {
     pub is_call: bool,
     /// How the template is prepared for the path leading to nothing.
     pub guard: Guard,
+    /// Whether it stands in the body of a statement that need not be rendered: `if`, `for`, `switch`, a macro.
+    pub is_conditional: bool,
 }
 
 impl Lookup {
@@ -72,8 +74,14 @@ pub enum Guard {
 
 /// Collects the facts of a template.
 pub(crate) fn collect(ast: &Ast, source: &str) -> Facts {
-    let mut collector =
-        Collector { ast, names: Vec::new(), bound: HashSet::new(), asked: Vec::new(), found: Vec::new() };
+    let mut collector = Collector {
+        ast,
+        names: Vec::new(),
+        bound: HashSet::new(),
+        asked: Vec::new(),
+        conditions: 0,
+        found: Vec::new(),
+    };
     collector.body(&ast.body);
     let Collector { bound, mut found, .. } = collector;
     let mut facts = Facts::default();
@@ -94,6 +102,7 @@ pub(crate) fn collect(ast: &Ast, source: &str) -> Facts {
                 is_open: path.is_open,
                 is_call: path.is_call,
                 guard: path.guard,
+                is_conditional: path.is_conditional,
             }),
             Found::Call(..) | Found::Lookup(_) => {}
         }
@@ -119,6 +128,7 @@ struct Path {
     is_open: bool,
     is_call: bool,
     guard: Guard,
+    is_conditional: bool,
 }
 
 impl Found {
@@ -138,10 +148,19 @@ struct Collector<'a> {
     bound: HashSet<Arc<str>>,
     /// The paths that conditions around have asked for.
     asked: Vec<Vec<Arc<str>>>,
+    /// How many bodies around need not be rendered.
+    conditions: usize,
     found: Vec<Found>,
 }
 
 impl<'a> Collector<'a> {
+    /// A body that need not be rendered.
+    fn conditional(&mut self, body: &'a [Stmt]) {
+        self.conditions += 1;
+        self.body(body);
+        self.conditions -= 1;
+    }
+
     fn body(&mut self, body: &'a [Stmt]) {
         for stmt in body {
             self.statement(stmt);
@@ -171,15 +190,17 @@ impl<'a> Collector<'a> {
             StmtKind::If { branches, otherwise } => {
                 for (condition, body) in branches {
                     self.condition(*condition);
-                    self.body(body);
+                    self.conditional(body);
                 }
-                self.body(otherwise);
+                self.conditional(otherwise);
             }
             StmtKind::For(statement) => {
                 self.condition(statement.iterable);
                 let names = self.shared(&statement.targets).into_iter().chain([Arc::from("loop")]);
+                self.conditions += 1;
                 self.scoped(names, &statement.body);
-                self.body(&statement.otherwise);
+                self.conditions -= 1;
+                self.conditional(&statement.otherwise);
             }
             StmtKind::Set { names, value } => {
                 self.expr(*value, Guard::None);
@@ -208,9 +229,9 @@ impl<'a> Collector<'a> {
                 self.condition(switch.subject);
                 for (value, body) in &switch.cases {
                     self.expr(*value, Guard::Condition);
-                    self.body(body);
+                    self.conditional(body);
                 }
-                self.body(&switch.otherwise);
+                self.conditional(&switch.otherwise);
             }
         }
         self.asked.truncate(asked);
@@ -224,7 +245,7 @@ impl<'a> Collector<'a> {
         for default in definition.parameters.iter().filter_map(|parameter| parameter.default) {
             self.expr(default, Guard::None);
         }
-        self.body(&definition.body);
+        self.conditional(&definition.body);
         self.names.truncate(outer);
     }
 
@@ -351,7 +372,7 @@ impl<'a> Collector<'a> {
             });
             let guard = if is_asked { guard.max(Guard::Condition) } else { guard };
             let is_call = is_callee && !path.is_open;
-            self.found.push(Found::Lookup(Path { guard, is_call, ..path }));
+            self.found.push(Found::Lookup(Path { guard, is_call, is_conditional: self.conditions > 0, ..path }));
         }
         inner
     }
@@ -373,7 +394,10 @@ impl<'a> Collector<'a> {
                     }
                     segments.push((name, expr.offset));
                     segments.reverse();
-                    return (Some(Path { segments, is_open, is_call: false, guard: Guard::None }), inner);
+                    return (
+                        Some(Path { segments, is_open, is_call: false, guard: Guard::None, is_conditional: false }),
+                        inner,
+                    );
                 }
                 ExprKind::Member { target, name, .. } => {
                     segments.push((self.name(*name), expr.offset));
@@ -444,6 +468,15 @@ mod tests {
         let facts = Engine::default().parse("${{ a[b].c }}").unwrap().facts();
         assert!(facts.lookups[0].is_open && !facts.lookups[1].is_open);
         assert_eq!(facts.lookups[0].dotted(), "a");
+    }
+
+    #[test]
+    fn knows_what_need_not_be_rendered() {
+        let source = "${{ a }}{% if b %}${{ c }}{% else %}${{ d }}{% endif %}{% for x in e %}${{ f }}{% endfor %}${{ g }}{% macro m() %}${{ h }}{% endmacro %}";
+        let facts = Engine::default().parse(source).unwrap().facts();
+        let conditional: String =
+            facts.lookups.iter().filter(|lookup| lookup.is_conditional).map(super::Lookup::dotted).collect();
+        assert_eq!(conditional, "cdfh");
     }
 
     #[test]

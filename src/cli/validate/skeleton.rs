@@ -10,7 +10,7 @@ use understudy_actions_core::{
 };
 use understudy_scm::Scm;
 use understudy_sdk::ErrorName;
-use understudy_templating::{Lookup, closest_name};
+use understudy_templating::{Guard, Lookup, closest_name};
 
 use super::{
     expression::{Language, Remark, did_you_mean, unknown_root},
@@ -170,7 +170,11 @@ impl Skeleton {
                     let message =
                         format!("the step \"{}\" gives no \"{}.{}\"", self.step, around.join("."), segment.name);
                     let hint = did_you_mean(&segment.name, members.keys().map(String::as_str));
-                    return Remark::error(segment, "value-not-given", message).hint(hint).guarded(lookup.guard);
+                    // Skeletons are shared by templates that don't give the same values: what a condition decides about
+                    // may never be rendered for this one.
+                    let is_certain = lookup.guard == Guard::None && !lookup.is_conditional;
+                    let guard = if is_certain { Guard::None } else { Guard::Default };
+                    return Remark::error(segment, "value-not-given", message).hint(hint).guarded(guard);
                 }
             }
         }
