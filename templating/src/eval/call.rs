@@ -295,6 +295,7 @@ impl<'t> Interp<'t> {
         let settings = self.env.settings;
         let Some(defined) = settings.defined.get(index) else { return Err(Fault::evaluation("Not a function")) };
         let Defined { kind, name, ast, expr, arguments: variable } = &**defined;
+        let arguments = self.positional_only(arguments);
         if !arguments.keyword.is_empty() {
             return Err(Fault::evaluation(format!("Template {kind} \"{name}\" does not accept keyword arguments")));
         }

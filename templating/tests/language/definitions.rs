@@ -92,6 +92,10 @@ fn mean_the_same_in_every_mode() {
     // The generation of the language is the engine's.
     let older = Engine::builder().dialect(Dialect::Nunjucks3).build().with_definitions(&definitions).unwrap();
     assert_eq!(older.dialect(), Dialect::Nunjucks3);
+    // There, keyword arguments come last, as a record.
+    let count = [filter("count", "args.length")];
+    let older = Engine::builder().dialect(Dialect::Nunjucks3).build().with_definitions(&count).unwrap();
+    assert_eq!(older.render_str("${{ 1 | count(2, x=3) }}", &context).unwrap(), "3");
 }
 
 #[test]
