@@ -12,7 +12,7 @@ use crate::ast::{self, Assigned, Call, ExprId, ExprKind, FilterCall, Macro, Name
 use crate::context::Context;
 use crate::definition::Defined;
 use crate::dialect::Dialect;
-use crate::error::{Fault, Res};
+use crate::error::{Fault, Res, quote};
 use crate::filters::FilterRef;
 use crate::function::{Callable, HostFn, Kind};
 use crate::globals;
@@ -148,7 +148,7 @@ impl<'t> Interp<'t> {
 
     fn not_callable(&self, callee: ExprId, value: &Value) -> Box<Fault> {
         let what = match self.path_text(callee) {
-            Some(path) => format!("Template value \"{path}\""),
+            Some(path) => format!("Template value {}", quote(&path)),
             None => "Template expression".to_owned(),
         };
         Fault::evaluation(format!("{what} resolved to {} and cannot be called", value.type_name()))

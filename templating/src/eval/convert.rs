@@ -22,6 +22,7 @@ impl Env<'_> {
             Value::Bool(true) => "true".into(),
             Value::Bool(false) => "false".into(),
             Value::Number(number) => number_text(*number),
+            Value::Record(_) if self.dialect() == Dialect::Nunjitsu && value.has_functions() => return Err(not_text()),
             Value::Record(_) => "[object Object]".into(),
             Value::Regex(regex) => regex.to_string().into(),
             Value::Array(_) => return self.joined(value),

@@ -4,9 +4,11 @@ use std::cmp::Ordering;
 
 use indexmap::IndexMap;
 
+use super::not_text;
 use super::path::into_value;
 use super::{Interp, Val};
 use crate::ast::{BinaryOp, Dict, Expr, ExprId, ExprKind, Slice, UnaryOp};
+use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::value::Value;
 
@@ -109,8 +111,11 @@ impl<'t> Interp<'t> {
 
     fn eval_group(&mut self, items: &'t [ExprId], depth: u32) -> Res<Val<'t>> {
         let mut last = Val::Own(Value::Undefined);
-        for id in items {
+        for (index, id) in items.iter().enumerate() {
             last = self.eval(*id, depth)?;
+            if index + 1 < items.len() && self.dialect() == Dialect::Nunjitsu && last.has_functions() {
+                return Err(not_text());
+            }
         }
         Ok(last)
     }

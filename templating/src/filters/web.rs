@@ -63,7 +63,7 @@ const MAX_STRIP_PASSES: usize = 8;
 pub(super) fn striptags(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let input = argument(values, 0);
     let text = text_or_empty(input)?;
-    let mut plain = text.to_lossy().into_owned();
+    let mut plain: String = text.code_units().map(stand_in).collect();
     let mut passes = 0;
     loop {
         interp.charge_bytes(plain.len())?;
@@ -79,7 +79,19 @@ pub(super) fn striptags(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value>
     }
     let trimmed = plain.trim_matches(is_js_whitespace);
     let result = if argument(values, 1).is_truthy() { tidy_lines(trimmed) } else { single_spaced(trimmed) };
-    Ok(like(input, result.into()))
+    let units: Vec<u16> = result.chars().flat_map(stood_for).collect();
+    Ok(like(input, Str::from_units(&units)))
+}
+
+/// A character for each code unit, also for the halves of others, which are moved to where none is.
+fn stand_in(unit: u16) -> char {
+    // Surrogates are moved to the last plane, which no text uses; all else is a character.
+    char::from_u32(u32::from(unit)).or_else(|| char::from_u32(0x10_0000 + u32::from(unit))).unwrap_or('\u{fffd}')
+}
+
+/// The code unit that a character stands for.
+fn stood_for(character: char) -> Option<u16> {
+    u16::try_from(u32::from(character) & 0xffff).ok()
 }
 
 /// `text` without tags and comments. A tag is `<` or `</`, a name that starts with a letter, and anything up to `>`.

@@ -80,10 +80,7 @@ impl<'s> Lexer<'s> {
             }
             _ => {
                 let Some(symbol) = SYMBOLS.into_iter().find(|symbol| rest.starts_with(symbol)) else {
-                    return Err(Fault::syntax(
-                        offset,
-                        format!("Unexpected character {}", quote(first.encode_utf8(&mut [0; 4]))),
-                    ));
+                    return Err(Fault::syntax(offset, format!("Unexpected character {}", quoted(first))));
                 };
                 self.position += symbol.len();
                 TokenKind::Symbol(symbol)
@@ -192,6 +189,15 @@ impl<'s> Lexer<'s> {
 /// What can be in a word of the older dialect: anything but blanks and the characters of operators.
 pub(crate) fn is_word_character(character: char) -> bool {
     !is_code_whitespace(character) && !"()[]{}%*-+~/#,:|.<>=!".contains(character)
+}
+
+/// A character as messages quote it: of one beyond 16 bits, the first half.
+fn quoted(character: char) -> String {
+    let mut units = [0; 2];
+    match character.encode_utf16(&mut units) {
+        [high, _] => format!("\"\\u{high:04x}\""),
+        _ => quote(character.encode_utf8(&mut [0; 4])),
+    }
 }
 
 /// The regular expression literal at `start`, and the offset after it.

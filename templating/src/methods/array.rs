@@ -110,7 +110,8 @@ pub(super) fn fill(interp: &mut Interp<'_>, target: &Value, values: &[Value]) ->
     let start = relative_index(interp, argument(values, 1), count, 0)?;
     let end = relative_index(interp, argument(values, 2), count, count)?;
     let value = argument(values, 0);
-    let array = array_for(interp, target, std::slice::from_ref(value))?;
+    let inserted = if start < end { std::slice::from_ref(value) } else { &[] };
+    let array = array_for(interp, target, inserted)?;
     interp.change(&array, |items| {
         if start < end {
             items[start..end].fill(value.clone());

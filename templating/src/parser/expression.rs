@@ -130,9 +130,16 @@ impl<'s> Parser<'s> {
         Ok(left)
     }
 
+    /// Where messages place an operator: at its left operand, and if that is a negated test, at what is tested.
+    fn place(&self, left: ExprId) -> u32 {
+        match &self.exprs[left.0 as usize].kind {
+            ExprKind::Test(test) if test.negated => self.place(test.input),
+            _ => self.exprs[left.0 as usize].offset,
+        }
+    }
+
     fn combine(&mut self, infix: Infix, left: ExprId, right: ExprId) -> Res<ExprId> {
-        // Messages place an operator at its left operand.
-        let offset = self.exprs[left.0 as usize].offset;
+        let offset = self.place(left);
         let kind = match infix {
             Infix::Or => ExprKind::Or(left, right),
             Infix::And => ExprKind::And(left, right),
