@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod closed;
 mod corpus;
 mod definitions;
 mod limits;

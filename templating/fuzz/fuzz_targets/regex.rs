@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../../tests/fuzz/body.rs"]
+mod body;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::regex(data));
