@@ -292,7 +292,9 @@ fn filtered(interp: &mut Interp<'_>, values: &[Value], name: &str, wanted: bool)
         tests::find(&test.to_lossy()).ok_or_else(|| Fault::evaluation(format!("Unknown template test {test}")))?;
     let input = argument(values, 0);
     let items = match input {
-        Value::Record(record) if interp.dialect() == Dialect::Nunjitsu => {
+        // It has a length, but nothing in it.
+        Value::Safe(_) if interp.dialect() == Dialect::Nunjucks3 => Vec::new(),
+        Value::Record(record) => {
             // A part of a length counts for nothing here, and what is not there is left out.
             let length = record.get("length").cloned().unwrap_or_default();
             let length = interp.number(&length)?.floor();

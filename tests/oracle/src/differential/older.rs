@@ -36,7 +36,7 @@ pub(super) static EXPLANATIONS: [Explanation; 15] = [
             let methods = ["keys", "values", "entries", "matchAll"];
             let shows = matches!(found.theirs, Outcome::Value(value) if value.contains("Iterator]"));
             // In cookiecutter mode dictionaries have methods of these names, but those need no second look.
-            let mark = if found.case.options.cookiecutter { "()." } else { "" };
+            let mark = if found.case.options.cookiecutter { "()" } else { "" };
             shows || methods.iter().any(|name| found.case.source.contains(&format!("{name}{mark}")))
         },
     },
@@ -45,11 +45,13 @@ pub(super) static EXPLANATIONS: [Explanation; 15] = [
         reason: "JavaScript refuses the code that nunjucks makes of it: of a block in a case, a filter or a set block, of a \
                  macro in one, of a method of null or of a literal with line breaks, of a test with several arguments",
         applies: |found| {
+            let in_a_filter = found.case.source.contains("endfilter") && found.case.source.contains("macro");
             let refused = says(found.theirs, "SyntaxError:") && !says(found.theirs, "Invalid regular expression");
             refused
                 || says(found.theirs, "unknown block \"")
                 || says(found.theirs, "null (reading 'toString')")
                 || says(found.theirs, "ReferenceError: macro_")
+                || in_a_filter && says(found.theirs, "which is not a function")
         },
     },
     Explanation {
