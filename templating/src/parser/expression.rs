@@ -494,10 +494,10 @@ impl<'s> Parser<'s> {
             && !tokens.at_symbol(":")
         {
             self.expect_close(tokens, "]")?;
-            if let ExprKind::Literal(Value::String(text)) = &self.exprs[key.0 as usize].kind {
-                if !self.is_older() {
-                    check_name(&text.to_lossy(), offset)?;
-                }
+            if let ExprKind::Literal(Value::String(text)) = &self.exprs[key.0 as usize].kind
+                && !self.is_older()
+            {
+                check_name(&text.to_lossy(), offset)?;
             }
             let (lookup, is_path) = (self.lookup(), self.only_looks_up(target) && self.only_looks_up(key));
             return self.push(offset, ExprKind::Index { target, key, lookup, is_path });
