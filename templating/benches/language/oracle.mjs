@@ -1,5 +1,6 @@
-// Renders the benchmark's cases with one of the JavaScript engines and says how long each operation took.
-// argv: the engine. The first line on stdin is the list of cases; each further line asks for one operation.
+// Renders one of the benchmark's cases with one of the JavaScript engines and says how long each operation took.
+// argv: the engine, and the directory that has it. The first line on stdin is the case; each further line asks for one
+// operation.
 import { createInterface } from 'node:readline';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
@@ -8,7 +9,7 @@ import { join } from 'node:path';
 const [engine, modules] = process.argv.slice(2);
 const require = createRequire(pathToFileURL(join(modules, 'bench.js')));
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const { cases, path } = JSON.parse((await lines.next()).value);
+const { case: given, path } = JSON.parse((await lines.next()).value);
 
 function nunjitsu() {
   const { createTemplateRenderer } = require('nunjitsu');
@@ -53,10 +54,10 @@ function nunjucks() {
 }
 
 const prepare = await { nunjitsu, nunjucks }[engine]();
-const runners = cases.map(prepare);
+const runner = prepare(given);
 for await (const line of lines) {
-  const { at, kind, output } = JSON.parse(line);
-  const run = runners[at][kind];
+  const { kind, output } = JSON.parse(line);
+  const run = runner[kind];
   if (!run) {
     console.log('null');
     continue;
