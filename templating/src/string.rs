@@ -402,17 +402,30 @@ impl StrBuilder {
 
     #[inline]
     pub(crate) fn push(&mut self, string: &Str) {
-        match (string.as_bytes(), &string.0) {
-            (Some(bytes), _) => self.bytes.extend_from_slice(bytes),
-            (None, Repr::IllFormed(units)) => units.iter().for_each(|unit| self.push_unit(*unit)),
-            (None, _) => {}
+        match &string.0 {
+            Repr::Inline { len, bytes } => self.push_short(bytes, usize::from(*len)),
+            Repr::Ascii(text) | Repr::Unicode(text) => self.bytes.extend_from_slice(text.as_bytes()),
+            Repr::IllFormed(units) => units.iter().for_each(|unit| self.push_unit(*unit)),
         }
     }
 
-    /// Appends well-formed UTF-8; the caller has it from a text.
+    /// Appends the first `length` bytes of an array. A copy of a known length and a cut is cheaper than a short copy.
+    #[inline(always)]
+    fn push_short<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
+        let end = self.bytes.len() + length;
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.truncate(end);
+    }
+
+    /// Appends a part of a text, which is mostly a short one.
     #[inline]
-    pub(crate) fn push_bytes(&mut self, utf8: &[u8]) {
-        self.bytes.extend_from_slice(utf8);
+    pub(crate) fn push_part(&mut self, text: &str, start: usize, end: usize) {
+        const SHORT: usize = 16;
+        let bytes = text.as_bytes();
+        match bytes.get(start..).and_then(<[u8]>::first_chunk::<SHORT>) {
+            Some(chunk) if end - start <= SHORT => self.push_short(chunk, end - start),
+            _ => self.bytes.extend_from_slice(&bytes[start..end]),
+        }
     }
 
     /// Cuts the text after so many bytes, where a character ends.
@@ -428,24 +441,19 @@ impl StrBuilder {
         if f64::from(whole) != number {
             return self.push_any_number(number);
         }
-        let mut digits = [0; 11];
-        let mut at = digits.len();
-        let mut rest = whole.unsigned_abs();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
         // Minus zero is written without a sign, as in JavaScript.
         if whole < 0 {
-            at -= 1;
-            digits[at] = b'-';
+            self.bytes.push(b'-');
         }
-        self.bytes.extend_from_slice(&digits[at..]);
-        digits.len() - at
+        let mut rest = whole.unsigned_abs();
+        let count = rest.checked_ilog10().map_or(1, |power| power as usize + 1);
+        let mut digits = [0; 16];
+        for digit in digits[..count].iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        self.push_short(&digits, count);
+        count + usize::from(whole < 0)
     }
 
     fn push_any_number(&mut self, number: f64) -> usize {

@@ -19,7 +19,6 @@ use crate::value::Value;
 pub struct Template(Arc<Parsed>);
 
 struct Parsed {
-    source: Arc<str>,
     ast: Ast,
     engine: Engine,
     /// With [`Dialect::Nunjucks3`]: the form of the template that writes its value as JSON, once it has been asked for.
@@ -29,12 +28,12 @@ struct Parsed {
 impl Template {
     pub(crate) fn parse(engine: &Engine, source: &str) -> Result<Self, Error> {
         let ast = parser::parse(source, &engine.0).map_err(|fault| fault.into_error(source))?;
-        Ok(Self(Arc::new(Parsed { source: source.into(), ast, engine: engine.clone(), as_json: OnceLock::new() })))
+        Ok(Self(Arc::new(Parsed { ast, engine: engine.clone(), as_json: OnceLock::new() })))
     }
 
     /// The text the template was parsed from.
     pub fn source(&self) -> &str {
-        &self.0.source
+        &self.0.ast.source
     }
 
     /// Renders to text. Half of a character that stands alone (a lone surrogate) becomes U+FFFD, as it does when
@@ -51,8 +50,8 @@ impl Template {
     }
 
     fn render_into(&self, context: &Context) -> Result<StrBuilder, Error> {
-        let Parsed { source, ast, engine, .. } = &*self.0;
-        eval::render(ast, &engine.0, context).map_err(|fault| fault.into_error(source))
+        let Parsed { ast, engine, .. } = &*self.0;
+        eval::render(ast, &engine.0, context).map_err(|fault| fault.into_error(&ast.source))
     }
 
     /// Renders to a value: when the template is one interpolation and nothing else (comments aside), what its expression
@@ -66,7 +65,8 @@ impl Template {
     /// # Errors
     /// As [`Template::render`], and when the value is a function or contains itself.
     pub fn render_value(&self, context: &Context) -> Result<Value, Error> {
-        let Parsed { source, ast, engine, .. } = &*self.0;
+        let Parsed { ast, engine, .. } = &*self.0;
+        let source = &*ast.source;
         if engine.dialect() == Dialect::Nunjucks3 {
             return self.render_reread(context);
         }
@@ -87,7 +87,7 @@ impl Template {
     fn render_reread(&self, context: &Context) -> Result<Value, Error> {
         if let Some(ast) = self.0.as_json.get_or_init(|| self.json_form()) {
             // Whatever fails here makes the template a text. A limit would only be hit again.
-            match self.reread(ast, context).map_err(|fault| fault.into_error(&self.0.source)) {
+            match self.reread(ast, context).map_err(|fault| fault.into_error(&self.0.ast.source)) {
                 Ok(Some(value)) => return Ok(value),
                 Err(error) if matches!(error.kind(), ErrorKind::Limit(_)) => return Err(error),
                 Ok(None) | Err(_) => {}
@@ -109,7 +109,8 @@ impl Template {
 
     /// The form that writes JSON, if the template is one tag and the form is a template.
     fn json_form(&self) -> Option<Ast> {
-        let Parsed { source, ast, engine, .. } = &*self.0;
+        let Parsed { ast, engine, .. } = &*self.0;
+        let source = &*ast.source;
         if !ast.is_sole_tag() {
             return None;
         }
@@ -123,7 +124,7 @@ impl Template {
 
     /// The filters, functions and names that the template uses.
     pub fn facts(&self) -> Facts {
-        facts::collect(&self.0.ast, &self.0.source)
+        facts::collect(&self.0.ast, &self.0.ast.source)
     }
 }
 

@@ -1,10 +1,9 @@
 //! How fast templates render: this crate against Nunjucks 3.2.4 and `nunjitsu` 0.7.0, in one run.
 //!
 //! `cargo bench -p understudy-templating` prints a table; `-- --json` the same as JSON, `-- --only expressions` one family,
-//! `-- --alone` only this crate. For each family the engines take turns, one operation each, so that what else the machine
-//! does hits all alike. As in the benchmark that `nunjitsu` publishes there are 5 operations to warm up and 20 that count,
-//! three times over with new processes (`--warm-up`, `--rounds`, `--loops`); with many more rounds, the JavaScript engines
-//! get as fast as V8 can make them. The figures are medians, and all outputs must be equal.
+//! `-- --alone` only this crate. As in the benchmark that `nunjitsu` publishes, an engine does 5 operations to warm up and 20 that
+//! count, and the engines take turns, each three times and the JavaScript ones in new processes (`--warm-up`, `--rounds`,
+//! `--loops`); with many more rounds, those get as fast as V8 can make them. The figures are medians, and all outputs must be equal.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -40,12 +39,10 @@ fn main() {
                 }
             }
             for kind in [Kind::FromSource, Kind::Parsed] {
-                for round in 0..options.warm_up + options.rounds {
-                    let counts = round >= options.warm_up;
-                    contenders[0].note(counts, kind, Some(ours.time(kind)));
-                    for (oracle, contender) in oracles.iter_mut().zip(&mut contenders[1..]) {
-                        contender.note(counts, kind, oracle.time(kind));
-                    }
+                let rounds = || (0..options.warm_up + options.rounds).map(|round| round >= options.warm_up);
+                rounds().for_each(|counts| contenders[0].note(counts, kind, Some(ours.time(kind))));
+                for (oracle, contender) in oracles.iter_mut().zip(&mut contenders[1..]) {
+                    rounds().for_each(|counts| contender.note(counts, kind, oracle.time(kind)));
                 }
             }
         }

@@ -305,6 +305,7 @@ impl<'t> Interp<'t> {
         let (names, hints) = tables(ast);
         let caller = (
             std::mem::replace(&mut self.env.ast, ast),
+            std::mem::replace(&mut self.env.exprs, &ast.exprs),
             std::mem::replace(&mut self.env.context, &NOTHING),
             std::mem::replace(&mut self.env.names, names),
             std::mem::replace(&mut self.env.hints, hints),
@@ -314,7 +315,7 @@ impl<'t> Interp<'t> {
         );
         let result = self.run_definition(*expr, *variable, values, depth);
         let env = &mut self.env;
-        (env.ast, env.context, env.names, env.hints, env.heap, env.in_definition, env.is_plain) = caller;
+        (env.ast, env.exprs, env.context, env.names, env.hints, env.heap, env.in_definition, env.is_plain) = caller;
         let result = result.map(|value| match value {
             Value::Safe(text) => Value::String(text.as_ref().clone()),
             value => value,

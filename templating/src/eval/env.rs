@@ -7,7 +7,7 @@ use super::call::Closure;
 use super::heap::Heap;
 use super::path::Hint;
 use super::scope::{Exporting, Frame, Held, Slotted};
-use crate::ast::{Ast, LoopField, NameId};
+use crate::ast::{Ast, Expr, ExprId, LoopField, NameId};
 use crate::context::Context;
 use crate::dialect::Dialect;
 use crate::engine::Settings;
@@ -19,6 +19,8 @@ use crate::value::Value;
 /// The data of one render, and its budgets.
 pub(crate) struct Env<'t> {
     pub(super) ast: &'t Ast,
+    /// Those of `ast`.
+    pub(super) exprs: &'t [Expr],
     pub(super) settings: &'t Settings,
     pub(super) context: &'t Context,
     /// By [`NameId`].
@@ -115,6 +117,7 @@ impl<'t> Env<'t> {
     pub(super) fn new(ast: &'t Ast, settings: &'t Settings, context: &'t Context) -> Self {
         let mut env = Self {
             ast,
+            exprs: &ast.exprs,
             settings,
             context,
             names: Vec::new(),
@@ -126,7 +129,7 @@ impl<'t> Env<'t> {
             hidden: Vec::new(),
             exporting: Exporting { macros: true, assignments: true },
             variables: Vec::new(),
-            frames: vec![Frame::first()],
+            frames: Vec::new(),
             frame_base: 0,
             frame_serial: 0,
             loops: Vec::new(),
@@ -146,6 +149,13 @@ impl<'t> Env<'t> {
         env.slots.resize_with(ast.slots as usize, Slotted::default);
         env.variables.resize(ast.frame as usize, Held::Own(Value::Undefined));
         env
+    }
+
+    /// An expression of the tree that runs.
+    #[inline]
+    pub(super) fn expr(&self, id: ExprId) -> &'t Expr {
+        // Ids are only made by pushing to this arena.
+        &self.exprs[id.0 as usize]
     }
 
     /// Spends work units.

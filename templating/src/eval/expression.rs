@@ -14,7 +14,7 @@ use crate::value::Value;
 
 impl<'t> Interp<'t> {
     pub(super) fn eval(&mut self, id: ExprId, depth: u32) -> Res<Val<'t>> {
-        let expr = self.env.ast.expr(id);
+        let expr = self.env.expr(id);
         if expr.cost > 1
             && !expr.kind.is_path()
             && let Some(value) = self.fast_value(expr, depth)
@@ -149,11 +149,11 @@ impl<'t> Interp<'t> {
     fn comparisons(&mut self, id: ExprId, depth: u32) -> Res<bool> {
         let mut chain = Vec::new();
         let mut first = id;
-        while let ExprKind::Binary { op, left, right } = &self.env.ast.expr(first).kind
+        while let ExprKind::Binary { op, left, right } = &self.env.expr(first).kind
             && op.is_comparison()
             && self.is_comparison(*left)
         {
-            chain.push((*op, *right, self.env.ast.expr(first).offset));
+            chain.push((*op, *right, self.env.expr(first).offset));
             first = *left;
         }
         let mut holds = self.eval(first, depth)?;

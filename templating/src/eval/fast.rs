@@ -110,7 +110,7 @@ impl<'t> Env<'t> {
 
     /// Appends an operand of `~`: unlike in the output, a missing value has a text there.
     fn flat_operand(&self, id: ExprId, out: &mut StrBuilder, start: usize) -> Option<()> {
-        let expr = self.ast.expr(id);
+        let expr = self.expr(id);
         match &expr.kind {
             ExprKind::Binary { op: BinaryOp::Concat, .. } => self.flat_text(expr, out, start),
             kind if kind.is_path() => match self.flat_place(expr)? {
@@ -128,9 +128,15 @@ impl<'t> Env<'t> {
         }
     }
 
-    /// Where the value of a path is, if it is somewhere.
-    fn flat_place(&self, expr: &'t Expr) -> Option<&Value> {
+    /// Where the value of a name or literal is.
+    #[inline(always)]
+    fn flat_leaf(&self, expr: &'t Expr) -> Option<&Value> {
         match &expr.kind {
+            ExprKind::Bound { slot, .. } => match self.variable(*slot) {
+                Held::Ref(value) => Some(value),
+                Held::Own(value) => Some(value),
+                Held::Loop(_) => None,
+            },
             ExprKind::Name(variable) => match self.find(*variable) {
                 Found::Variable(Held::Ref(value)) => Some(value),
                 Found::Variable(Held::Own(value)) => Some(value),
@@ -138,13 +144,25 @@ impl<'t> Env<'t> {
                 Found::Export(value) => Some(value),
                 Found::Known(value) => Some(value),
             },
-            ExprKind::Bound { slot, .. } => match self.variable(*slot) {
-                Held::Ref(value) => Some(value),
-                Held::Own(value) => Some(value),
-                Held::Loop(_) => None,
-            },
             ExprKind::Literal(value) => Some(value),
-            ExprKind::Member { target, name, lookup, .. } => match self.flat_place(self.ast.expr(*target))? {
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn flat_target(&self, id: ExprId) -> Option<&Value> {
+        let expr = self.expr(id);
+        match &expr.kind {
+            ExprKind::Bound { .. } => self.flat_leaf(expr),
+            _ => self.flat_place(expr),
+        }
+    }
+
+    /// Where the value of a path is, if it is somewhere.
+    fn flat_place(&self, expr: &'t Expr) -> Option<&Value> {
+        match &expr.kind {
+            ExprKind::Name(_) | ExprKind::Bound { .. } | ExprKind::Literal(_) => self.flat_leaf(expr),
+            ExprKind::Member { target, name, lookup, .. } => match self.flat_target(*target)? {
                 Value::Record(record) => {
                     let hint = &self.hints[lookup.0 as usize];
                     let mut found = hint.get();
@@ -156,8 +174,8 @@ impl<'t> Env<'t> {
                 _ => None,
             },
             ExprKind::Index { target, key, lookup, .. } => {
-                let target = self.flat_place(self.ast.expr(*target))?;
-                match (target, self.flat_place(self.ast.expr(*key))?) {
+                let target = self.flat_target(*target)?;
+                match (target, self.flat_place(self.expr(*key))?) {
                     (Value::Array(array), Value::Number(number)) if !self.heap.has_changed() => {
                         array.get(as_index(*number)?)
                     }
@@ -175,13 +193,24 @@ impl<'t> Env<'t> {
         }
     }
 
+    /// The value of an operand, if it is a number.
+    #[inline(always)]
+    fn flat_term(&self, id: ExprId) -> Option<f64> {
+        let expr = self.expr(id);
+        match &expr.kind {
+            ExprKind::Literal(Value::Number(number)) => Some(*number),
+            ExprKind::Name(_) | ExprKind::Bound { .. } => self.flat_leaf(expr)?.as_number(),
+            _ => self.flat_number(expr),
+        }
+    }
+
     /// The value of a flat expression, if it is a number.
     fn flat_number(&self, expr: &'t Expr) -> Option<f64> {
         match &expr.kind {
             ExprKind::Literal(Value::Number(number)) => Some(*number),
             ExprKind::Binary { op, left, right } => {
-                let left = self.flat_number(self.ast.expr(*left))?;
-                let right = self.flat_number(self.ast.expr(*right))?;
+                let left = self.flat_term(*left)?;
+                let right = self.flat_term(*right)?;
                 match op {
                     BinaryOp::Add => Some(left + right),
                     op if op.is_arithmetic() => Some(calculate(*op, left, right)),
@@ -189,11 +218,11 @@ impl<'t> Env<'t> {
                 }
             }
             ExprKind::Group(items) => match self.ast.list(*items) {
-                [only] => self.flat_number(self.ast.expr(*only)),
+                [only] => self.flat_number(self.expr(*only)),
                 _ => None,
             },
             ExprKind::Unary { op, operand } => {
-                let number = self.flat_number(self.ast.expr(*operand))?;
+                let number = self.flat_number(self.expr(*operand))?;
                 match op {
                     UnaryOp::Negate => Some(-number),
                     UnaryOp::Plus => Some(number),
@@ -202,7 +231,7 @@ impl<'t> Env<'t> {
                 }
             }
             ExprKind::Member { target, field: Some(field), .. } => {
-                if let ExprKind::Name(variable) = &self.ast.expr(*target).kind
+                if let ExprKind::Name(variable) = &self.expr(*target).kind
                     && let Found::Variable(Held::Loop(number)) = self.find(*variable)
                 {
                     return match self.loops[*number].field(*field) {
@@ -219,7 +248,7 @@ impl<'t> Env<'t> {
     fn flat_truth(&self, expr: &'t Expr) -> Option<bool> {
         match &expr.kind {
             ExprKind::Binary { op, left, right } if op.is_comparison() => {
-                let (left, right) = (self.ast.expr(*left), self.ast.expr(*right));
+                let (left, right) = (self.expr(*left), self.expr(*right));
                 if op.is_equality()
                     && let Some(Value::String(left)) = self.flat_place(left)
                     && let Some(Value::String(right)) = self.flat_place(right)
@@ -237,15 +266,15 @@ impl<'t> Env<'t> {
                     _ => left >= right,
                 })
             }
-            ExprKind::Unary { op: UnaryOp::Not, operand } => Some(!self.flat_truth(self.ast.expr(*operand))?),
+            ExprKind::Unary { op: UnaryOp::Not, operand } => Some(!self.flat_truth(self.expr(*operand))?),
             ExprKind::Group(items) => match self.ast.list(*items) {
-                [only] => self.flat_truth(self.ast.expr(*only)),
+                [only] => self.flat_truth(self.expr(*only)),
                 _ => None,
             },
             ExprKind::In { negated, needle, container } => {
-                let needle = self.flat_place(self.ast.expr(*needle))?;
-                let ExprKind::Array(items) = self.ast.expr(*container).kind else { return None };
-                let is_it = |item: &ExprId| match &self.ast.expr(*item).kind {
+                let needle = self.flat_place(self.expr(*needle))?;
+                let ExprKind::Array(items) = self.expr(*container).kind else { return None };
+                let is_it = |item: &ExprId| match &self.expr(*item).kind {
                     ExprKind::Literal(value) => strictly_equal(value, needle),
                     _ => false,
                 };
@@ -257,7 +286,9 @@ impl<'t> Env<'t> {
     }
 }
 
+#[inline]
 fn push_ascii(text: &crate::string::Str, out: &mut StrBuilder) -> Option<()> {
-    out.push_bytes(text.as_ascii()?);
+    text.as_ascii()?;
+    out.push(text);
     Some(())
 }

@@ -38,7 +38,7 @@ fn into_val(operand: Operand<'_>) -> Res<Val<'_>> {
 impl<'t> Interp<'t> {
     /// An operand, if it is a number.
     fn operand(&mut self, id: ExprId, depth: u32) -> Operand<'t> {
-        let expr = self.env.ast.expr(id);
+        let expr = self.env.expr(id);
         let number_or_value = |value: Val<'t>| match &*value {
             Value::Number(number) => Ok(*number),
             _ => Err(Detour::Value(Box::new(value))),
@@ -182,7 +182,7 @@ impl<'t> Interp<'t> {
 
     /// Whether an expression's value counts as true.
     pub(super) fn truth(&mut self, id: ExprId, depth: u32) -> Res<bool> {
-        let expr = self.env.ast.expr(id);
+        let expr = self.env.expr(id);
         if let Some(holds) = self.fast_truth(expr, depth) {
             return Ok(holds);
         }
@@ -222,10 +222,10 @@ impl<'t> Interp<'t> {
     /// `needle in container`.
     pub(super) fn is_in(&mut self, needle: ExprId, container: ExprId, depth: u32) -> Res<bool> {
         let needle = self.eval(needle, depth)?;
-        let expr = self.env.ast.expr(container);
+        let expr = self.env.expr(container);
         if let ExprKind::Array(items) = expr.kind {
             let items = self.env.ast.list(items);
-            if items.iter().all(|item| matches!(self.env.ast.expr(*item).kind, ExprKind::Literal(_))) {
+            if items.iter().all(|item| matches!(self.env.expr(*item).kind, ExprKind::Literal(_))) {
                 return self.is_in_literals(&needle, expr, items, depth);
             }
         }
@@ -238,7 +238,7 @@ impl<'t> Interp<'t> {
         self.env.enter(depth + 1, array.offset)?;
         let mut found = false;
         for item in items {
-            let item = self.env.ast.expr(*item);
+            let item = self.env.expr(*item);
             self.env.enter(depth + 2, item.offset)?;
             if let ExprKind::Literal(value) = &item.kind {
                 found = found || strictly_equal(value, needle);
@@ -280,7 +280,7 @@ impl<'t> Interp<'t> {
     }
 
     pub(super) fn is_comparison(&self, id: ExprId) -> bool {
-        matches!(self.env.ast.expr(id).kind, ExprKind::Binary { op, .. } if op.is_comparison())
+        matches!(self.env.expr(id).kind, ExprKind::Binary { op, .. } if op.is_comparison())
     }
 }
 

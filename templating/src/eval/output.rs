@@ -27,7 +27,7 @@ impl<'t> Interp<'t> {
     /// Writes literal text.
     #[inline]
     pub(super) fn write_span(&mut self, span: Span, units: u32) -> Res<()> {
-        self.out.push_str(self.env.ast.text(span));
+        self.out.push_part(&self.env.ast.source, span.start as usize, span.end as usize);
         self.count_written(units as usize)
     }
 
@@ -39,7 +39,7 @@ impl<'t> Interp<'t> {
 
     /// Writes the value of an expression, if possible from where it is.
     pub(super) fn write_expr(&mut self, id: ExprId, depth: u32) -> Res<()> {
-        let expr = self.env.ast.expr(id);
+        let expr = self.env.expr(id);
         if let Some(units) = self.fast_write(expr, depth) {
             return self.count_written(units);
         }
@@ -79,7 +79,7 @@ impl<'t> Interp<'t> {
     fn append_concat(&mut self, offset: u32, left: ExprId, right: ExprId, start: usize, depth: u32) -> Res<()> {
         let depth = depth + 2;
         self.env.check_depth(depth).map_err(|fault| fault.at(offset))?;
-        let inner = self.env.ast.expr(left);
+        let inner = self.env.expr(left);
         let left = match &inner.kind {
             ExprKind::Binary { op: BinaryOp::Concat, left, right } => {
                 self.append_concat(inner.offset, *left, *right, start, depth)?;
@@ -88,7 +88,7 @@ impl<'t> Interp<'t> {
             _ => Some(self.eval(left, depth)?),
         };
         self.env.charge(1).map_err(|fault| fault.at(offset))?;
-        let right_expr = self.env.ast.expr(right);
+        let right_expr = self.env.expr(right);
         if left.is_none() && right_expr.kind.is_path() {
             let right = self.env.path(right, depth)?;
             self.env.append_text(&right, &mut self.out).map_err(|fault| fault.at(offset))?;

@@ -96,7 +96,7 @@ pub(super) enum Member {
 impl<'t> Env<'t> {
     /// The value of an expression that is a path.
     pub(super) fn path(&self, id: ExprId, depth: u32) -> Res<Place<'_, 't>> {
-        let expr = self.ast.expr(id);
+        let expr = self.expr(id);
         let depth = depth + 1;
         self.enter(depth, expr.offset)?;
         match &expr.kind {
@@ -118,10 +118,10 @@ impl<'t> Env<'t> {
                 Held::Loop(number) => Place::Near(self.loops[*number].record()),
             }),
             ExprKind::Member { target, name, lookup, field, .. } => {
-                if let (Some(field), ExprKind::Name(variable)) = (field, &self.ast.expr(*target).kind)
+                if let (Some(field), ExprKind::Name(variable)) = (field, &self.expr(*target).kind)
                     && let Found::Variable(Held::Loop(number)) = self.find(*variable)
                 {
-                    self.enter(depth + 1, self.ast.expr(*target).offset)?;
+                    self.enter(depth + 1, self.expr(*target).offset)?;
                     return Ok(Place::Made(self.loops[*number].field(*field)));
                 }
                 let key = || self.ast.name(*name);

@@ -63,14 +63,8 @@ pub(super) struct Frame {
     serial: u64,
 }
 
-impl Frame {
-    /// That of the template.
-    pub(super) fn first() -> Self {
-        Self { base: 0, outer: None, serial: 0 }
-    }
-}
-
-/// A frame, by its place among the running ones. It is gone when another one is in its place.
+/// A frame, by its place among the running ones: 0 is that of the template, which the list has not. It is gone when
+/// another one is in its place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FrameId {
     index: usize,
@@ -203,19 +197,25 @@ impl<'t> Env<'t> {
         if slot.up == 0 {
             return Some(self.frame_base + slot.index as usize);
         }
-        let mut frame = self.frames.last()?;
+        self.outer_variable(slot)
+    }
+
+    fn outer_variable(&self, slot: Slot) -> Option<usize> {
+        let mut frame = *self.frames.last()?;
         for _ in 0..slot.up {
             // The body of a `call` that outlives its surroundings finds nothing there.
             let outer = frame.outer?;
-            frame = self.frames.get(outer.index).filter(|found| found.serial == outer.serial)?;
+            frame = match outer.index.checked_sub(1) {
+                None => Frame { base: 0, outer: None, serial: 0 },
+                Some(index) => *self.frames.get(index).filter(|found| found.serial == outer.serial)?,
+            };
         }
         Some(frame.base + slot.index as usize)
     }
 
     /// The running frame.
-    pub(super) fn frame(&self) -> Option<FrameId> {
-        let index = self.frames.len().checked_sub(1)?;
-        Some(FrameId { index, serial: self.frames[index].serial })
+    pub(super) fn frame(&self) -> FrameId {
+        FrameId { index: self.frames.len(), serial: self.frames.last().map_or(0, |frame| frame.serial) }
     }
 
     /// Starts a frame with so many variables.

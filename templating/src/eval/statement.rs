@@ -61,7 +61,8 @@ impl<'t> Interp<'t> {
                 Ok(())
             }
             StmtKind::Call { call, caller } => {
-                let surroundings = Surroundings { names: self.env.capture(&caller.captures), frame: self.env.frame() };
+                let surroundings =
+                    Surroundings { names: self.env.capture(&caller.captures), frame: Some(self.env.frame()) };
                 let caller = self.close_over(caller, Some(surroundings));
                 let start = self.out.byte_len();
                 self.call_with_caller(*call, caller, depth)?;

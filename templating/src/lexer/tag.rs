@@ -45,7 +45,7 @@ pub(crate) fn split(source: &str, syntax: &Syntax) -> Res<Vec<Piece>> {
     Splitter {
         source,
         syntax,
-        pieces: Vec::new(),
+        pieces: Vec::with_capacity(8 + source.len() / 64),
         position: 0,
         trim_next: Trim::Nothing,
         slashes_left: true,

@@ -29,11 +29,41 @@ pub(crate) enum TokenKind<'s> {
     End,
 }
 
-/// The symbols, longer ones before their prefixes.
-const SYMBOLS: [&str; 27] = [
-    "===", "!==", "==", "!=", "<=", ">=", "//", "**", "(", ")", "[", "]", "{", "}", "%", "*", "-", "+", "~", "/", ",",
-    ":", "|", ".", "<", ">", "=",
-];
+/// The longest symbol that the text starts with.
+#[inline]
+fn symbol(text: &[u8]) -> Option<&'static str> {
+    let (second, third) = (text.get(1), text.get(2));
+    Some(match (text.first()?, second, third) {
+        (b'=', Some(b'='), Some(b'=')) => "===",
+        (b'!', Some(b'='), Some(b'=')) => "!==",
+        (b'=', Some(b'='), _) => "==",
+        (b'!', Some(b'='), _) => "!=",
+        (b'<', Some(b'='), _) => "<=",
+        (b'>', Some(b'='), _) => ">=",
+        (b'/', Some(b'/'), _) => "//",
+        (b'*', Some(b'*'), _) => "**",
+        (b'(', ..) => "(",
+        (b')', ..) => ")",
+        (b'[', ..) => "[",
+        (b']', ..) => "]",
+        (b'{', ..) => "{",
+        (b'}', ..) => "}",
+        (b'%', ..) => "%",
+        (b'*', ..) => "*",
+        (b'-', ..) => "-",
+        (b'+', ..) => "+",
+        (b'~', ..) => "~",
+        (b'/', ..) => "/",
+        (b',', ..) => ",",
+        (b':', ..) => ":",
+        (b'|', ..) => "|",
+        (b'.', ..) => ".",
+        (b'<', ..) => "<",
+        (b'>', ..) => ">",
+        (b'=', ..) => "=",
+        _ => return None,
+    })
+}
 
 /// Tokenizes the code of one tag. The last token is always [`TokenKind::End`].
 /// `room` is a list whose memory is used.
@@ -63,12 +93,15 @@ struct Lexer<'s> {
 
 impl<'s> Lexer<'s> {
     fn next(&mut self) -> Res<Option<Token<'s>>> {
+        self.skip_blanks();
         let rest = self.rest();
-        let blank = rest.len() - rest.trim_start_matches(is_code_whitespace).len();
-        self.position += blank;
-        let rest = self.rest();
-        let Some(first) = rest.chars().next() else { return Ok(None) };
         let offset = self.position as u32;
+        if self.dialect == Dialect::Nunjitsu
+            && let Some(kind) = self.plain(rest.as_bytes())
+        {
+            return Ok(Some(Token { offset, kind }));
+        }
+        let Some(first) = rest.chars().next() else { return Ok(None) };
         let kind = match first {
             '"' | '\'' => self.string(first),
             'r' if rest[1..].starts_with('/') => self.regex()?,
@@ -79,7 +112,7 @@ impl<'s> Lexer<'s> {
                 return Err(Fault::syntax(offset, "Invalid numeric literal"));
             }
             _ => {
-                let Some(symbol) = SYMBOLS.into_iter().find(|symbol| rest.starts_with(symbol)) else {
+                let Some(symbol) = symbol(rest.as_bytes()) else {
                     return Err(Fault::syntax(offset, format!("Unexpected character {}", quoted(first))));
                 };
                 self.position += symbol.len();
@@ -87,6 +120,40 @@ impl<'s> Lexer<'s> {
             }
         };
         Ok(Some(Token { offset, kind }))
+    }
+
+    #[inline]
+    fn skip_blanks(&mut self) {
+        let bytes = &self.source.as_bytes()[..self.end];
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(self.position) {
+            self.position += 1;
+        }
+        if bytes.get(self.position).is_some_and(|byte| !byte.is_ascii()) {
+            let rest = self.rest();
+            self.position += rest.len() - rest.trim_start_matches(is_code_whitespace).len();
+        }
+    }
+
+    /// A name, or a symbol that starts nothing longer: most of what there is.
+    #[inline]
+    fn plain(&mut self, rest: &[u8]) -> Option<TokenKind<'s>> {
+        let first = *rest.first()?;
+        if first.is_ascii_alphabetic() || first == b'_' {
+            if first == b'r' && rest.get(1) == Some(&b'/') {
+                return None;
+            }
+            let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
+            let length = rest.iter().take_while(is_part).count();
+            let name = &self.source[self.position..self.position + length];
+            self.position += length;
+            return Some(TokenKind::Name(name));
+        }
+        if first == b'.' && rest.get(1).is_some_and(u8::is_ascii_digit) {
+            return None;
+        }
+        let symbol = symbol(rest)?;
+        self.position += symbol.len();
+        Some(TokenKind::Symbol(symbol))
     }
 
     fn rest(&self) -> &'s str {
@@ -155,6 +222,12 @@ impl<'s> Lexer<'s> {
 
     fn string(&mut self, quote: char) -> TokenKind<'s> {
         // The splitter has made sure that every string is closed before the end of its tag.
+        let body = &self.rest()[1..];
+        let special = body.bytes().position(|byte| byte == b'\\' || byte == quote as u8);
+        if let Some(length) = special.filter(|at| body.as_bytes()[*at] != b'\\') {
+            self.position += length + 2;
+            return TokenKind::String(body[..length].into());
+        }
         let mut text = String::new();
         let mut characters = self.rest().char_indices().skip(1);
         let mut length = self.rest().len();

@@ -113,7 +113,7 @@ impl<'s> Parser<'s> {
             lookups: 0,
             has_units: false,
             binds: false,
-            spare_tokens: Vec::new(),
+            spare_tokens: Vec::with_capacity(24),
             nodes: 0,
             depth: 0,
             stack: 0,
@@ -254,10 +254,12 @@ impl<'s> Tokens<'s> {
         token
     }
 
+    #[inline(always)]
     fn at_symbol(&self, symbol: &str) -> bool {
         matches!(self.peek(), TokenKind::Symbol(found) if *found == symbol)
     }
 
+    #[inline(always)]
     fn at_name(&self, name: &str) -> bool {
         matches!(self.peek(), TokenKind::Name(found) if *found == name)
     }
@@ -266,12 +268,14 @@ impl<'s> Tokens<'s> {
         matches!(self.peek(), TokenKind::End)
     }
 
+    #[inline(always)]
     fn take_symbol(&mut self, symbol: &str) -> bool {
         let found = self.at_symbol(symbol);
         self.next += usize::from(found);
         found
     }
 
+    #[inline(always)]
     fn take_name(&mut self, name: &str) -> bool {
         let found = self.at_name(name);
         self.next += usize::from(found);
