@@ -104,9 +104,9 @@ fn differ_in_last_places(ours: &Outcome, theirs: &Outcome) -> bool {
     ours.len() == theirs.len() && ours.chars().zip(theirs.chars()).take(10).all(|(one, other)| one == other)
 }
 
-/// The numbers of a text and what is between them.
+/// The numbers of a text, without signs and exponents, and what is between them.
 fn pieces(text: &str) -> Vec<&str> {
-    let of_number = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | '+' | '-');
+    let of_number = |c: char| c.is_ascii_digit() || c == '.';
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
