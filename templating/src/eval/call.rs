@@ -417,10 +417,9 @@ impl<'t> Interp<'t> {
             self.env.bind(&Assigned { variable, slot, is_read }, value);
         }
         let ast = self.env.ast;
-        let declares_caller =
-            definition.parameters.iter().any(|parameter| ast.name(parameter.variable.name) == "caller");
+        let is_caller = |parameter: &Parameter| ast.name(parameter.variable.name) == "caller";
         if let Some(slot) = definition.caller
-            && !declares_caller
+            && !definition.parameters.iter().any(is_caller)
             && let Some(caller) = self.named_caller(arguments, &caller)
         {
             self.env.declare(slot, caller.into());
