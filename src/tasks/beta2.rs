@@ -2,7 +2,7 @@
 //!
 //! The rules are those of `@backstage/plugin-scaffolder-backend` 0.15 to 1.0 (`HandlebarsWorkflowRunner`): templates see
 //! `parameters` and `steps` and nothing else, a string that can't be rendered fails the step, and what a string becomes
-//! depends on where it stands ([`Part`]).
+//! depends on where it stands (`Part`).
 
 use std::{collections::HashMap, sync::Mutex};
 

@@ -139,7 +139,7 @@ mod tests {
         let error = bench.run("fetch:template:file", json!({"url": "a.tpl", "targetPath": "b"})).await.unwrap_err();
         assert!(error.to_string().starts_with("TemplateRenderError: Template error at line 1"), "{error}");
         let last = bench.log().pop().unwrap();
-        assert!(last.starts_with("error: a.tpl:1:") && last.ends_with("\n  ${{ }}"), "{last}");
+        assert!(last.starts_with("error: a.tpl:1:") && last.ends_with("\n 1 | ${{ }}\n   |     ^"), "{last}");
         let input = json!({"url": "a.tpl", "targetPath": "../b"});
         assert!(bench.run("fetch:template:file", input).await.is_err());
     }

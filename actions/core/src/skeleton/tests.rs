@@ -45,9 +45,7 @@ fn one_by_one(
         let render = if extension.is_some() { suffix.is_some() } else { !globs.matches(entry.path.as_str(), is_dir) };
         let text = |text: &str, log: &mut Vec<String>| {
             rendering.engine.render_str(text, &rendering.context).map_err(|error| {
-                let line = error.source_line().unwrap_or_default().trim().to_string();
-                let (row, column) = (error.line().unwrap(), error.column().unwrap());
-                log.push(format!("error: {}:{row}:{column}: {}\n  {line}", entry.path, error.message()));
+                log.push(format!("error: {}", error.report(entry.path.as_str())));
                 template_error(&error)
             })
         };
