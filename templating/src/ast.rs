@@ -154,7 +154,7 @@ impl Ast {
     /// The `filter` block of a template that is one and nothing else: it has a value as an interpolation has.
     pub(crate) fn sole_filter_block(&self) -> Option<&Stmt> {
         match self.body.as_slice() {
-            [only @ Stmt { kind: StmtKind::Filter { .. }, .. }] => Some(only),
+            [only @ Stmt { kind: StmtKind::Filter(_), .. }] => Some(only),
             _ => None,
         }
     }
@@ -430,12 +430,7 @@ pub(crate) enum StmtKind {
         call: ExprId,
         caller: Box<Macro>,
     },
-    Filter {
-        filter: FilterRef,
-        filter_offset: u32,
-        arguments: Arguments,
-        body: Vec<Stmt>,
-    },
+    Filter(Box<FilterBlock>),
     Block {
         body: Vec<Stmt>,
         frame: u32,
@@ -446,6 +441,13 @@ pub(crate) enum StmtKind {
         template: ExprId,
         ignore_missing: bool,
     },
+}
+
+pub(crate) struct FilterBlock {
+    pub(crate) filter: FilterRef,
+    pub(crate) filter_offset: u32,
+    pub(crate) arguments: Arguments,
+    pub(crate) body: Vec<Stmt>,
 }
 
 pub(crate) struct For {

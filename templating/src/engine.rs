@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::context::Context;
 use crate::definition::Defined;
 use crate::dialect::Dialect;
-use crate::error::Error;
+use crate::error::{Error, Places};
 use crate::facts::Facts;
 use crate::function::{Callable, HostFn};
 use crate::limits::Limits;
@@ -58,8 +58,9 @@ impl Engine {
     /// first thing, and what it speaks of as far as that can be told.
     pub fn inspect(&self, source: &str) -> Inspection {
         let (ast, faults) = crate::parser::parse_leniently(source, &self.0);
+        let mut places = Places::new(source);
         Inspection {
-            errors: faults.into_iter().map(|fault| fault.into_error(source)).collect(),
+            errors: faults.into_iter().map(|fault| fault.into_error_at(&mut places)).collect(),
             facts: crate::facts::collect(&ast, source),
             is_sole_interpolation: ast.sole_interpolation().is_some(),
         }

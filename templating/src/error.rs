@@ -1,6 +1,7 @@
 //! What goes wrong with a template, and where.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::hint;
 use crate::limits::LimitKind;
@@ -36,7 +37,7 @@ struct Inner {
     line: Option<u32>,
     column: Option<u32>,
     offset: Option<u32>,
-    source_line: Option<String>,
+    source_line: Option<Arc<str>>,
     hint: Option<String>,
 }
 
@@ -239,7 +240,13 @@ impl Fault {
     }
 
     pub(crate) fn into_error(self, source: &str) -> Error {
-        let position = self.offset.map(|offset| Position::find(source, offset));
+        self.into_error_at(&mut Places::new(source))
+    }
+
+    /// As [`into_error`](Self::into_error), for several of one source.
+    pub(crate) fn into_error_at(self, places: &mut Places<'_>) -> Error {
+        let source = places.source;
+        let position = self.offset.map(|offset| places.position(offset));
         let habit = || match self.kind {
             ErrorKind::Syntax => self.offset.and_then(|offset| hint::for_syntax(source, offset, &self.message)),
             _ => None,
@@ -252,7 +259,7 @@ impl Fault {
             column: position.map(|position| position.column),
             offset: self.offset,
             hint,
-            source_line: self.offset.map(|offset| line_around(source, offset)),
+            source_line: self.offset.map(|offset| places.line(offset)),
         }))
     }
 }
@@ -267,13 +274,62 @@ pub struct Position {
 }
 
 impl Position {
-    pub(crate) fn find(source: &str, offset: u32) -> Self {
-        let before = &source[..source.floor_char_boundary(offset as usize)];
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before[start..].encode_utf16().count() + 1;
+    /// The place after a text that starts here.
+    fn after(self, text: &str) -> Self {
         // A source is at most 4 Mi code units by default and its offsets are u32, so neither count can overflow.
-        Self { line: line as u32, column: column as u32 }
+        let lines = text.bytes().filter(|byte| *byte == b'\n').count() as u32;
+        let (start, column) = match text.rfind('\n') {
+            Some(newline) => (newline + 1, 1),
+            None => (0, self.column),
+        };
+        Self { line: self.line + lines, column: column + text[start..].encode_utf16().count() as u32 }
+    }
+}
+
+/// Finds many places of one source without reading all of it for each.
+pub(crate) struct Places<'s> {
+    source: &'s str,
+    /// What is where at the start of each stretch of the source.
+    starts: Vec<(usize, Position)>,
+    /// The line that was last asked for.
+    line: Option<(std::ops::Range<usize>, Arc<str>)>,
+}
+
+impl<'s> Places<'s> {
+    pub(crate) fn new(source: &'s str) -> Self {
+        const STRETCH: usize = 4096;
+        let mut starts = vec![(0, Position { line: 1, column: 1 })];
+        let mut places = Self { source, starts: Vec::new(), line: None };
+        let mut at = 0;
+        while at + STRETCH < source.len() {
+            let end = source.floor_char_boundary(at + STRETCH);
+            let (_, position) = starts[starts.len() - 1];
+            starts.push((end, position.after(&source[at..end])));
+            at = end;
+        }
+        places.starts = starts;
+        places
+    }
+
+    pub(crate) fn position(&self, offset: u32) -> Position {
+        let offset = self.source.floor_char_boundary(offset as usize);
+        let (start, position) = self.starts[self.starts.partition_point(|(start, _)| *start <= offset) - 1];
+        position.after(&self.source[start..offset])
+    }
+
+    /// The line around an offset, without its end.
+    fn line(&mut self, offset: u32) -> Arc<str> {
+        let offset = self.source.floor_char_boundary(offset as usize);
+        if let Some((range, line)) = &self.line
+            && (range.start..=range.end).contains(&offset)
+        {
+            return line.clone();
+        }
+        let start = self.source[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = self.source[offset..].find('\n').map_or(self.source.len(), |newline| offset + newline);
+        let line: Arc<str> = self.source[start..end].trim_end_matches('\r').into();
+        self.line = Some((start..end, line.clone()));
+        line
     }
 }
 
@@ -308,13 +364,6 @@ pub(crate) fn quote(text: &str) -> String {
 fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn line_around(source: &str, offset: u32) -> String {
-    let offset = source.floor_char_boundary(offset as usize);
-    let start = source[..offset].rfind('\n').map_or(0, |newline| newline + 1);
-    let end = source[offset..].find('\n').map_or(source.len(), |newline| offset + newline);
-    source[start..end].trim_end_matches('\r').to_owned()
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! What a template speaks of, for tools that check it without rendering.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::ast::{
-    Arguments, Assigned, Ast, Call, ExprId, ExprKind, FilterCall, Macro, NameId, Stmt, StmtKind, TestCall, UnaryOp,
-    Variable,
+    Arguments, Assigned, Ast, Call, ExprId, ExprKind, FilterBlock, FilterCall, Macro, NameId, Stmt, StmtKind, TestCall,
+    UnaryOp, Variable,
 };
-use crate::error::Position;
+use crate::error::{Places, Position};
 use crate::value::Value;
 
 /// The names a template uses. Each list is in source order and keeps repetitions.
@@ -77,6 +77,7 @@ pub(crate) fn collect(ast: &Ast, source: &str) -> Facts {
     let mut collector = Collector {
         ast,
         names: Vec::new(),
+        defined: HashMap::new(),
         bound: HashSet::new(),
         asked: Vec::new(),
         conditions: 0,
@@ -85,10 +86,11 @@ pub(crate) fn collect(ast: &Ast, source: &str) -> Facts {
     collector.body(&ast.body);
     let Collector { bound, mut found, .. } = collector;
     let mut facts = Facts::default();
+    let places = Places::new(source);
     found.sort_by_key(Found::offset);
     let name_use = |(name, offset): (Arc<str>, u32)| NameUse {
         name: name.to_string(),
-        position: Position::find(source, offset),
+        position: places.position(offset),
         offset: offset as usize,
     };
     for found in found {
@@ -144,6 +146,8 @@ struct Collector<'a> {
     ast: &'a Ast,
     /// The names that the template itself has defined where the walk is.
     names: Vec<Arc<str>>,
+    /// How often each of them is among them.
+    defined: HashMap<Arc<str>, usize>,
     /// All of them, wherever.
     bound: HashSet<Arc<str>>,
     /// The paths that conditions around have asked for.
@@ -170,7 +174,21 @@ impl<'a> Collector<'a> {
     fn define(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
         for name in names {
             self.bound.insert(name.clone());
+            *self.defined.entry(name.clone()).or_default() += 1;
             self.names.push(name);
+        }
+    }
+
+    fn is_defined(&self, name: &str) -> bool {
+        self.defined.get(name).is_some_and(|count| *count > 0)
+    }
+
+    /// Goes back to the first so many names.
+    fn forget(&mut self, count: usize) {
+        for name in self.names.drain(count..) {
+            if let Some(count) = self.defined.get_mut(&name) {
+                *count -= 1;
+            }
         }
     }
 
@@ -179,7 +197,7 @@ impl<'a> Collector<'a> {
         let outer = self.names.len();
         self.define(names);
         self.body(body);
-        self.names.truncate(outer);
+        self.forget(outer);
     }
 
     fn statement(&mut self, stmt: &'a Stmt) {
@@ -218,7 +236,8 @@ impl<'a> Collector<'a> {
                 self.expr(*call, Guard::None);
                 self.callable(caller);
             }
-            StmtKind::Filter { filter, filter_offset, arguments, body } => {
+            StmtKind::Filter(block) => {
+                let FilterBlock { filter, filter_offset, arguments, body } = &**block;
                 self.found.push(Found::Filter(filter.name().into(), *filter_offset));
                 self.arguments(arguments);
                 self.body(body);
@@ -246,7 +265,7 @@ impl<'a> Collector<'a> {
             self.expr(default, Guard::None);
         }
         self.conditional(&definition.body);
-        self.names.truncate(outer);
+        self.forget(outer);
     }
 
     fn arguments(&mut self, arguments: &Arguments) {
@@ -339,7 +358,7 @@ impl<'a> Collector<'a> {
                     let Call { callee, arguments } = &**call;
                     if let ExprKind::Name(Variable { name, .. }) = &self.ast.expr(*callee).kind {
                         let name = self.name(*name);
-                        if !self.names.contains(&name) {
+                        if !self.is_defined(&name) {
                             self.found.push(Found::Call(name, expr.offset));
                         }
                     }
@@ -389,11 +408,12 @@ impl<'a> Collector<'a> {
             match &expr.kind {
                 ExprKind::Name(Variable { name, .. }) => {
                     let name = self.name(*name);
-                    if self.names.contains(&name) {
+                    if self.is_defined(&name) {
                         return (None, inner);
                     }
                     segments.push((name, expr.offset));
                     segments.reverse();
+                    segments.shrink_to_fit();
                     return (
                         Some(Path { segments, is_open, is_call: false, guard: Guard::None, is_conditional: false }),
                         inner,

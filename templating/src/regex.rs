@@ -12,6 +12,9 @@ use crate::string::Str;
 /// The longest pattern, in UTF-16 code units.
 pub(crate) const MAX_PATTERN_UNITS: usize = 16_384;
 
+/// Up to so many states a search takes about one step for each character.
+const LIGHT: usize = 500;
+
 /// A regular expression literal of a template: `r/pattern/flags`.
 ///
 /// As in JavaScript, one that was written with `g` or `y` remembers where its last `test` ended; a render keeps that by
@@ -25,22 +28,9 @@ pub struct Regex {
 
 impl Regex {
     pub(crate) fn new(source: &str, flags: &str) -> Res<Self> {
-        if source.encode_utf16().count() > MAX_PATTERN_UNITS {
-            return Err(Fault::evaluation("Regular-expression literal exceeds the maximum length"));
-        }
-        let meant = Flags { ignore_case: flags.contains('i'), multiline: flags.contains('m'), unicode: false };
-        let compiled = understudy_regex::Regex::new(source, meant).map_err(|error| match error {
-            Invalid::Syntax(_) => Fault::evaluation("Invalid regular-expression literal"),
-            Invalid::Unsupported(reason) => {
-                Fault::evaluation(format!("Unsupported regular-expression literal: {reason}"))
-            }
-        })?;
+        check_length(source)?;
+        let compiled = understudy_regex::Regex::new(source, meant(flags)).map_err(fault)?;
         Ok(Self { source: source.into(), flags: flags.into(), compiled: Arc::new(compiled) })
-    }
-
-    /// The pattern and the flags as they are written, with a slash between.
-    pub(crate) fn literal(&self) -> String {
-        format!("{}/{}", self.source, self.flags)
     }
 
     /// The flags, in the order in which JavaScript lists them.
@@ -99,8 +89,57 @@ impl Regex {
     /// The same without regard to `y`.
     pub(crate) fn find_after(&self, interp: &mut Interp<'_>, text: &Text, start: usize) -> Res<Option<Match>> {
         let Some(rest) = text.len().checked_sub(start) else { return Ok(None) };
-        interp.charge(if self.compiled.backtracks() { 500 + rest / 256 } else { rest / 16_384 })?;
+        // A pattern of many states may have to take as many steps for each character.
+        let weight = usize::try_from(self.compiled.weight()).unwrap_or(usize::MAX);
+        interp.charge(if weight > LIGHT { rest.saturating_mul(weight) / 1536 } else { rest / 8192 })?;
+        if self.compiled.backtracks() {
+            // Every step back may look at all of the rest.
+            interp.charge(100 + rest / 8)?;
+            if let Ok(found) = self.compiled.find_quickly(text, start) {
+                return Ok(found);
+            }
+            interp.charge(20_000 + rest.saturating_mul(8))?;
+        }
         self.compiled.find_at(text, start).map_err(|error| Fault::evaluation(error.to_string()))
+    }
+}
+
+/// The text in the form in which it is searched, with its code units. A long text is several times as large there.
+pub(crate) fn searched(interp: &Interp<'_>, text: &Str) -> Res<(Vec<u16>, Text)> {
+    interp.charge_bytes(text.byte_len())?;
+    let is_plain = text.as_ascii().is_some();
+    interp.check_bytes(text.byte_len().saturating_mul(if is_plain { 8 } else { 4 }))?;
+    let units = text.units();
+    let searched = Text::new(&units);
+    Ok((units, searched))
+}
+
+/// Judges a literal without compiling it.
+pub(crate) fn validate(source: &str, flags: &str) -> Res<()> {
+    check_length(source)?;
+    understudy_regex::validate(source, meant(flags)).map_err(fault)
+}
+
+/// How many nodes of the syntax tree a literal counts for: compiling it takes time and memory.
+pub(crate) fn nodes(source: &str, flags: &str) -> u64 {
+    understudy_regex::weight(source, meant(flags)).saturating_mul(4).saturating_add(250)
+}
+
+fn meant(flags: &str) -> Flags {
+    Flags { ignore_case: flags.contains('i'), multiline: flags.contains('m'), unicode: false }
+}
+
+fn check_length(source: &str) -> Res<()> {
+    if source.encode_utf16().count() > MAX_PATTERN_UNITS {
+        return Err(Fault::evaluation("Regular-expression literal exceeds the maximum length"));
+    }
+    Ok(())
+}
+
+fn fault(error: Invalid) -> Box<Fault> {
+    match error {
+        Invalid::Syntax(_) => Fault::evaluation("Invalid regular-expression literal"),
+        Invalid::Unsupported(reason) => Fault::evaluation(format!("Unsupported regular-expression literal: {reason}")),
     }
 }
 

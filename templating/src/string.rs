@@ -26,7 +26,11 @@ enum Repr {
         bytes: [u8; INLINE],
     },
     Ascii(Arc<str>),
-    Unicode(Arc<str>),
+    Unicode {
+        text: Arc<str>,
+        /// The length in code units.
+        units: u32,
+    },
     IllFormed(Arc<[u16]>),
 }
 
@@ -36,7 +40,7 @@ impl Str {
     pub fn as_str(&self) -> Option<&str> {
         match &self.0 {
             Repr::Inline { len, bytes } => std::str::from_utf8(&bytes[..usize::from(*len)]).ok(),
-            Repr::Ascii(text) | Repr::Unicode(text) => Some(text),
+            Repr::Ascii(text) | Repr::Unicode { text, .. } => Some(text),
             Repr::IllFormed(_) => None,
         }
     }
@@ -46,7 +50,7 @@ impl Str {
     pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
         match &self.0 {
             Repr::Inline { len, bytes } => Some(&bytes[..usize::from(*len)]),
-            Repr::Ascii(text) | Repr::Unicode(text) => Some(text.as_bytes()),
+            Repr::Ascii(text) | Repr::Unicode { text, .. } => Some(text.as_bytes()),
             Repr::IllFormed(_) => None,
         }
     }
@@ -57,7 +61,7 @@ impl Str {
         match &self.0 {
             Repr::Inline { len, bytes } => Some(&bytes[..usize::from(*len)]),
             Repr::Ascii(text) => Some(text.as_bytes()),
-            Repr::Unicode(_) | Repr::IllFormed(_) => None,
+            Repr::Unicode { .. } | Repr::IllFormed(_) => None,
         }
     }
 
@@ -67,6 +71,21 @@ impl Str {
         let mut bytes = [0; INLINE];
         bytes[..ascii.len()].copy_from_slice(ascii);
         Self(Repr::Inline { len: ascii.len() as u8, bytes })
+    }
+
+    /// Text that is not ASCII.
+    fn unicode(text: Arc<str>) -> Self {
+        // No text of a render is as long as that.
+        let units = u32::try_from(text.chars().map(char::len_utf16).sum::<usize>()).unwrap_or(u32::MAX);
+        Self(Repr::Unicode { text, units })
+    }
+
+    /// How many bytes it takes to find the code unit at an index.
+    pub(crate) fn distance(&self, index: usize) -> usize {
+        match &self.0 {
+            Repr::Unicode { text, .. } => index.min(text.len()),
+            _ => 0,
+        }
     }
 
     /// A string of UTF-8 in which lone surrogates are written as WTF-8 has them.
@@ -94,7 +113,7 @@ impl Str {
         match &self.0 {
             Repr::Inline { len, .. } => usize::from(*len),
             Repr::Ascii(text) => text.len(),
-            Repr::Unicode(text) => text.chars().map(char::len_utf16).sum(),
+            Repr::Unicode { units, .. } => *units as usize,
             Repr::IllFormed(units) => units.len(),
         }
     }
@@ -109,7 +128,7 @@ impl Str {
     pub(crate) fn byte_len(&self) -> usize {
         match &self.0 {
             Repr::Inline { len, .. } => usize::from(*len),
-            Repr::Ascii(text) | Repr::Unicode(text) => text.len(),
+            Repr::Ascii(text) | Repr::Unicode { text, .. } => text.len(),
             Repr::IllFormed(units) => units.len() * 2,
         }
     }
@@ -117,7 +136,7 @@ impl Str {
     /// The shared UTF-8 text; a lone surrogate becomes U+FFFD.
     pub(crate) fn to_key(&self) -> Arc<str> {
         match &self.0 {
-            Repr::Ascii(text) | Repr::Unicode(text) => text.clone(),
+            Repr::Ascii(text) | Repr::Unicode { text, .. } => text.clone(),
             _ => self.to_lossy().into(),
         }
     }
@@ -137,7 +156,7 @@ impl Str {
     pub(crate) fn units(&self) -> Vec<u16> {
         match &self.0 {
             Repr::Inline { len, bytes } => bytes[..usize::from(*len)].iter().copied().map(u16::from).collect(),
-            Repr::Ascii(text) | Repr::Unicode(text) => text.encode_utf16().collect(),
+            Repr::Ascii(text) | Repr::Unicode { text, .. } => text.encode_utf16().collect(),
             Repr::IllFormed(units) => units.to_vec(),
         }
     }
@@ -146,7 +165,7 @@ impl Str {
     pub(crate) fn unit_at(&self, index: usize) -> Option<u16> {
         match &self.0 {
             Repr::Inline { .. } | Repr::Ascii(_) => self.as_ascii()?.get(index).copied().map(u16::from),
-            Repr::Unicode(text) => text.encode_utf16().nth(index),
+            Repr::Unicode { text, .. } => text.encode_utf16().nth(index),
             Repr::IllFormed(units) => units.get(index).copied(),
         }
     }
@@ -224,7 +243,9 @@ impl Str {
     /// Applies a change that is defined on well-formed text to each well-formed run, leaving lone surrogates alone.
     pub(crate) fn map_text(&self, change: impl Fn(&str) -> String) -> Self {
         match &self.0 {
-            Repr::Inline { .. } | Repr::Ascii(_) | Repr::Unicode(_) => change(self.as_str().unwrap_or_default()).into(),
+            Repr::Inline { .. } | Repr::Ascii(_) | Repr::Unicode { .. } => {
+                change(self.as_str().unwrap_or_default()).into()
+            }
             Repr::IllFormed(units) => {
                 let mut result = StrBuilder::default();
                 let mut run = String::new();
@@ -342,7 +363,7 @@ impl From<&str> for Str {
         match text.is_ascii() {
             true if text.len() <= INLINE => Self::inline(text.as_bytes()),
             true => Self(Repr::Ascii(text.into())),
-            false => Self(Repr::Unicode(text.into())),
+            false => Self::unicode(text.into()),
         }
     }
 }
@@ -358,7 +379,7 @@ impl From<Arc<str>> for Str {
         match text.is_ascii() {
             true if text.len() <= INLINE => Self::inline(text.as_bytes()),
             true => Self(Repr::Ascii(text)),
-            false => Self(Repr::Unicode(text)),
+            false => Self::unicode(text),
         }
     }
 }
@@ -404,7 +425,7 @@ impl StrBuilder {
     pub(crate) fn push(&mut self, string: &Str) {
         match &string.0 {
             Repr::Inline { len, bytes } => self.push_short(bytes, usize::from(*len)),
-            Repr::Ascii(text) | Repr::Unicode(text) => self.bytes.extend_from_slice(text.as_bytes()),
+            Repr::Ascii(text) | Repr::Unicode { text, .. } => self.bytes.extend_from_slice(text.as_bytes()),
             Repr::IllFormed(units) => units.iter().for_each(|unit| self.push_unit(*unit)),
         }
     }
@@ -523,7 +544,16 @@ impl StrBuilder {
 
     /// The text with U+FFFD for each lone surrogate.
     pub(crate) fn finish_lossy(self) -> String {
-        String::from_utf8(self.bytes).unwrap_or_else(|error| String::from_utf16_lossy(&wtf8_units(error.as_bytes())))
+        String::from_utf8(self.bytes).unwrap_or_else(|error| {
+            // A surrogate takes as many bytes as what it becomes.
+            let mut bytes = error.into_bytes();
+            for at in 0..bytes.len().saturating_sub(2) {
+                if bytes[at] == 0xed && bytes[at + 1] >= 0xa0 {
+                    bytes[at..at + 3].copy_from_slice("\u{fffd}".as_bytes());
+                }
+            }
+            String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        })
     }
 }
 
@@ -533,7 +563,9 @@ pub(crate) struct Outer(usize);
 
 /// The code units of WTF-8.
 fn wtf8_units(bytes: &[u8]) -> Vec<u16> {
-    let mut units = Vec::with_capacity(bytes.len());
+    // Each unit has one byte that continues none, and a character of four bytes is two.
+    let counts = |byte: &u8| usize::from(*byte & 0xc0 != 0x80) + usize::from(*byte >= 0xf0);
+    let mut units = Vec::with_capacity(bytes.iter().map(counts).sum());
     let mut rest = bytes;
     while !rest.is_empty() {
         // 0xED starts the characters U+D000 to U+D7FF and, with a second byte from 0xA0, the surrogates.

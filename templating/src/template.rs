@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use crate::ast::Ast;
 use crate::context::Context;
 use crate::dialect::Dialect;
-use crate::engine::Engine;
+use crate::engine::{Engine, Settings};
 use crate::error::{Error, ErrorKind, Res};
 use crate::eval;
 use crate::facts::{self, Facts};
@@ -114,7 +114,10 @@ impl Template {
         if !ast.is_sole_tag() {
             return None;
         }
-        parser::parse(&dumping(source), &engine.0).ok()
+        // Both trees together have no more nodes than one may.
+        let mut settings = Settings::clone(&engine.0);
+        settings.limits.ast_nodes = settings.limits.ast_nodes.saturating_sub(ast.exprs.len() as u64);
+        parser::parse(&dumping(source), &settings).ok()
     }
 
     /// Whether the template is exactly one interpolation, so that [`Template::render_value`] keeps its value's type.

@@ -10,6 +10,7 @@
 
 mod text;
 mod translate;
+mod weight;
 
 use std::{ops::Range, sync::Arc};
 
@@ -24,7 +25,13 @@ const MAX_ALTERNATIVES: usize = 1_000;
 const MAX_PATTERN: usize = 64 * 1024;
 /// Compiled automata, in bytes.
 const MAX_COMPILED: usize = 4 << 20;
-const MAX_BACKTRACKS: usize = 300_000;
+const MAX_BACKTRACKS: usize = 100_000;
+/// How often [`Regex::find_quickly`] goes back.
+const FEW_BACKTRACKS: usize = 500;
+/// How many places in groups all states of a search may remember.
+const MAX_PLACES: u64 = 2_000_000;
+/// What one regular expression remembers of a search to be faster, in bytes.
+const MAX_CACHE: usize = 128 << 10;
 
 /// The flags that change what a pattern means.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,12 +68,13 @@ pub struct Regex {
     engine: Engine,
     names: Arc<[(String, usize)]>,
     unicode: bool,
+    weight: u64,
 }
 
 #[derive(Debug, Clone)]
 enum Engine {
     Linear(regex::Regex),
-    Bounded(fancy_regex::Regex),
+    Bounded { quick: fancy_regex::Regex, thorough: fancy_regex::Regex },
 }
 
 /// Where a pattern matched, in the units of its [`Text`].
@@ -101,39 +109,40 @@ impl Regex {
     /// # Errors
     /// It is invalid, too large, nested too deep, or has something that is not supported.
     pub fn new(pattern: &str, flags: Flags) -> Result<Self, Invalid> {
-        if pattern.len() > MAX_PATTERN {
-            return Err(Invalid::Unsupported("it is longer than 64 KiB"));
-        }
-        if nesting(pattern) > MAX_NESTING {
-            return Err(Invalid::Unsupported("it has groups nested more than 60 levels deep"));
-        }
-        if pattern.bytes().filter(|byte| *byte == b'|').count() > MAX_ALTERNATIVES {
-            return Err(Invalid::Unsupported("it has more than 1000 alternatives"));
-        }
-        let given: String = [(flags.ignore_case, 'i'), (flags.multiline, 'm'), (flags.unicode, 'u')]
-            .iter()
-            .filter_map(|(set, flag)| set.then_some(*flag))
-            .collect();
-        regress::Regex::with_flags(pattern, given.as_str()).map_err(|error| Invalid::Syntax(error.to_string()))?;
+        validate(pattern, flags)?;
         let unsupported = Invalid::Unsupported("it has something that is not supported here");
+        let weight = weight(pattern, flags);
+        if weight > MAX_PLACES {
+            return Err(Invalid::Unsupported("it is too large"));
+        }
         let Translated { pattern, names, bounded } = translate::translate(pattern, flags).ok_or(unsupported.clone())?;
         let engine = if bounded {
             let mut builder = fancy_regex::RegexBuilder::new(&pattern);
-            builder.backtrack_limit(MAX_BACKTRACKS).delegate_size_limit(MAX_COMPILED);
-            Engine::Bounded(builder.build().map_err(|_| unsupported)?)
+            builder.backtrack_limit(MAX_BACKTRACKS);
+            builder.delegate_size_limit(MAX_COMPILED).delegate_dfa_size_limit(MAX_CACHE);
+            let thorough = builder.build().map_err(|_| unsupported.clone())?;
+            let quick = builder.backtrack_limit(FEW_BACKTRACKS).build().map_err(|_| unsupported)?;
+            Engine::Bounded { quick, thorough }
         } else {
             let mut builder = regex::RegexBuilder::new(&pattern);
-            Engine::Linear(builder.size_limit(MAX_COMPILED).build().map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => Invalid::Unsupported("it is too large"),
-                _ => unsupported,
+            Engine::Linear(builder.size_limit(MAX_COMPILED).dfa_size_limit(MAX_CACHE).build().map_err(|error| {
+                match error {
+                    regex::Error::CompiledTooBig(_) => Invalid::Unsupported("it is too large"),
+                    _ => unsupported,
+                }
             })?)
         };
-        Ok(Self { engine, names: names.into(), unicode: flags.unicode })
+        Ok(Self { engine, names: names.into(), unicode: flags.unicode, weight })
+    }
+
+    /// Roughly how many states the compiled pattern has: what compiling it, and at worst one step of a search, costs.
+    pub fn weight(&self) -> u64 {
+        self.weight
     }
 
     /// Whether a search may have to go back; it costs much more than one that doesn't.
     pub fn backtracks(&self) -> bool {
-        matches!(self.engine, Engine::Bounded(_))
+        matches!(self.engine, Engine::Bounded { .. })
     }
 
     /// Whether the pattern matches anywhere in the text.
@@ -144,7 +153,7 @@ impl Regex {
         if self.unicode || text.chars().all(|c| c.len_utf16() == 1) {
             return match &self.engine {
                 Engine::Linear(regex) => Ok(regex.is_match(text)),
-                Engine::Bounded(regex) => regex.is_match(text).map_err(|_| TooMuchWork),
+                Engine::Bounded { thorough, .. } => thorough.is_match(text).map_err(|_| TooMuchWork),
             };
         }
         let units: Vec<u16> = text.encode_utf16().collect();
@@ -156,6 +165,18 @@ impl Regex {
     /// # Errors
     /// It would take too long to find.
     pub fn find_at(&self, text: &Text, start: usize) -> Result<Option<Match>, TooMuchWork> {
+        self.find(text, start, false)
+    }
+
+    /// As [`find_at`](Self::find_at), but gives up after a few hundred steps back.
+    ///
+    /// # Errors
+    /// It would take longer to find.
+    pub fn find_quickly(&self, text: &Text, start: usize) -> Result<Option<Match>, TooMuchWork> {
+        self.find(text, start, true)
+    }
+
+    fn find(&self, text: &Text, start: usize, quickly: bool) -> Result<Option<Match>, TooMuchWork> {
         let Some(from) = text.byte(start) else { return Ok(None) };
         let unit = |range: Range<usize>| text.unit(range.start)..text.unit(range.end);
         let groups = match &self.engine {
@@ -163,7 +184,8 @@ impl Regex {
                 let Some(found) = regex.captures_at(text.as_str(), from) else { return Ok(None) };
                 found.iter().map(|group| group.map(|group| unit(group.range()))).collect()
             }
-            Engine::Bounded(regex) => {
+            Engine::Bounded { quick, thorough } => {
+                let regex = if quickly { quick } else { thorough };
                 let found = regex.captures_from_pos(text.as_str(), from).map_err(|_| TooMuchWork)?;
                 let Some(found) = found else { return Ok(None) };
                 found.iter().map(|group| group.map(|group| unit(group.start()..group.end()))).collect()
@@ -171,6 +193,35 @@ impl Regex {
         };
         Ok(Some(Match { groups, names: self.names.clone() }))
     }
+}
+
+/// Judges a pattern without compiling it, which is much cheaper.
+///
+/// # Errors
+/// It is invalid, too long, or nested too deep.
+pub fn validate(pattern: &str, flags: Flags) -> Result<(), Invalid> {
+    if pattern.len() > MAX_PATTERN {
+        return Err(Invalid::Unsupported("it is longer than 64 KiB"));
+    }
+    if nesting(pattern) > MAX_NESTING {
+        return Err(Invalid::Unsupported("it has groups nested more than 60 levels deep"));
+    }
+    if pattern.bytes().filter(|byte| *byte == b'|').count() > MAX_ALTERNATIVES {
+        return Err(Invalid::Unsupported("it has more than 1000 alternatives"));
+    }
+    let given: String = [(flags.ignore_case, 'i'), (flags.multiline, 'm'), (flags.unicode, 'u')]
+        .iter()
+        .filter_map(|(set, flag)| set.then_some(*flag))
+        .collect();
+    regress::Regex::with_flags(pattern, given.as_str()).map_err(|error| Invalid::Syntax(error.to_string()))?;
+    Ok(())
+}
+
+/// An estimate of how many states a pattern has once it is compiled, times the groups that each of them may remember;
+/// see [`Regex::weight`].
+pub fn weight(pattern: &str, flags: Flags) -> u64 {
+    let groups = pattern.bytes().filter(|byte| *byte == b'(').count() as u64;
+    weight::weight(pattern, flags).saturating_mul(groups + 1)
 }
 
 /// How deep groups nest, by their brackets alone; the parser recurses as deep.

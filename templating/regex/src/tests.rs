@@ -170,3 +170,23 @@ fn huge_patterns_are_refused() {
         let _ = Regex::new(&pattern, Flags::default());
     }
 }
+
+#[test]
+fn a_quick_search_gives_up_early() {
+    let regex = Regex::new(r"(a*)*\1b", Flags::default()).unwrap();
+    let units: Vec<u16> = "aaab".encode_utf16().collect();
+    assert_eq!(regex.find_quickly(&Text::new(&units), 0), regex.find_at(&Text::new(&units), 0));
+    let regex = Regex::new("(?=a*b)a", Flags::default()).unwrap();
+    let units: Vec<u16> = "a".repeat(2000).encode_utf16().collect();
+    assert_eq!(regex.find_quickly(&Text::new(&units), 0), Err(TooMuchWork));
+    assert_eq!(regex.find_at(&Text::new(&units), 0), Ok(None));
+}
+
+#[test]
+fn patterns_too_large_are_refused_before_they_are_compiled() {
+    for pattern in ["(?:a{1000}){1000}{1000}", "(?:(?:a{1000}){1000}){1000}", &"(a)".repeat(4000)] {
+        assert!(Regex::new(pattern, Flags::default()).is_err(), "{pattern:.40}");
+    }
+    assert!(Regex::new("^[a-z0-9][a-z0-9-]{0,251}$", Flags::default()).is_ok());
+    assert!(Regex::new("^.{1,1000}$", Flags::default()).is_ok());
+}

@@ -8,7 +8,7 @@
 pub struct Text {
     text: String,
     /// The byte each unit starts at; empty where both count the same.
-    starts: Vec<usize>,
+    starts: Vec<u32>,
 }
 
 /// The character that stands for a unit.
@@ -23,7 +23,7 @@ impl Text {
     pub fn new(units: &[u16]) -> Self {
         let text: String = units.iter().map(|unit| character(*unit)).collect();
         let starts =
-            if text.len() == units.len() { Vec::new() } else { text.char_indices().map(|(at, _)| at).collect() };
+            if text.len() == units.len() { Vec::new() } else { text.char_indices().map(|(at, _)| at as u32).collect() };
         Self { text, starts }
     }
     /// The number of units.
@@ -39,12 +39,12 @@ impl Text {
     }
     pub(crate) fn byte(&self, unit: usize) -> Option<usize> {
         match self.starts.get(unit) {
-            Some(byte) => Some(*byte),
+            Some(byte) => Some(*byte as usize),
             None if self.starts.is_empty() => (unit <= self.text.len()).then_some(unit),
             None => (unit == self.starts.len()).then_some(self.text.len()),
         }
     }
     pub(crate) fn unit(&self, byte: usize) -> usize {
-        if self.starts.is_empty() { byte } else { self.starts.partition_point(|start| *start < byte) }
+        if self.starts.is_empty() { byte } else { self.starts.partition_point(|start| (*start as usize) < byte) }
     }
 }

@@ -73,6 +73,7 @@ impl Env<'_> {
     fn joined(&self, value: &Value) -> Res<Str> {
         let mut text = StrBuilder::default();
         self.join_into(value, &mut text, &mut Vec::new())?;
+        self.charge_whole(text.byte_len())?;
         Ok(text.finish())
     }
 
@@ -81,6 +82,7 @@ impl Env<'_> {
         let Value::Array(array) = value else {
             let part = self.output_text(value)?;
             self.charge_bytes(part.byte_len())?;
+            self.check_text(text.byte_len() + part.byte_len())?;
             text.push(&part);
             return Ok(());
         };

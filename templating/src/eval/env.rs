@@ -113,6 +113,9 @@ pub(super) struct Joiner {
     pub(super) used: bool,
 }
 
+/// From so many bytes on, a text costs twice as much: for a moment there are two of it while it is made.
+const LARGE: usize = 1 << 20;
+
 impl<'t> Env<'t> {
     pub(super) fn new(ast: &'t Ast, settings: &'t Settings, context: &'t Context) -> Self {
         let mut env = Self {
@@ -218,11 +221,23 @@ impl<'t> Env<'t> {
     }
 
     /// Allows for a text of so many bytes, about to be made. Long texts cost work, so that doubling one in a loop comes
-    /// to an end.
+    /// to an end, and the texts of a render can't take more memory together than one value may.
     #[inline]
     pub(crate) fn charge_bytes(&self, bytes: usize) -> Res<()> {
-        self.check_bytes(bytes)?;
-        self.charge(bytes / 64)
+        self.check_text(bytes)?;
+        self.charge(if bytes < LARGE { bytes / 64 } else { bytes / 32 })
+    }
+
+    /// Allows for a text of so many bytes that was put together from pieces, each charged for itself.
+    #[inline]
+    pub(crate) fn charge_whole(&self, bytes: usize) -> Res<()> {
+        if bytes < LARGE { Ok(()) } else { self.check_text(bytes).and_then(|()| self.charge(bytes / 64)) }
+    }
+
+    /// Refuses a text of so many bytes. It counts twice, as code units do in JavaScript.
+    #[inline]
+    pub(crate) fn check_text(&self, bytes: usize) -> Res<()> {
+        self.check_bytes(bytes.saturating_mul(2))
     }
 
     /// Refuses a text of so many bytes when that is too much for one value.
@@ -239,7 +254,9 @@ impl<'t> Env<'t> {
     /// judged before the first one is made.
     pub(crate) fn split(&self, text: &Str, separator: &Str) -> Res<Vec<Str>> {
         const PIECE_BYTES: usize = 64;
-        self.check_bytes(text.split_count(separator).saturating_mul(PIECE_BYTES))?;
+        let pieces = text.split_count(separator);
+        self.check_bytes(pieces.saturating_mul(PIECE_BYTES))?;
+        self.charge(pieces / 8)?;
         Ok(text.split(separator))
     }
 

@@ -226,7 +226,8 @@ impl<'t> Interp<'t> {
             if is_outside || is_past {
                 break;
             }
-            self.charge(1)?;
+            // A turn compares and adds several times.
+            self.charge(2)?;
             taken.push(self.get(target, &at)?);
             at = self.add(&at, &step)?;
         }

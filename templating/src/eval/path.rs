@@ -210,9 +210,15 @@ impl<'t> Env<'t> {
                 Value::Array(array) => {
                     return Ok(Member::Value(self.element(array, index)));
                 }
-                Value::String(text) => return Ok(Member::Value(unit(text, index))),
+                Value::String(text) => {
+                    self.charge(text.distance(index) / 512)?;
+                    return Ok(Member::Value(unit(text, index)));
+                }
                 Value::Safe(_) if self.dialect() == Dialect::Nunjucks3 => {}
-                Value::Safe(text) => return Ok(Member::Value(unit(text, index))),
+                Value::Safe(text) => {
+                    self.charge(text.distance(index) / 512)?;
+                    return Ok(Member::Value(unit(text, index)));
+                }
                 _ => {}
             }
         }

@@ -5,7 +5,7 @@ use super::convert::strictly_equal;
 use super::env::Turn;
 use super::scope::{Exporting, Held};
 use super::{Interp, Val};
-use crate::ast::{Assigned, ExprId, For, Macro, Stmt, StmtKind, Switch};
+use crate::ast::{Assigned, ExprId, FilterBlock, For, Macro, Stmt, StmtKind, Switch};
 use crate::error::{Fault, Res};
 use crate::filters::FilterRef;
 use crate::function::{Callable, Kind};
@@ -25,7 +25,7 @@ impl<'t> Interp<'t> {
             StmtKind::If { .. } | StmtKind::Switch(_) => 2,
             StmtKind::For(_) | StmtKind::Block { .. } | StmtKind::Call { .. } => 3,
             StmtKind::SetBlock { .. } => 4,
-            StmtKind::Filter { .. } => 7,
+            StmtKind::Filter(_) => 7,
             _ => 1,
         };
         let depth = depth + levels;
@@ -69,7 +69,7 @@ impl<'t> Interp<'t> {
                 let units = self.out.units_since(start);
                 self.count_written(units)
             }
-            StmtKind::Filter { .. } => {
+            StmtKind::Filter(_) => {
                 let value = self.filter_block(kind, depth)?;
                 self.write_value(&value)
             }
@@ -102,7 +102,8 @@ impl<'t> Interp<'t> {
 
     /// The value of a `filter` block.
     fn filter_block(&mut self, kind: &'t StmtKind, depth: u32) -> Res<Value> {
-        let StmtKind::Filter { filter, filter_offset, arguments, body } = kind else { return Ok(Value::Undefined) };
+        let StmtKind::Filter(block) = kind else { return Ok(Value::Undefined) };
+        let FilterBlock { filter, filter_offset, arguments, body } = &**block;
         if let FilterRef::Unknown(unknown) = filter {
             return Err(unknown.fault().at(*filter_offset));
         }

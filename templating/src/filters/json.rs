@@ -17,6 +17,7 @@ pub(super) fn dump(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let mut writer = Writer { interp, text: String::new(), indent, path: Vec::new() };
     let written = writer.value(argument(values, 0), 0)?;
     let text = writer.text;
+    interp.charge_whole(text.len())?;
     Ok(if written { Value::string(text) } else { Value::Undefined })
 }
 
@@ -119,22 +120,31 @@ impl Writer<'_, '_> {
 
     fn string(&mut self, text: &Str) -> Res<()> {
         self.interp.charge_bytes(text.byte_len())?;
+        let start = self.text.len();
         self.text.push('"');
-        for decoded in char::decode_utf16(text.units()) {
-            match decoded {
-                Ok('"') => self.text.push_str("\\\""),
-                Ok('\\') => self.text.push_str("\\\\"),
-                Ok('\u{8}') => self.text.push_str("\\b"),
-                Ok('\u{c}') => self.text.push_str("\\f"),
-                Ok('\n') => self.text.push_str("\\n"),
-                Ok('\r') => self.text.push_str("\\r"),
-                Ok('\t') => self.text.push_str("\\t"),
-                Ok(control) if control < ' ' => self.text.push_str(&format!("\\u{:04x}", u32::from(control))),
-                Ok(character) => self.text.push(character),
-                Err(lone) => self.text.push_str(&format!("\\u{:04x}", lone.unpaired_surrogate())),
-            }
+        match text.as_str() {
+            Some(text) => text.chars().for_each(|character| self.character(Ok(character))),
+            None => char::decode_utf16(text.units()).for_each(|decoded| self.character(decoded)),
         }
         self.text.push('"');
-        Ok(())
+        // What is escaped takes up to six times as much.
+        let more = (self.text.len() - start).saturating_sub(text.byte_len());
+        self.interp.charge(more / 64)?;
+        self.interp.check_text(self.text.len())
+    }
+
+    fn character(&mut self, decoded: Result<char, std::char::DecodeUtf16Error>) {
+        match decoded {
+            Ok('"') => self.text.push_str("\\\""),
+            Ok('\\') => self.text.push_str("\\\\"),
+            Ok('\u{8}') => self.text.push_str("\\b"),
+            Ok('\u{c}') => self.text.push_str("\\f"),
+            Ok('\n') => self.text.push_str("\\n"),
+            Ok('\r') => self.text.push_str("\\r"),
+            Ok('\t') => self.text.push_str("\\t"),
+            Ok(control) if control < ' ' => self.text.push_str(&format!("\\u{:04x}", u32::from(control))),
+            Ok(character) => self.text.push(character),
+            Err(lone) => self.text.push_str(&format!("\\u{:04x}", lone.unpaired_surrogate())),
+        }
     }
 }

@@ -136,7 +136,8 @@ pub(super) fn slice(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let mut start = 0;
     let mut index = 0.0;
     while index < count {
-        interp.charge(1)?;
+        // Each is a value of its own, which takes more memory than an element does.
+        interp.charge(4)?;
         let larger = index < extra;
         let end = items.len().min(start + length as usize + usize::from(larger));
         let mut part = items[start..end].to_vec();
@@ -253,8 +254,10 @@ pub(crate) fn join_texts(interp: &mut Interp<'_>, items: &[Value], separator: &S
         }
         let part = interp.output_text(item)?;
         interp.charge_bytes(part.byte_len())?;
+        interp.check_text(text.byte_len() + part.byte_len())?;
         text.push(&part);
     }
+    interp.charge_whole(text.byte_len())?;
     Ok(text.finish())
 }
 

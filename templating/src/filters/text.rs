@@ -77,6 +77,7 @@ pub(super) fn center(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
         return Ok(input.clone());
     }
     let text = interp.text(input)?;
+    interp.charge_bytes(text.byte_len())?;
     let spaces = interp.number(&width)? - interp.number(&length)?;
     let before = repeat(interp, ' ', spaces / 2.0 - spaces % 2.0)?;
     let after = repeat(interp, ' ', spaces / 2.0)?;
@@ -215,7 +216,9 @@ pub(super) fn truncate(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> 
         Value::Undefined | Value::Null => "...".into(),
         end => interp.text(end)?,
     };
-    Ok(like(argument(values, 0), text.slice(0, cut).concat(&end)))
+    let kept = crate::methods::cut(interp, &text, 0, cut)?;
+    interp.charge_bytes(kept.byte_len() + end.byte_len())?;
+    Ok(like(argument(values, 0), kept.concat(&end)))
 }
 
 pub(super) fn wordcount(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::tag::is_code_whitespace;
-use super::token::{regex_length, scan_regex};
+use super::token::{after_regex, regex_length, scan_regex};
 use crate::error::Res;
 
 /// Where the string or regular expression that starts at `at` ends, or the word or number. `None` when none does.
@@ -27,7 +27,8 @@ pub(super) fn skip(source: &str, at: usize) -> Option<usize> {
 /// As [`skip`], and complains about regular expressions.
 pub(super) fn skip_checked(source: &str, at: usize) -> Res<Option<usize>> {
     if source.as_bytes()[at..].starts_with(b"r/") {
-        return scan_regex(source, at).map(|(_, end)| Some(end));
+        let (pattern, flags) = scan_regex(source, at)?;
+        return Ok(Some(after_regex(at, pattern, flags)));
     }
     Ok(skip(source, at))
 }

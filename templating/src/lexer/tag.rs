@@ -13,17 +13,31 @@ use crate::string::is_js_whitespace;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Piece {
     /// Where it starts, delimiters included.
-    pub(crate) offset: usize,
+    pub(crate) offset: u32,
+    start: u32,
+    end: u32,
     pub(crate) kind: PieceKind,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PieceKind {
-    Text(Range<usize>),
-    /// The code between the delimiters of an interpolation.
-    Variable(Range<usize>),
-    /// The code between the delimiters of a block tag.
-    Block(Range<usize>),
+    Text,
+    /// An interpolation.
+    Variable,
+    /// A block tag.
+    Block,
+}
+
+impl Piece {
+    fn new(offset: usize, kind: PieceKind, range: Range<usize>) -> Self {
+        // No source is longer than `u32::MAX / 4`.
+        Self { offset: offset as u32, start: range.start as u32, end: range.end as u32, kind }
+    }
+
+    /// The text, or the code between the delimiters.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,13 +112,15 @@ impl Splitter<'_> {
                 Tag::Comment => self.comment(start, code_start)?,
                 Tag::Variable => {
                     let (code, end) = self.find_end(start, code_start, &self.syntax.variable_end, "variable")?;
-                    self.pieces.push(Piece { offset: start, kind: PieceKind::Variable(code) });
+                    self.pieces.push(Piece::new(start, PieceKind::Variable, code));
                     self.position = end;
                 }
                 Tag::Block | Tag::StrayCommentEnd => self.block(start, code_start)?,
             }
         }
         self.push_text(self.position..self.source.len(), false, false);
+        self.pieces.shrink_to_fit();
+        self.pieces.shrink_to_fit();
         Ok(self.pieces)
     }
 
@@ -159,7 +175,7 @@ impl Splitter<'_> {
             }
             return self.raw(start, keyword);
         }
-        self.pieces.push(Piece { offset: start, kind: PieceKind::Block(code) });
+        self.pieces.push(Piece::new(start, PieceKind::Block, code));
         Ok(())
     }
 
@@ -206,7 +222,7 @@ impl Splitter<'_> {
                     _ => body.strip_prefix("\r\n").or_else(|| body.strip_prefix('\n')).unwrap_or(body),
                 };
                 if !opened.is_empty() {
-                    self.pieces.push(Piece { offset: start, kind: PieceKind::Text(at - opened.len()..at) });
+                    self.pieces.push(Piece::new(start, PieceKind::Text, at - opened.len()..at));
                     self.after_raw = true;
                 }
                 if self.trim_next == Trim::LineBreak {
@@ -221,7 +237,7 @@ impl Splitter<'_> {
             let pieces = self.pieces.len();
             self.push_text(body_start..at, false, false);
             if self.pieces.len() == pieces && self.keeps_empty_text() {
-                self.pieces.push(Piece { offset: at, kind: PieceKind::Text(at..at) });
+                self.pieces.push(Piece::new(at, PieceKind::Text, at..at));
             }
             self.trim_next = if trims { Trim::Whitespace } else { Trim::Nothing };
             self.position = end;
@@ -229,7 +245,7 @@ impl Splitter<'_> {
         }
         if self.syntax.dialect == Dialect::Nunjucks3 {
             // What was seen of it is raw, the rest is a template again.
-            self.pieces.push(Piece { offset: body_start, kind: PieceKind::Text(body_start..seen) });
+            self.pieces.push(Piece::new(body_start, PieceKind::Text, body_start..seen));
             self.position = seen;
             return Ok(());
         }
@@ -291,9 +307,9 @@ impl Splitter<'_> {
 
     /// Takes the white space from the end of the last piece, a text.
     fn trim_last_text(&mut self) {
-        if let Some(Piece { kind: PieceKind::Text(range), .. }) = self.pieces.last_mut() {
-            range.end = range.start + self.source[range.clone()].trim_end_matches(is_js_whitespace).len();
-            if range.start == range.end {
+        if let Some(piece) = self.pieces.last_mut().filter(|piece| piece.kind == PieceKind::Text) {
+            piece.end = piece.start + self.source[piece.range()].trim_end_matches(is_js_whitespace).len() as u32;
+            if piece.start == piece.end {
                 self.pieces.pop();
             }
         }
@@ -330,7 +346,7 @@ impl Splitter<'_> {
             self.trim_last_text();
         }
         if start < end || counts {
-            self.pieces.push(Piece { offset: start, kind: PieceKind::Text(start..end) });
+            self.pieces.push(Piece::new(start, PieceKind::Text, start..end));
         }
     }
 }

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::tag::is_code_whitespace;
 use crate::dialect::Dialect;
-use crate::error::{Fault, Res, quote};
-use crate::regex::Regex;
+use crate::error::{Fault, Phase, Res, quote};
+use crate::limits::LimitKind;
+use crate::regex;
 use crate::string::Str;
 
 /// A token and the byte offset it starts at.
@@ -23,11 +24,18 @@ pub(crate) enum TokenKind<'s> {
         text: &'s str,
     },
     String(Str),
-    Regex(std::sync::Arc<Regex>),
+    /// A pattern and its flags.
+    Regex {
+        pattern: &'s str,
+        flags: &'s str,
+    },
     /// An operator or a bracket.
     Symbol(&'static str),
     End,
 }
+
+/// How many tokens one tag may have. They are kept until it is parsed, and take more memory than the tree.
+const MAX_TOKENS: usize = 500_000;
 
 /// The longest symbol that the text starts with.
 #[inline]
@@ -77,6 +85,10 @@ pub(crate) fn tokenize<'s>(
     tokens.clear();
     let mut lexer = Lexer { source, dialect, end: code.end, position: code.start, tokens };
     while let Some(token) = lexer.next()? {
+        if lexer.tokens.len() == MAX_TOKENS {
+            let (most, offset) = (MAX_TOKENS as u64, token.offset);
+            return Err(Fault::limit(Phase::Parsing, LimitKind::AstNodes, most, most + 1).at(offset));
+        }
         lexer.tokens.push(token);
     }
     lexer.tokens.push(Token { offset: code.end as u32, kind: TokenKind::End });
@@ -175,7 +187,7 @@ impl<'s> Lexer<'s> {
                 TokenKind::Name(_)
                     | TokenKind::Number { .. }
                     | TokenKind::String(_)
-                    | TokenKind::Regex(_)
+                    | TokenKind::Regex { .. }
                     | TokenKind::Symbol(")" | "]" | "}")
             )
         )
@@ -253,9 +265,9 @@ impl<'s> Lexer<'s> {
     }
 
     fn regex(&mut self) -> Res<TokenKind<'s>> {
-        let (regex, end) = scan_regex(&self.source[..self.end], self.position)?;
-        self.position = end;
-        Ok(TokenKind::Regex(regex.into()))
+        let (pattern, flags) = scan_regex(&self.source[..self.end], self.position)?;
+        self.position = after_regex(self.position, pattern, flags);
+        Ok(TokenKind::Regex { pattern, flags })
     }
 }
 
@@ -273,8 +285,13 @@ fn quoted(character: char) -> String {
     }
 }
 
-/// The regular expression literal at `start`, and the offset after it.
-pub(crate) fn scan_regex(source: &str, start: usize) -> Res<(Regex, usize)> {
+/// The offset after a regular expression literal.
+pub(super) fn after_regex(start: usize, pattern: &str, flags: &str) -> usize {
+    start + 2 + pattern.len() + 1 + flags.len()
+}
+
+/// The pattern and the flags of the regular expression literal at `start`.
+pub(super) fn scan_regex(source: &str, start: usize) -> Res<(&str, &str)> {
     let invalid = |message| Fault::syntax(start as u32, message);
     let body = &source[start + 2..];
     let length = regex_length(body).map_err(invalid)?;
@@ -286,8 +303,9 @@ pub(crate) fn scan_regex(source: &str, start: usize) -> Res<(Regex, usize)> {
     if after[flags.len()..].starts_with(|c: char| c.is_ascii_alphabetic()) {
         return Err(invalid("Unsupported regular-expression flag"));
     }
-    let regex = Regex::new(&body[..length], flags).map_err(|fault| fault.at(start as u32))?;
-    Ok((regex, start + 2 + length + 1 + flags.len()))
+    let pattern = &body[..length];
+    regex::validate(pattern, flags).map_err(|fault| fault.at(start as u32))?;
+    Ok((pattern, flags))
 }
 
 /// The length of a regular expression's pattern, up to the slash that ends it.

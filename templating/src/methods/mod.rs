@@ -7,7 +7,7 @@ mod record;
 mod regex;
 mod string;
 
-pub(crate) use self::string::replace_matches;
+pub(crate) use self::string::{cut, replace_matches};
 
 use std::fmt;
 

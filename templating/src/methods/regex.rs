@@ -1,7 +1,5 @@
 //! Methods of regular expressions.
 
-use understudy_regex::Text;
-
 use super::{Definition, argument, method};
 use crate::error::Res;
 use crate::eval::Interp;
@@ -11,9 +9,8 @@ pub(super) static METHODS: [Definition; 1] = [method("test", 1, 1, test)];
 
 fn test(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let text = interp.text(argument(values, 0))?;
-    interp.charge_bytes(text.byte_len())?;
     let Value::Regex(regex) = target else { return Ok(Value::Bool(false)) };
-    let text = Text::new(&text.units());
+    let (_, text) = crate::regex::searched(interp, &text)?;
     if !regex.remembers() {
         return Ok(Value::Bool(regex.find_at(interp, &text, 0)?.is_some()));
     }

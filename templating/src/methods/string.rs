@@ -1,7 +1,5 @@
 //! Methods of strings.
 
-use understudy_regex::Text;
-
 use super::{Definition, argument, integer, method, relative_index, variadic};
 use crate::error::Res;
 use crate::eval::Interp;
@@ -43,6 +41,7 @@ pub(super) fn changed(interp: &mut Interp<'_>, target: &Value, change: fn(&str) 
 pub(super) fn char_at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let index = integer(interp.number_or_nan(argument(values, 0))?);
     let text = text_of(target);
+    interp.charge(text.distance(index as usize) / 512)?;
     Ok(match text.unit_at(index as usize) {
         Some(unit) if index >= 0.0 => Value::String(Str::from_units(&[unit])),
         _ => Value::string(""),
@@ -51,7 +50,9 @@ pub(super) fn char_at(interp: &mut Interp<'_>, target: &Value, values: &[Value])
 
 pub(super) fn char_code_at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let index = integer(interp.number_or_nan(argument(values, 0))?);
-    let unit = if index >= 0.0 { text_of(target).unit_at(index as usize) } else { None };
+    let text = text_of(target);
+    interp.charge(text.distance(index as usize) / 512)?;
+    let unit = if index >= 0.0 { text.unit_at(index as usize) } else { None };
     Ok(Value::Number(unit.map_or(f64::NAN, f64::from)))
 }
 
@@ -118,12 +119,20 @@ pub(super) fn index_value(index: Option<usize>) -> Value {
     Value::Number(index.map_or(-1.0, |index| index as f64))
 }
 
+/// A part of a text. To cut one that is not ASCII it has to be walked through.
+pub(crate) fn cut(interp: &Interp<'_>, text: &Str, start: usize, end: usize) -> Res<Str> {
+    let end = end.min(text.len());
+    let is_plain = text.as_ascii().is_some();
+    interp.charge_bytes(if is_plain { end.saturating_sub(start) } else { text.byte_len() })?;
+    Ok(text.slice(start, end))
+}
+
 pub(super) fn slice(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let text = text_of(target);
     let length = text.len();
     let start = relative_index(interp, argument(values, 0), length, 0)?;
     let end = relative_index(interp, argument(values, 1), length, length)?;
-    Ok(Value::String(text.slice(start, end)))
+    cut(interp, &text, start, end).map(Value::String)
 }
 
 pub(super) fn substring(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
@@ -133,21 +142,24 @@ pub(super) fn substring(interp: &mut Interp<'_>, target: &Value, values: &[Value
         Value::Undefined => text.len(),
         value => position(interp, value, text.len())?,
     };
-    Ok(Value::String(text.slice(start.min(end), start.max(end))))
+    cut(interp, &text, start.min(end), start.max(end)).map(Value::String)
 }
 
 pub(super) fn split(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let text = text_of(target);
-    interp.charge_bytes(text.byte_len())?;
     let most = match argument(values, 1) {
         Value::Undefined => usize::MAX,
         value => crate::number::to_int32(interp.number(value)?) as u32 as usize,
     };
     let pieces = match argument(values, 0) {
-        Value::Undefined => vec![Value::String(text)],
+        Value::Undefined => {
+            interp.charge_bytes(text.byte_len())?;
+            vec![Value::String(text)]
+        }
         Value::Regex(regex) => split_at_matches(interp, &text, regex)?,
         separator => {
             let separator = interp.text(separator)?;
+            interp.charge_bytes(text.byte_len())?;
             interp.split(&text, &separator)?.into_iter().map(Value::String).collect()
         }
     };
@@ -157,9 +169,8 @@ pub(super) fn split(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -
 
 /// The pieces between matches, with what their groups captured.
 pub(super) fn split_at_matches(interp: &mut Interp<'_>, text: &Str, regex: &Regex) -> Res<Vec<Value>> {
-    let units = text.units();
+    let (units, searched) = crate::regex::searched(interp, text)?;
     let piece = |range: std::ops::Range<usize>| Value::String(Str::from_units(&units[range]));
-    let searched = Text::new(&units);
     if units.is_empty() {
         return Ok(if regex.find_at(interp, &searched, 0)?.is_some() {
             Vec::new()
@@ -211,12 +222,10 @@ pub(super) type Range = std::ops::Range<usize>;
 
 /// JavaScript's `text.replace(regex, replacement)`.
 pub(crate) fn replace_matches(interp: &mut Interp<'_>, text: &Str, regex: &Regex, replacement: &Str) -> Res<Str> {
-    let units = text.units();
+    let (units, searched) = crate::regex::searched(interp, text)?;
     let replacement = replacement.units();
-    let mut result = Vec::with_capacity(units.len());
+    let mut result = Vec::new();
     let (mut copied, mut from) = (0, 0);
-    interp.charge_bytes(text.byte_len())?;
-    let searched = Text::new(&units);
     while let Some(found) = regex.find_at(interp, &searched, from)? {
         interp.charge(1)?;
         result.extend_from_slice(&units[copied..found.start()]);
@@ -228,6 +237,9 @@ pub(crate) fn replace_matches(interp: &mut Interp<'_>, text: &Str, regex: &Regex
         if !regex.is_global() {
             break;
         }
+    }
+    if copied == 0 && result.is_empty() {
+        return Ok(text.clone());
     }
     result.extend_from_slice(&units[copied..]);
     Ok(Str::from_units(&result))
@@ -314,6 +326,6 @@ pub(super) fn expand(
         }
         interp.charge(1)?;
     }
-    interp.check_bytes(result.len() * 2)?;
+    interp.check_bytes(result.len() * 4)?;
     interp.charge_bytes((result.len() - before) * 2)
 }

@@ -232,7 +232,7 @@ impl<'s> Parser<'s> {
             Some(test) => TestRef::Known(test),
             None => {
                 let message = format!("Unknown template test {}", quote(&name));
-                TestRef::Unknown(self.unknown(suggest::unknown(offset, message, &name, tests::names()), &name)?)
+                TestRef::Unknown(self.unknown(offset, message, &name, tests::names().collect())?)
             }
         };
         self.push(place, ExprKind::Test(Box::new(TestCall { test, negated, input, arguments })))
@@ -307,19 +307,36 @@ impl<'s> Parser<'s> {
         }
         let known = settings.filters.keys().chain(settings.defined_filters.keys());
         let known: Vec<&str> = known.map(|name| &**name).collect();
-        let known = filters::names(settings.syntax.cookiecutter).map(|name: &str| name).chain(known);
+        let known = filters::names(settings.syntax.cookiecutter).map(|name: &str| name).chain(known).collect();
         let message = format!("Unknown template filter {}", quote(&name));
-        let unknown = self.unknown(suggest::unknown(offset, message, &name, known), name.as_str())?;
+        let unknown = self.unknown(offset, message, &name, known)?;
         Ok((FilterRef::Unknown(unknown), offset, arguments))
     }
 
     /// What is known of a name that stands for nothing. A tool that checks templates is told of it at once.
-    fn unknown(&mut self, fault: Box<Fault>, name: &str) -> Res<Arc<Unknown>> {
-        let (message, hint) = fault.clone().into_parts();
-        if self.unknown_is_fault || self.recovery.is_some() {
+    fn unknown(&mut self, offset: u32, message: String, name: &str, known: Vec<&str>) -> Res<Arc<Unknown>> {
+        // To find a name that may be meant takes longer than all else about a name.
+        const MOST: usize = 1000;
+        let is_told = self.unknown_is_fault || self.recovery.is_some();
+        if let Some(unknown) = self.unknowns.get(&message) {
+            let unknown = unknown.clone();
+            if is_told {
+                self.recover(Fault::syntax(offset, unknown.message.clone()).hint(unknown.hint.clone()))?;
+            }
+            return Ok(unknown);
+        }
+        let is_few = self.unknowns.len() < MOST;
+        let known = if is_few { known } else { Vec::new() };
+        let fault = suggest::unknown(offset, message.clone(), name, known.into_iter());
+        let (text, hint) = fault.clone().into_parts();
+        if is_told {
             self.recover(fault)?;
         }
-        Ok(Arc::new(Unknown { name: name.into(), message, hint }))
+        let unknown = Arc::new(Unknown { name: name.into(), message: text, hint });
+        if is_few {
+            self.unknowns.insert(message, unknown.clone());
+        }
+        Ok(unknown)
     }
 
     /// What follows the arguments of a filter in the older dialect: more look-ups and calls, of which nothing remains but
@@ -342,7 +359,7 @@ impl<'s> Parser<'s> {
         let kind = match tokens.peek() {
             TokenKind::Number { value, .. } => ExprKind::Literal(Value::Number(*value)),
             TokenKind::String(text) => ExprKind::Literal(Value::String(text.clone())),
-            TokenKind::Regex(regex) => ExprKind::Literal(Value::Regex(regex.clone())),
+            TokenKind::Regex { pattern, flags } => ExprKind::Literal(Value::Regex(self.regex(pattern, flags, offset)?)),
             TokenKind::Name(name) => match self.constant(name) {
                 Some(value) => ExprKind::Literal(value),
                 None => ExprKind::Name(self.variable(name, offset)?),

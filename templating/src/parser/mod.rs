@@ -10,13 +10,18 @@ mod recovery;
 mod resolve;
 mod statement;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use self::names::Names;
 use crate::ast::{Ast, Expr, ExprId, ExprKind, LookupId, NameId, Stmt};
 use crate::dialect::Dialect;
 use crate::engine::Settings;
 use crate::error::{Fault, Phase, Res, quote};
+use crate::filters::Unknown;
 use crate::lexer::{self, Piece, Token, TokenKind};
 use crate::limits::{LimitKind, Limits};
+use crate::regex::{self, Regex};
 
 pub(crate) use self::recovery::parse_leniently;
 use self::{recovery::Recovery, statement::Closer};
@@ -79,6 +84,10 @@ struct Parser<'s> {
     has_units: bool,
     /// Whether anything binds names: a loop, a macro, a block or the body of a `call`.
     binds: bool,
+    /// The regular expressions so far, by pattern and flags.
+    regexes: HashMap<(&'s str, &'s str), Regex>,
+    /// The filters and tests that nobody knows, by what is said about them.
+    unknowns: HashMap<String, Arc<Unknown>>,
     /// Room for the tokens of the next tag.
     spare_tokens: Vec<Token<'s>>,
     nodes: u64,
@@ -104,7 +113,7 @@ impl<'s> Parser<'s> {
             limits: settings.limits,
             pieces,
             next_piece: 0,
-            exprs: Vec::with_capacity(source.len() / 16 + 4),
+            exprs: Vec::with_capacity((source.len() / 16 + 4).min(4096)),
             lists: Vec::new(),
             keywords: Vec::new(),
             pending: Vec::new(),
@@ -113,6 +122,8 @@ impl<'s> Parser<'s> {
             lookups: 0,
             has_units: false,
             binds: false,
+            regexes: HashMap::new(),
+            unknowns: HashMap::new(),
             spare_tokens: Vec::with_capacity(24),
             nodes: 0,
             depth: 0,
@@ -165,8 +176,23 @@ impl<'s> Parser<'s> {
         self.spare_tokens = tokens.tokens;
     }
 
+    /// The regular expression of a literal. Each is another one, but those alike are compiled once.
+    fn regex(&mut self, pattern: &'s str, flags: &'s str, offset: u32) -> Res<Arc<Regex>> {
+        if let Some(known) = self.regexes.get(&(pattern, flags)) {
+            return Ok(Arc::new(known.clone()));
+        }
+        self.count_nodes(regex::nodes(pattern, flags), offset)?;
+        let regex = Regex::new(pattern, flags).map_err(|fault| fault.at(offset))?;
+        self.regexes.insert((pattern, flags), regex.clone());
+        Ok(Arc::new(regex))
+    }
+
     fn count_node(&mut self, offset: u32) -> Res<()> {
-        self.nodes += 1;
+        self.count_nodes(1, offset)
+    }
+
+    fn count_nodes(&mut self, nodes: u64, offset: u32) -> Res<()> {
+        self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > self.limits.ast_nodes {
             let fault = Fault::limit(Phase::Parsing, LimitKind::AstNodes, self.limits.ast_nodes, self.nodes);
             return Err(fault.at(offset));
@@ -321,7 +347,7 @@ fn token_text(kind: &TokenKind<'_>) -> String {
     match kind {
         TokenKind::Name(text) | TokenKind::Number { text, .. } => (*text).to_owned(),
         TokenKind::String(text) => text.to_string(),
-        TokenKind::Regex(regex) => regex.literal(),
+        TokenKind::Regex { pattern, flags } => format!("{pattern}/{flags}"),
         TokenKind::Symbol(symbol) => (*symbol).to_owned(),
         TokenKind::End => String::new(),
     }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::ast::{Assigned, Ast, ExprId, ExprKind, Macro, NameId, Slot, Stmt, StmtKind, Variable};
+use crate::ast::{Assigned, Ast, ExprId, ExprKind, FilterBlock, Macro, NameId, Slot, Stmt, StmtKind, Variable};
 
 /// Gives the names of a template their slots.
 pub(super) fn resolve(ast: &mut Ast) {
@@ -142,7 +142,8 @@ impl Walk<'_> {
                 caller.frame = self.frames.pop().unwrap_or_default();
                 self.unbind(since);
             }
-            StmtKind::Filter { arguments, body, .. } => {
+            StmtKind::Filter(filter) => {
+                let FilterBlock { arguments, body, .. } = &mut **filter;
                 self.body(body);
                 let arguments: Vec<ExprId> = self.ast.arguments(arguments).collect();
                 arguments.into_iter().for_each(|id| self.expr(id));
@@ -225,7 +226,8 @@ fn mark(body: &mut [Stmt], is_read: &[bool]) {
                 }
                 mark(&mut definition.body, is_read);
             }
-            StmtKind::Filter { body, .. } | StmtKind::Block { body, .. } => mark(body, is_read),
+            StmtKind::Filter(filter) => mark(&mut filter.body, is_read),
+            StmtKind::Block { body, .. } => mark(body, is_read),
             StmtKind::Switch(switch) => {
                 switch.cases.iter_mut().for_each(|(_, body)| mark(body, is_read));
                 mark(&mut switch.otherwise, is_read);

@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use super::{Parser, Tokens};
-use crate::ast::{Assigned, ExprId, ExprKind, For, Macro, Parameter, Slot, Span, Stmt, StmtKind, Switch, Variable};
-use crate::error::{Fault, Position, Res, quote};
+use crate::ast::{
+    Assigned, ExprId, ExprKind, FilterBlock, For, Macro, Parameter, Slot, Span, Stmt, StmtKind, Switch, Variable,
+};
+use crate::error::{Fault, Places, Position, Res, quote};
 use crate::lexer::{self, PieceKind, is_code_whitespace};
 use crate::suggest;
 use crate::value::Value;
@@ -61,22 +63,22 @@ impl<'s> Parser<'s> {
     fn body(&mut self, closers: &[&str], opener: Option<(u32, &'static str)>) -> Res<(Vec<Stmt>, Option<Closer<'s>>)> {
         let mut body = Vec::new();
         while let Some(piece) = self.pieces.get(self.next_piece) {
-            let offset = piece.offset as u32;
-            let kind = piece.kind.clone();
+            let (offset, kind, code) = (piece.offset, piece.kind, piece.range());
             self.next_piece += 1;
             let kind = match kind {
-                PieceKind::Text(range) => {
+                PieceKind::Text => {
+                    let range = code;
                     self.count_node(offset)?;
                     let text = &self.source[range.clone()];
                     let units = if text.is_ascii() { text.len() } else { text.encode_utf16().count() };
                     let span = Span { start: range.start as u32, end: range.end as u32 };
                     StmtKind::Text { span, units: units as u32 }
                 }
-                PieceKind::Variable(code) => {
+                PieceKind::Variable => {
                     self.count_node(offset)?;
                     StmtKind::Output(self.interpolation(code)?)
                 }
-                PieceKind::Block(code) => {
+                PieceKind::Block => {
                     let (keyword, code_start) = match self.keyword(code.clone(), offset) {
                         Ok(found) => found,
                         Err(fault) => {
@@ -98,6 +100,8 @@ impl<'s> Parser<'s> {
                             let message = format!("{keyword} tag does not accept trailing content");
                             self.recover(Fault::syntax(offset, message))?;
                         }
+                        // There may be a body for each few bytes of a source.
+                        body.shrink_to_fit();
                         return Ok((body, Some(Closer { keyword, offset, rest })));
                     }
                     if let Err(fault) = self.check_known(keyword, offset) {
@@ -354,6 +358,7 @@ impl<'s> Parser<'s> {
             }
         }
         tokens.expect_end()?;
+        names.shrink_to_fit();
         Ok(names)
     }
 
@@ -460,14 +465,21 @@ impl<'s> Parser<'s> {
 
     /// Whether this is a name with fixed keys after it.
     fn is_path(&self, id: ExprId) -> bool {
-        match &self.exprs[id.0 as usize].kind {
-            ExprKind::Name(_) => true,
-            ExprKind::Member { target, .. } => self.is_path(*target),
-            ExprKind::Index { target, key, .. } => {
-                let fixed = matches!(&self.exprs[key.0 as usize].kind, ExprKind::Literal(literal) if !matches!(literal, Value::Regex(_)));
-                fixed && self.is_path(*target)
+        // Without recursion: a chain is as long as its source.
+        let mut id = id;
+        loop {
+            id = match &self.exprs[id.0 as usize].kind {
+                ExprKind::Name(_) => return true,
+                ExprKind::Member { target, .. } => *target,
+                ExprKind::Index { target, key, .. } => {
+                    let fixed = matches!(&self.exprs[key.0 as usize].kind, ExprKind::Literal(literal) if !matches!(literal, Value::Regex(_)));
+                    if !fixed {
+                        return false;
+                    }
+                    *target
+                }
+                _ => return false,
             }
-            _ => false,
         }
     }
 
@@ -480,7 +492,7 @@ impl<'s> Parser<'s> {
         let mut tokens = self.part(&tag, tag.rest.clone(), false)?;
         let (filter, filter_offset, arguments) = self.filter_reference(&mut tokens)?;
         tokens.expect_end()?;
-        Ok(StmtKind::Filter { filter, filter_offset, arguments, body })
+        Ok(StmtKind::Filter(Box::new(FilterBlock { filter, filter_offset, arguments, body })))
     }
 
     fn block_statement(&mut self, tag: Tag) -> Res<StmtKind> {
@@ -502,7 +514,7 @@ impl<'s> Parser<'s> {
     pub(super) fn check_blocks(&mut self) -> Res<()> {
         for (index, (name, offset)) in self.blocks.iter().enumerate() {
             if let Some((_, first)) = self.blocks[..index].iter().find(|(known, _)| known == name) {
-                let Position { line, column } = Position::find(self.source, *first);
+                let Position { line, column } = Places::new(self.source).position(*first);
                 let message = format!(
                     "Block {} is declared more than once; the first declaration is at line {line}, column {column}",
                     quote(self.names.text(*name))

@@ -47,8 +47,7 @@ pub(super) fn property(env: &Env<'_>, regex: &Arc<Regex>, name: &str) -> Option<
 }
 
 fn searched(interp: &mut Interp<'_>, text: &Str) -> Res<Text> {
-    interp.charge_bytes(text.byte_len())?;
-    Ok(Text::new(&text.units()))
+    crate::regex::searched(interp, text).map(|(_, text)| text)
 }
 
 /// The regular expression that an argument is or, by its text, becomes.
@@ -195,7 +194,7 @@ impl Replacement {
         let replacement = interp.text(&replacement)?;
         interp.charge_bytes(replacement.byte_len())?;
         result.extend(replacement.units());
-        interp.check_bytes(result.len() * 2)
+        interp.check_bytes(result.len() * 4)
     }
 }
 
@@ -210,9 +209,9 @@ pub(super) fn replace_all(interp: &mut Interp<'_>, target: &Value, values: &[Val
 
 fn replaced(interp: &mut Interp<'_>, target: &Value, values: &[Value], all: bool) -> Res<Value> {
     let text = text_of(target);
-    let units = text.units();
-    interp.charge_bytes(text.byte_len())?;
     let Value::Regex(regex) = argument(values, 0) else {
+        interp.charge_bytes(text.byte_len())?;
+        let units = text.units();
         let old = interp.text(argument(values, 0))?;
         let replacement = Replacement::of(interp, argument(values, 1))?;
         let mut result = Vec::with_capacity(units.len());
@@ -230,7 +229,7 @@ fn replaced(interp: &mut Interp<'_>, target: &Value, values: &[Value], all: bool
         return Err(Fault::evaluation("replaceAll must be called with a global regular expression"));
     }
     let replacement = Replacement::of(interp, argument(values, 1))?;
-    let searched = Text::new(&units);
+    let (units, searched) = crate::regex::searched(interp, &text)?;
     let found = if regex.is_global() {
         *interp.last_index(regex) = 0;
         matches(interp, regex, &searched)?

@@ -4,8 +4,8 @@ use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed}
 
 use super::super::integer;
 use super::super::string::{
-    changed, char_at, char_code_at, concat, ends_with, includes, index_of, last_index_of, slice, split, starts_with,
-    substring, text_of,
+    changed, char_at, char_code_at, concat, cut, ends_with, includes, index_of, last_index_of, slice, split,
+    starts_with, substring, text_of,
 };
 use super::pattern::{match_, match_all, replace, replace_all, search};
 use super::{Definition, argument, variadic};
@@ -86,6 +86,7 @@ fn at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Value> {
     let text = text_of(target);
     let index = integer(interp.number_or_nan(argument(values, 0))?);
     let index = if index < 0.0 { index + text.len() as f64 } else { index };
+    interp.charge(text.distance(index as usize) / 512)?;
     let unit = if index >= 0.0 { text.unit_at(index as usize) } else { None };
     Ok(unit.map_or(Value::Undefined, |unit| Value::String(Str::from_units(&[unit]))))
 }
@@ -97,6 +98,7 @@ fn code_point_at(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> R
     }
     let text = text_of(target);
     let index = index as usize;
+    interp.charge(text.distance(index) / 256)?;
     let Some(unit) = text.unit_at(index) else { return Ok(Value::Undefined) };
     let units = [Some(unit), text.unit_at(index.saturating_add(1))];
     let point = match char::decode_utf16(units.into_iter().flatten()).next() {
@@ -169,7 +171,7 @@ fn substr(interp: &mut Interp<'_>, target: &Value, values: &[Value]) -> Res<Valu
         count => integer(interp.number(count)?),
     };
     let end = (start + count).clamp(start, length);
-    Ok(Value::String(text.slice(start as usize, end as usize)))
+    cut(interp, &text, start as usize, end as usize).map(Value::String)
 }
 
 /// `<tag attribute="value">text</tag>`.
