@@ -7,6 +7,7 @@
 pub mod action;
 pub mod catalog;
 pub mod context;
+pub mod duration;
 pub mod error;
 pub mod js;
 pub mod registry;
@@ -19,6 +20,7 @@ pub use catalog::{Catalog, Entity, EntityRef, LocationAnswer};
 pub use context::{
     ActionContext, ActionLogger, CheckpointStore, LogLevel, LogSink, TemplateInfo, UserInfo, WorkerSlot,
 };
+pub use duration::HumanDuration;
 pub use error::{ActionError, ErrorName};
 pub use registry::Registry;
 pub use secrets::{Redactor, Secret, Secrets};
