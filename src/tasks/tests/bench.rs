@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +14,7 @@ use async_trait::async_trait;
 use camino::Utf8PathBuf;
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 use understudy_actions_core::templating::Templating;
 use understudy_scm::Scm;
 use understudy_sdk::{
@@ -54,6 +55,16 @@ pub(super) struct Stage {
     pub(super) inside: AtomicUsize,
     /// Lets `test:wait` and `test:work` go on.
     pub(super) go: Notify,
+}
+
+impl Stage {
+    /// Counts a step as inside, once it is sure to hear the next `go`.
+    fn enter(&self) -> Pin<Box<Notified<'_>>> {
+        let mut go = Box::pin(self.go.notified());
+        go.as_mut().enable();
+        self.inside.fetch_add(1, Ordering::SeqCst);
+        go
+    }
 }
 
 /// One action of the tests.
@@ -129,16 +140,16 @@ impl DynAction for TestAction {
             }
             // Gives its slot back.
             "test:wait" => {
-                self.stage.inside.fetch_add(1, Ordering::SeqCst);
-                let waited = ctx.waiting(self.stage.go.notified()).await;
+                let go = self.stage.enter();
+                let waited = ctx.waiting(go).await;
                 self.stage.inside.fetch_sub(1, Ordering::SeqCst);
                 waited?;
             }
             // Keeps its slot.
             "test:work" => {
-                self.stage.inside.fetch_add(1, Ordering::SeqCst);
+                let go = self.stage.enter();
                 let done = tokio::select! {
-                    () = self.stage.go.notified() => Ok(()),
+                    () = go => Ok(()),
                     () = ctx.cancel.cancelled() => Err(ActionError::cancelled()),
                 };
                 self.stage.inside.fetch_sub(1, Ordering::SeqCst);
