@@ -139,7 +139,7 @@ impl Parts {
         install_tls_provider();
         let scm = Scm::from_config(&config.raw).map_err(AppError::Config)?;
         let templating = templating(config, &scm)?;
-        let mut registry = built_in_actions(config, &templating);
+        let mut registry = built_in_actions(config, &templating)?;
         for action in actions {
             registry.register_dyn(action);
         }
@@ -179,7 +179,10 @@ pub fn templating(config: &Config, scm: &Scm) -> Result<Templating, AppError> {
 }
 
 /// The actions that come with the service.
-pub fn built_in_actions(config: &Config, templating: &Templating) -> Registry {
+///
+/// # Errors
+/// A value of the configuration that a provider reads is wrong.
+pub fn built_in_actions(config: &Config, templating: &Templating) -> Result<Registry, AppError> {
     let mut registry = Registry::new();
     let scm = templating.scm();
     understudy_actions_core::register(
@@ -195,9 +198,16 @@ pub fn built_in_actions(config: &Config, templating: &Templating) -> Registry {
             default_commit_message: config.scaffolder.default_commit_message.clone(),
         },
     );
-    #[cfg(not(feature = "github"))]
+    #[cfg(feature = "kubernetes")]
+    understudy_actions_kubernetes::register(
+        &mut registry,
+        understudy_actions_kubernetes::KubernetesDeps {
+            clusters: understudy_actions_kubernetes::Clusters::from_config(&config.raw).map_err(AppError::Config)?,
+        },
+    );
+    #[cfg(not(any(feature = "github", feature = "kubernetes")))]
     let _ = config;
-    registry
+    Ok(registry)
 }
 
 /// Makes ring the provider of TLS for all clients of this process.

@@ -165,7 +165,8 @@ async fn execute(command: Command) -> Result<(), Failure> {
 fn actions(id: Option<&str>, json: bool) -> Result<(), Failure> {
     let config = Config::load(&LoadOptions::default()).map_err(Failure::input)?;
     let scm = Scm::from_config(&config.raw).map_err(Failure::Input)?;
-    let registry = app::built_in_actions(&config, &app::templating(&config, &scm).map_err(Failure::input)?);
+    let templating = app::templating(&config, &scm).map_err(Failure::input)?;
+    let registry = app::built_in_actions(&config, &templating).map_err(Failure::input)?;
     let found = id.map(|id| registry.find(id).ok_or_else(|| unknown(id))).transpose()?;
     let text = match (&found, json) {
         (Some(action), false) => actions::describe(action.as_ref()),

@@ -14,6 +14,7 @@ fn allowed() -> BTreeMap<&'static str, (&'static str, &'static [&'static str])> 
         ("understudy-scm", ("actions/scm", &["understudy-sdk"])),
         ("understudy-actions-core", ("actions/core", &["understudy-sdk", "understudy-scm", "understudy-templating"])),
         ("understudy-actions-github", ("actions/github", &["understudy-sdk", "understudy-scm"])),
+        ("understudy-actions-kubernetes", ("actions/kubernetes", &["understudy-sdk"])),
         ("understudy-testbed", ("tests/testbed", &[])),
         ("understudy-corpus", ("templating/tests/corpus", &["understudy-templating"])),
         ("understudy-oracle", ("tests/oracle", &["understudy-corpus", "understudy-templating"])),

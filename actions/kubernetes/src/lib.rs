@@ -1,0 +1,26 @@
+//! Kubernetes, Argo CD and Crossplane actions.
+//!
+//! All of them talk to clusters through the module `client`: connections, discovery, server-side apply, watches, and errors
+//! in words for the reader of a task's log. `kubernetes` has the actions for any object; `argocd` and `crossplane` know
+//! what their objects mean.
+
+mod client;
+
+use std::sync::Arc;
+
+use understudy_sdk::Registry;
+
+pub use client::Clusters;
+
+/// What the actions of this crate need from the service.
+#[derive(Debug, Clone)]
+pub struct KubernetesDeps {
+    /// The clusters of the configuration (`kubernetes.clusterLocatorMethods`) and of the environment.
+    pub clusters: Clusters,
+}
+
+/// Adds all actions of this crate.
+pub fn register(registry: &mut Registry, deps: KubernetesDeps) {
+    let deps = Arc::new(deps);
+    let _ = (registry, deps);
+}
