@@ -16,6 +16,7 @@
 //! then kept in `${XDG_CACHE_HOME:-~/.cache}/understudy-testbed`). What does not fit is answered with status 500 and listed by
 //! [`GithubDouble::violations`]; so is a request for an operation that the double does not offer.
 
+mod attachments;
 mod auth;
 mod cgi;
 mod fault;
@@ -140,6 +141,29 @@ pub struct Repository {
     pub hooks: Vec<Value>,
     /// Issues.
     pub issues: Vec<Value>,
+    /// Deploy keys.
+    pub deploy_keys: Vec<Value>,
+    /// Autolinks.
+    pub autolinks: Vec<Value>,
+    /// The site of GitHub Pages.
+    pub pages: Option<Value>,
+    /// Environments by name.
+    pub environments: BTreeMap<String, Environment>,
+    /// Workflow runs that were asked for: `workflow`, `ref`, `sha`, `inputs`.
+    pub dispatches: Vec<Value>,
+}
+
+/// What the double knows of an environment.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// The body that set it.
+    pub rules: Value,
+    /// Branches (`branch:<name>`) and tags (`tag:<name>`) that may be deployed.
+    pub policies: Vec<String>,
+    /// Variables.
+    pub variables: BTreeMap<String, String>,
+    /// Secrets, opened with the repository's key.
+    pub secrets: BTreeMap<String, String>,
 }
 
 /// A running double. Dropping it stops the listener and removes its directory.
@@ -336,6 +360,15 @@ impl GithubDouble {
             // Boxes are opened when they are stored, so that this one opens.
             repo.key.unseal(sealed).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
         };
+        let environment = |it: &attachments::Environment| {
+            let text = |policy: &Value, member: &str| policy[member].as_str().unwrap_or_default().to_owned();
+            Environment {
+                rules: it.rules.clone(),
+                policies: it.policies.iter().map(|it| format!("{}:{}", text(it, "type"), text(it, "name"))).collect(),
+                variables: it.variables.clone(),
+                secrets: it.secrets.iter().map(|(name, sealed)| (name.clone(), opened(sealed))).collect(),
+            }
+        };
         let mut collaborators = repo.invitations.clone();
         collaborators.extend(repo.collaborators.clone());
         Some(Repository {
@@ -360,6 +393,16 @@ impl GithubDouble {
                 .collect(),
             hooks: repo.hooks.clone(),
             issues: repo.issues.clone(),
+            deploy_keys: repo.attachments.keys.clone(),
+            autolinks: repo.attachments.autolinks.clone(),
+            pages: repo.attachments.pages.clone(),
+            environments: repo
+                .attachments
+                .environments
+                .iter()
+                .map(|(name, it)| (name.clone(), environment(it)))
+                .collect(),
+            dispatches: repo.attachments.dispatches.clone(),
         })
     }
 

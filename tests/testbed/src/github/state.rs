@@ -6,7 +6,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crypto_box::{SecretKey, aead::OsRng};
 use serde_json::Value;
 
-use super::options::{GithubOptions, Token};
+use super::{
+    attachments::Attachments,
+    options::{GithubOptions, Token},
+};
 
 /// What an account may do with a repository; later ones include the earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,6 +99,7 @@ pub(super) struct Repo {
     pub(super) hooks: Vec<Value>,
     pub(super) issues: Vec<Value>,
     pub(super) labels: BTreeMap<String, u64>,
+    pub(super) attachments: Attachments,
 }
 
 /// Protection of a branch.
@@ -238,6 +242,14 @@ impl State {
         self.teams.get(&(folded(org), folded(slug)))
     }
 
+    pub(super) fn account_by_id(&self, id: u64) -> Option<&Account> {
+        self.accounts.values().find(|account| account.id == id)
+    }
+
+    pub(super) fn team_by_id(&self, id: u64) -> Option<&Team> {
+        self.teams.values().find(|team| team.id == id)
+    }
+
     pub(super) fn repo(&self, owner: &str, name: &str) -> Option<&Repo> {
         self.repos.get(&(folded(owner), folded(name)))
     }
@@ -291,6 +303,7 @@ impl State {
             hooks: Vec::new(),
             issues: Vec::new(),
             labels: BTreeMap::new(),
+            attachments: Attachments::default(),
         };
         self.repos.insert(place, repo.clone());
         Some(repo)

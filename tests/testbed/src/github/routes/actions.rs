@@ -4,9 +4,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use super::{Answer, Call, Outcome, Refusal};
-use crate::github::state::{Access, timestamp};
+use crate::github::state::{Access, Repo, timestamp};
 
-fn fine_name(name: &str) -> bool {
+/// Whether a variable or secret may be called this.
+pub(super) fn fine_name(name: &str) -> bool {
     let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     begins
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -61,8 +62,8 @@ pub(super) async fn public_key(call: Call) -> Outcome {
     Ok(Answer::Json(200, json!({"key_id": repo.key_id(), "key": key})))
 }
 
-pub(super) async fn put_secret(call: Call) -> Outcome {
-    let repo = call.repo(Access::Write)?;
+/// The path's name and the body's box, which the repository's key must open.
+pub(super) fn opened_box(call: &Call, repo: &Repo) -> Result<(String, Vec<u8>), Refusal> {
     let name = call.param("secret_name").to_ascii_uppercase();
     let refused =
         |field, message: &str| Err(Refusal::invalid("Validation Failed", "Secret", field, "invalid", message));
@@ -76,8 +77,25 @@ pub(super) async fn put_secret(call: Call) -> Outcome {
     if repo.key.unseal(&sealed).is_err() {
         return refused("encrypted_value", "The value is no box sealed with the repository's public key");
     }
+    Ok((name, sealed))
+}
+
+pub(super) async fn put_secret(call: Call) -> Outcome {
+    let repo = call.repo(Access::Write)?;
+    let (name, sealed) = opened_box(&call, &repo)?;
     let before = call.change(Access::Write, |repo| repo.secrets.insert(name, sealed))?;
     Ok(if before.is_some() { Answer::Empty(204) } else { Answer::Json(201, json!({})) })
+}
+
+/// A secret's name and times; never its value.
+pub(super) async fn secret(call: Call) -> Outcome {
+    let repo = call.repo(Access::Write)?;
+    let name = call.param("secret_name").to_ascii_uppercase();
+    if !repo.secrets.contains_key(&name) {
+        return Err(Refusal::not_found());
+    }
+    let changed = timestamp(repo.created);
+    Ok(Answer::Json(200, json!({"name": name, "created_at": changed, "updated_at": changed})))
 }
 
 pub(super) async fn customize_oidc(call: Call) -> Outcome {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Call, Outcome, Refusal};
+use super::{Answer, Call, Outcome, Refusal, branches::page};
 use crate::github::state::{Access, Repo, timestamp};
 
 /// Labels come as strings or as objects with a name.
@@ -22,6 +22,18 @@ fn labels(call: &Call, repo: &Repo, names: &[String]) -> Vec<Value> {
         shown.push(call.urls().label(repo, known.unwrap_or(fresh), name));
     }
     shown
+}
+
+pub(super) async fn list(call: Call) -> Outcome {
+    let repo = call.repo(Access::Read)?;
+    let wanted = call.query("state").unwrap_or("open");
+    let since = call.query("since").unwrap_or_default();
+    let fits = |issue: &&Value| {
+        (wanted == "all" || issue["state"] == wanted)
+            && issue["updated_at"].as_str().is_some_and(|updated| updated >= since)
+    };
+    let (skip, count) = page(&call);
+    Ok(Answer::Json(200, repo.issues.iter().rev().filter(fits).skip(skip).take(count).cloned().collect()))
 }
 
 pub(super) async fn create(call: Call) -> Outcome {

@@ -3,8 +3,13 @@
 mod actions;
 mod branches;
 mod contents;
+mod dispatches;
+mod environments;
+mod hooks;
 mod issues;
+mod keys;
 mod orgs;
+mod pages;
 mod repos;
 mod users;
 
@@ -108,11 +113,28 @@ routes! {
     "PUT" "/repos/{owner}/{repo}/collaborators/{username}" => repos::add_collaborator;
     "PUT" "/repos/{owner}/{repo}/topics" => repos::replace_topics;
     "PUT" "/repos/{owner}/{repo}/subscription" => repos::subscribe;
-    "POST" "/repos/{owner}/{repo}/hooks" => repos::create_hook;
+    "GET" "/repos/{owner}/{repo}/hooks" => hooks::list;
+    "POST" "/repos/{owner}/{repo}/hooks" => hooks::create;
+    "GET" "/repos/{owner}/{repo}/keys" => keys::list;
+    "POST" "/repos/{owner}/{repo}/keys" => keys::create;
+    "GET" "/repos/{owner}/{repo}/autolinks" => keys::autolinks;
+    "POST" "/repos/{owner}/{repo}/autolinks" => keys::create_autolink;
+    "GET" "/repos/{owner}/{repo}/pages" => pages::get;
+    "POST" "/repos/{owner}/{repo}/pages" => pages::create;
+    "GET" "/repos/{owner}/{repo}/environments/{environment_name}" => environments::get;
+    "PUT" "/repos/{owner}/{repo}/environments/{environment_name}" => environments::put;
+    "GET" "/repos/{owner}/{repo}/environments/{environment_name}/deployment-branch-policies" => environments::policies;
+    "POST" "/repos/{owner}/{repo}/environments/{environment_name}/deployment-branch-policies" => environments::create_policy;
+    "POST" "/repos/{owner}/{repo}/environments/{environment_name}/variables" => environments::create_variable;
+    "GET" "/repos/{owner}/{repo}/environments/{environment_name}/variables/{name}" => environments::variable;
+    "GET" "/repos/{owner}/{repo}/environments/{environment_name}/secrets/public-key" => environments::public_key;
+    "PUT" "/repos/{owner}/{repo}/environments/{environment_name}/secrets/{secret_name}" => environments::put_secret;
+    "POST" "/repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches" => dispatches::create;
     "POST" "/repos/{owner}/{repo}/actions/variables" => actions::create_variable;
     "GET" "/repos/{owner}/{repo}/actions/variables/{name}" => actions::variable;
     "PATCH" "/repos/{owner}/{repo}/actions/variables/{name}" => actions::update_variable;
     "GET" "/repos/{owner}/{repo}/actions/secrets/public-key" => actions::public_key;
+    "GET" "/repos/{owner}/{repo}/actions/secrets/{secret_name}" => actions::secret;
     "PUT" "/repos/{owner}/{repo}/actions/secrets/{secret_name}" => actions::put_secret;
     "PUT" "/repos/{owner}/{repo}/actions/oidc/customization/sub" => actions::customize_oidc;
     "PUT" "/repos/{owner}/{repo}/actions/permissions/access" => actions::set_access;
@@ -129,6 +151,7 @@ routes! {
     "GET" "/repos/{owner}/{repo}/tarball/{ref}" => contents::tarball;
     "GET" "/repos/{owner}/{repo}/contents/{path}" => contents::get;
     "PUT" "/repos/{owner}/{repo}/contents/{path}" => contents::put;
+    "GET" "/repos/{owner}/{repo}/issues" => issues::list;
     "POST" "/repos/{owner}/{repo}/issues" => issues::create;
     "POST" "/repos/{owner}/{repo}/issues/{issue_number}/labels" => issues::add_labels;
 }
