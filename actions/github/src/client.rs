@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderValue, Method, Uri, header, request};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header, request};
 use octocrab::{
     AuthState, FromResponse, Octocrab, OctocrabBuilder,
     service::middleware::{
@@ -34,6 +34,14 @@ const GRAPHQL_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// As many as browsers' `fetch` follows for us elsewhere.
 const MAX_REDIRECTS: usize = 5;
+
+/// Items a page, the most that GitHub gives.
+const PAGE: &str = "100";
+/// A hundred thousand items are no list that a step should look through.
+const MAX_PAGES: usize = 100;
+
+/// The version of the API that requests are written for.
+const API_VERSION: (&str, &str) = ("x-github-api-version", "2022-11-28");
 
 /// What JavaScript's `encodeURIComponent` leaves as it is.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -83,6 +91,28 @@ impl Route {
             path.extend(utf8_percent_encode(segment, COMPONENT));
         }
         Ok(Self::Rest(path))
+    }
+
+    /// The same path with (more) query parameters.
+    pub(crate) fn with_query(self, parameters: &[(&str, &str)]) -> Self {
+        let Self::Rest(mut path) = self else { return self };
+        for (name, value) in parameters {
+            path.push(if path.contains('?') { '&' } else { '?' });
+            path.push_str(name);
+            path.push('=');
+            path.extend(utf8_percent_encode(value, COMPONENT));
+        }
+        Self::Rest(path)
+    }
+    /// One more segment below this path.
+    ///
+    /// # Errors
+    /// As [`Route::new`].
+    pub(crate) fn below(&self, segment: &str) -> Result<Self, ActionError> {
+        match (self, Self::new(&[segment])?) {
+            (Self::Rest(path), Self::Rest(more)) => Ok(Self::Rest(format!("{path}{more}"))),
+            (other, _) => Ok(other.clone()),
+        }
     }
 
     fn url(&self, base: &Uri) -> String {
@@ -142,6 +172,7 @@ impl<'c> Client<'c> {
         let headers = vec![
             (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
             (header::ACCEPT, HeaderValue::from_static("application/vnd.github+json")),
+            (HeaderName::from_static(API_VERSION.0), HeaderValue::from_static(API_VERSION.1)),
         ];
         let crab = OctocrabBuilder::new_empty()
             .with_service(ReqwestConnector::new(http))
@@ -160,6 +191,20 @@ impl<'c> Client<'c> {
     pub(crate) async fn get<R: DeserializeOwned + Send>(&self, route: &Route) -> Result<R, ApiError> {
         self.call(&Method::GET, route, None::<&()>).await
     }
+    /// All items of a list that GitHub gives page by page.
+    pub(crate) async fn list<R: DeserializeOwned + Send>(&self, route: &Route) -> Result<Vec<R>, ApiError> {
+        let mut all = Vec::new();
+        for page in 1..=MAX_PAGES {
+            let route = route.clone().with_query(&[("per_page", PAGE), ("page", &page.to_string())]);
+            let mut items: Vec<R> = self.get(&route).await?;
+            let last = items.len().to_string() != PAGE;
+            all.append(&mut items);
+            if last {
+                break;
+            }
+        }
+        Ok(all)
+    }
     /// `POST` with an answer that matters.
     pub(crate) async fn post<B, R>(&self, route: &Route, body: &B) -> Result<R, ApiError>
     where
@@ -176,16 +221,16 @@ impl<'c> Client<'c> {
     {
         self.call(&Method::PUT, route, Some(body)).await
     }
-    /// A request whose answer doesn't matter beyond its success.
-    pub(crate) async fn send<B>(&self, method: &Method, route: &Route, body: Option<&B>) -> Result<(), ApiError>
+    /// A request whose answer doesn't matter beyond its status.
+    pub(crate) async fn send<B>(&self, method: &Method, route: &Route, body: Option<&B>) -> Result<StatusCode, ApiError>
     where
         B: Serialize + Sync,
     {
-        self.call::<B, Ignored>(method, route, body).await.map(|_| ())
+        self.call::<B, Ignored>(method, route, body).await.map(|Ignored(status)| status)
     }
     /// `PUT` whose answer doesn't matter beyond its success.
     pub(crate) async fn put<B: Serialize + Sync>(&self, route: &Route, body: &B) -> Result<(), ApiError> {
-        self.send(&Method::PUT, route, Some(body)).await
+        self.send(&Method::PUT, route, Some(body)).await.map(|_| ())
     }
 
     async fn call<B, R>(&self, method: &Method, route: &Route, body: Option<&B>) -> Result<R, ApiError>
@@ -345,14 +390,14 @@ impl Failure {
 }
 
 /// An answer whose body is not looked at.
-struct Ignored;
+struct Ignored(StatusCode);
 
 impl FromResponse for Ignored {
-    async fn from_response<B>(_: http::Response<B>) -> octocrab::Result<Self>
+    async fn from_response<B>(response: http::Response<B>) -> octocrab::Result<Self>
     where
         B: Send,
     {
-        Ok(Self)
+        Ok(Self(response.status()))
     }
 }
 
@@ -383,6 +428,16 @@ mod tests {
             let base: Uri = base.parse().unwrap();
             assert_eq!((protection.url(&base).as_str(), Route::Graphql.url(&base).as_str()), (rest, graphql));
         }
+    }
+
+    #[test]
+    fn routes_grow() {
+        let route = Route::new(&["repos", "o", "r"]).unwrap().below("a b").unwrap();
+        assert_eq!(route.to_string(), "/repos/o/r/a%20b");
+        assert_eq!(
+            route.with_query(&[("a", "1")]).with_query(&[("b", "x:y")]).to_string(),
+            "/repos/o/r/a%20b?a=1&b=x%3Ay"
+        );
     }
 
     #[test]

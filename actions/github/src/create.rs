@@ -11,12 +11,12 @@ use crate::{
     client::{Client, Route},
     error::ApiError,
     inputs::{Collaborator, CustomProperty, OidcCustomization, SquashMessage, SquashTitle, Visibility},
-    seal::{SealedSecret, SealingKey},
+    seal::put_secrets,
     target::Target,
 };
 
 /// How far GitHub's clock may be from ours.
-const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(30);
+pub(crate) const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(30);
 
 /// What the repository is to be like.
 #[derive(Debug, Default)]
@@ -121,7 +121,7 @@ pub(crate) async fn create_repository(
             set_topics(ctx, client, target, topics).await?;
         }
         set_variables(client, target, &settings.variables).await?;
-        set_secrets(client, target, &settings.secrets).await?;
+        put_secrets(ctx, client, &target.route(&["actions", "secrets"])?, &settings.secrets).await?;
         if let Some(oidc) = &settings.oidc {
             set_oidc(client, target, oidc).await?;
         }
@@ -165,7 +165,7 @@ async fn check_team(ctx: &ActionContext, client: &Client<'_>, org: &str, team: &
             ctx.log.warn(format!("Could not look up the team {org}/{team}, {error}"));
             Ok(())
         }
-        Ok(()) => Ok(()),
+        Ok(_) => Ok(()),
     }
 }
 
@@ -194,7 +194,7 @@ async fn find_own(
         // GitHub's answer for a repository without commits.
         Err(error) if error.is_status(409) => Ok(Some(found.repository)),
         Err(error) => error.survivable().map(|_| None),
-        Ok(()) => Ok(None),
+        Ok(_) => Ok(None),
     }
 }
 
@@ -326,21 +326,10 @@ async fn set_variables(
                 let route = Route::new(&["repos", owner, repo, "actions", "variables", name])?;
                 client.send(&Method::PATCH, &route, Some(&body)).await?;
             }
-            other => other?,
+            other => {
+                other?;
+            }
         }
-    }
-    Ok(())
-}
-
-async fn set_secrets(client: &Client<'_>, target: &Target, secrets: &IndexMap<String, Secret>) -> Result<(), ApiError> {
-    if secrets.is_empty() {
-        return Ok(());
-    }
-    let Target { owner, repo, .. } = target;
-    let key: SealingKey = client.get(&Route::new(&["repos", owner, repo, "actions", "secrets", "public-key"])?).await?;
-    for (name, value) in secrets {
-        let sealed: SealedSecret = key.seal(value)?;
-        client.put(&Route::new(&["repos", owner, repo, "actions", "secrets", name])?, &sealed).await?;
     }
     Ok(())
 }

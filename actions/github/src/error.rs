@@ -39,6 +39,11 @@ impl ApiError {
     pub(crate) fn is_status(&self, expected: u16) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == expected)
     }
+    /// Whether GitHub refused because what was asked for is there already.
+    pub(crate) fn says_exists(&self) -> bool {
+        const SIGNS: [&str; 3] = ["already exists", "already_exists", "already in use"];
+        matches!(self, Self::Refused { status: 422, message } if SIGNS.iter().any(|sign| message.contains(sign)))
+    }
     /// The same error, saying that a rate limit lasts longer than a step waits.
     pub(crate) fn limited(self, kind: &str, wait: Duration) -> Self {
         match self {

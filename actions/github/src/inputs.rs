@@ -4,6 +4,16 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
+
+/// JSON written by JavaScript has no `2.0`, and GitHub takes none where it wants an integer.
+pub(crate) fn whole(number: Number) -> Number {
+    match number.as_f64() {
+        #[allow(clippy::cast_possible_truncation)] // within ±2^53 by the condition
+        Some(value) if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 => Number::from(value as i64),
+        _ => number,
+    }
+}
 
 /// Who may do something on GitHub, by login and slug.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
@@ -119,4 +129,17 @@ pub(crate) enum CustomProperty {
     One(String),
     /// Several values.
     Many(Vec<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn whole_numbers_have_no_fraction() {
+        for (given, sent) in [("2", "2"), ("2.0", "2"), ("0", "0"), ("1.5", "1.5")] {
+            assert_eq!(whole(serde_json::from_str(given).unwrap()).to_string(), sent);
+        }
+    }
 }

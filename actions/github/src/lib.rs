@@ -7,26 +7,44 @@
 //!
 //! Behaviour follows `@backstage/plugin-scaffolder-backend-module-github` 0.10.0.
 
+mod actions_dispatch;
 mod api_commit;
+mod autolinks_create;
 mod client;
+#[cfg(test)]
+mod contract;
 mod create;
+mod deploy_key_create;
+mod differences;
 mod error;
 mod inputs;
+mod issues_create;
+mod issues_label;
+mod pages_enable;
 mod protection;
 mod publish;
 mod push;
 mod seal;
+mod session;
 mod target;
 #[cfg(test)]
 mod testing;
 mod throttle;
+mod webhook;
 
 use std::sync::Arc;
 
 use understudy_scm::Scm;
 use understudy_sdk::Registry;
 
+use actions_dispatch::ActionsDispatch;
+use autolinks_create::AutolinksCreate;
+use deploy_key_create::DeployKeyCreate;
+use issues_create::IssuesCreate;
+use issues_label::IssuesLabel;
+use pages_enable::PagesEnable;
 use publish::PublishGithub;
+use webhook::Webhook;
 
 /// What the GitHub actions need from the service.
 #[derive(Debug, Clone)]
@@ -42,5 +60,13 @@ pub struct GithubDeps {
 /// Adds all GitHub actions.
 pub fn register(registry: &mut Registry, deps: GithubDeps) {
     let deps = Arc::new(deps);
-    registry.register(PublishGithub::new(deps));
+    registry
+        .register(ActionsDispatch::new(deps.clone()))
+        .register(AutolinksCreate::new(deps.clone()))
+        .register(DeployKeyCreate::new(deps.clone()))
+        .register(IssuesCreate::new(deps.clone()))
+        .register(IssuesLabel::new(deps.clone()))
+        .register(PagesEnable::new(deps.clone()))
+        .register(PublishGithub::new(deps.clone()))
+        .register(Webhook::new(deps));
 }

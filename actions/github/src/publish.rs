@@ -11,15 +11,14 @@ use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, Secret, 
 
 use crate::{
     GithubDeps,
-    client::Client,
     create::{RepositorySettings, create_repository},
     inputs::{
         Allowances, Collaborator, CustomProperty, OidcCustomization, Restrictions, SquashMessage, SquashTitle,
-        Visibility,
+        Visibility, whole,
     },
     protection::{ProtectionRules, protect_default_branch},
     push::{PushSettings, push_workspace},
-    target::{self, Target},
+    session::Session,
 };
 
 const DEFAULT_BRANCH: &str = "main";
@@ -187,7 +186,7 @@ impl PublishGithubInput {
             status_check_contexts: self.required_status_check_contexts.take().unwrap_or_default(),
             up_to_date: self.require_branches_to_be_up_to_date,
             restrictions: self.restrictions.take(),
-            approving_review_count: whole(self.required_approving_review_count.take()).unwrap_or_else(|| 1.into()),
+            approving_review_count: self.required_approving_review_count.take().map_or_else(|| 1.into(), whole),
             code_owner_reviews: self.require_code_owner_reviews.unwrap_or(false),
             bypass_allowances: self.bypass_pull_request_allowances.take(),
             dismiss_stale_reviews: self.dismiss_stale_reviews.unwrap_or(false),
@@ -198,15 +197,6 @@ impl PublishGithubInput {
             commit_signing: self.required_commit_signing.unwrap_or(false),
         }
     }
-}
-
-/// JSON written by JavaScript has no `2.0`, and GitHub takes none where it wants an integer.
-fn whole(number: Option<Number>) -> Option<Number> {
-    number.map(|number| match number.as_f64() {
-        #[allow(clippy::cast_possible_truncation)] // within ±2^53 by the condition
-        Some(value) if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 => Number::from(value as i64),
-        _ => number,
-    })
 }
 
 /// The output of `publish:github`.
@@ -242,7 +232,11 @@ impl Action for PublishGithub {
         "publish:github"
     }
     fn description(&self) -> &'static str {
-        "Creates a repository on GitHub and pushes the workspace to it as the first commit of its default branch."
+        "Creates a repository on GitHub and pushes the workspace to it as the first commit of its default branch. Least \
+         permissions of the token: `Administration: write`, `Contents: write`, `Workflows: write` where files lie below \
+         `.github/workflows`, `Variables: write` and `Secrets: write` where the step sets any, `Members: read` of the \
+         organization where `access` or `collaborators` name teams (fine-grained, GitHub App) or the scopes `repo`, and \
+         `workflow`, `read:org` in the same cases (classic)."
     }
     fn examples(&self) -> Vec<ActionExample> {
         [
@@ -267,20 +261,19 @@ impl Action for PublishGithub {
     }
 
     async fn run(&self, ctx: &ActionContext, mut input: Self::Input) -> Result<Self::Output, ActionError> {
-        let scm = &self.deps.scm;
-        let repo_url = target::repo_url(scm, &input.repo_url, input.allowed_hosts.as_deref())?;
-        let access = scm.github_access(&repo_url, input.token.as_ref()).await?;
-        let target = Target::of(&repo_url)?;
-        let client = Client::new(scm.http_client()?.clone(), &access, ctx)?;
+        let session =
+            Session::open(ctx, &self.deps, &input.repo_url, input.token.as_ref(), input.allowed_hosts.as_deref())
+                .await?;
+        let Session { client, target, access } = &session;
 
-        let repository = create_repository(ctx, &client, &target, &input.repository()).await?;
+        let repository = create_repository(ctx, client, target, &input.repository()).await?;
         ctx.check_cancelled()?;
         let branch = input.branch().to_string();
         let settings = input.push();
         let commit_hash =
-            push_workspace(ctx, &self.deps, &client, &target, &settings, &repository.clone_url, &access).await?;
+            push_workspace(ctx, &self.deps, client, target, &settings, &repository.clone_url, access).await?;
         if input.protect_default_branch {
-            protect_default_branch(ctx, &client, &target, &branch, &input.protection()).await?;
+            protect_default_branch(ctx, client, target, &branch, &input.protection()).await?;
         }
         Ok(PublishGithubOutput {
             repo_contents_url: format!("{}/blob/{branch}", repository.html_url),
@@ -371,13 +364,5 @@ mod tests {
         let rules = input.protection();
         assert_eq!(rules.approving_review_count, Number::from(1));
         assert!(rules.up_to_date && rules.enforce_admins && !rules.commit_signing);
-    }
-
-    #[test]
-    fn whole_numbers_have_no_fraction() {
-        let number = |text: &str| serde_json::from_str::<Number>(text).unwrap();
-        for (given, sent) in [("2", "2"), ("2.0", "2"), ("0", "0"), ("1.5", "1.5")] {
-            assert_eq!(whole(Some(number(given))).unwrap().to_string(), sent);
-        }
     }
 }

@@ -2,8 +2,15 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use crypto_box::{PublicKey, aead::OsRng};
+use http::{Method, StatusCode};
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use understudy_sdk::{ActionError, Secret};
+use understudy_sdk::{ActionContext, ActionError, Secret};
+
+use crate::{
+    client::{Client, Route},
+    error::ApiError,
+};
 
 /// The key GitHub gives for a repository or environment.
 #[derive(Debug, Deserialize)]
@@ -39,6 +46,31 @@ impl SealingKey {
             .map_err(|_| unusable("the value could not be encrypted with it".to_string()))?;
         Ok(SealedSecret { encrypted_value: STANDARD.encode(sealed), key_id: self.key_id.clone() })
     }
+}
+
+/// Sets secrets, each sealed with the key that GitHub gives below `route` (`…/secrets`). A secret that is there already gets
+/// the value again: GitHub never tells what it was.
+///
+/// # Errors
+/// What GitHub refuses, or its key can't be used.
+pub(crate) async fn put_secrets(
+    ctx: &ActionContext,
+    client: &Client<'_>,
+    route: &Route,
+    secrets: &IndexMap<String, Secret>,
+) -> Result<(), ApiError> {
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    let key: SealingKey = client.get(&route.below("public-key")?).await?;
+    for (name, value) in secrets {
+        let sealed = key.seal(value)?;
+        let status = client.send(&Method::PUT, &route.below(name)?, Some(&sealed)).await?;
+        if status == StatusCode::NO_CONTENT {
+            ctx.log.info(format!("The secret {name} was there already; its value is set again"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Which repository a step is about.
 
+use std::fmt;
+
 use understudy_scm::{RepoUrl, Scm};
 use understudy_sdk::ActionError;
 
@@ -12,6 +14,12 @@ pub(crate) struct Target {
     pub(crate) owner: String,
     /// Repository name.
     pub(crate) repo: String,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.owner, self.repo)
+    }
 }
 
 impl Target {
