@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use understudy_sdk::duration;
 
 use super::{ConfigError, loader::Loaded};
 
@@ -130,14 +131,14 @@ impl<'a> Reader<'a> {
     /// A duration: `{minutes: 5}`, `PT5M` or `5 minutes`.
     pub(super) fn duration(&self) -> Result<Option<Duration>, ConfigError> {
         let expected = "a duration: an object like {minutes: 5}, ISO text like PT5M, or a text like 5m or 30 seconds";
-        let millis = match self.value {
+        let found = match self.value {
             None => return Ok(None),
-            Some(Value::String(text)) if text.starts_with('P') => iso_millis(text),
-            Some(Value::String(text)) => text_millis(text),
+            // As with npm `ms`, a number alone is milliseconds.
+            Some(Value::String(text)) => duration::parse(text, Duration::from_millis(1)),
             Some(Value::Object(_)) => {
                 let mut sum = 0.0;
                 for (name, member) in self.members()? {
-                    let Some((_, unit)) = OBJECT_UNITS.iter().find(|(unit, _)| *unit == name) else {
+                    let Some(unit) = duration::member_seconds(&name) else {
                         return Err(member.wrong(
                             "no unit of time: years, months, weeks, days, hours, minutes, seconds or milliseconds",
                         ));
@@ -149,15 +150,11 @@ impl<'a> Reader<'a> {
                     };
                     sum += number.ok_or_else(|| member.expected("a number"))? * unit;
                 }
-                Some(sum)
+                Duration::try_from_secs_f64(sum).ok()
             }
             Some(_) => None,
         };
-        let seconds = millis.filter(|millis| millis.is_finite() && *millis >= 0.0).map(|millis| millis / 1000.0);
-        match seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
-            Some(duration) => Ok(Some(duration)),
-            None => Err(self.expected(expected)),
-        }
+        found.map(Some).ok_or_else(|| self.expected(expected))
     }
 
     /// The error that this value is not what was expected.
@@ -181,105 +178,6 @@ impl<'a> Reader<'a> {
             origin: self.loaded.origin(&self.key).to_string(),
             key: if self.key.is_empty() { "(root)".to_string() } else { self.key.clone() },
             reason: reason.to_string(),
-        }
-    }
-}
-
-const SECOND: f64 = 1000.0;
-const MINUTE: f64 = 60.0 * SECOND;
-const HOUR: f64 = 60.0 * MINUTE;
-const DAY: f64 = 24.0 * HOUR;
-const OBJECT_UNITS: [(&str, f64); 8] = [
-    ("years", 365.0 * DAY),
-    ("months", 30.0 * DAY),
-    ("weeks", 7.0 * DAY),
-    ("days", DAY),
-    ("hours", HOUR),
-    ("minutes", MINUTE),
-    ("seconds", SECOND),
-    ("milliseconds", 1.0),
-];
-
-/// `P1Y2M3W4DT5H6M7.5S`
-fn iso_millis(text: &str) -> Option<f64> {
-    let text = text.strip_prefix('P')?;
-    let (date, time) = match text.split_once('T') {
-        Some((_, "")) => return None,
-        Some((date, time)) => (date, time),
-        None => (text, ""),
-    };
-    if date.is_empty() && time.is_empty() {
-        return None;
-    }
-    let dates = iso_part(date, &[('Y', 365.0 * DAY), ('M', 30.0 * DAY), ('W', 7.0 * DAY), ('D', DAY)])?;
-    Some(dates + iso_part(time, &[('H', HOUR), ('M', MINUTE), ('S', SECOND)])?)
-}
-
-fn iso_part(mut text: &str, units: &[(char, f64)]) -> Option<f64> {
-    let mut sum = 0.0;
-    let mut units = units.iter();
-    while !text.is_empty() {
-        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ',')?;
-        let number: f64 = text[..end].replace(',', ".").parse().ok()?;
-        let letter = text[end..].chars().next()?;
-        // Units come in order, each at most once.
-        let (_, unit) = units.find(|(name, _)| *name == letter)?;
-        sum += number * unit;
-        text = &text[end + letter.len_utf8()..];
-    }
-    Some(sum)
-}
-
-/// The texts of npm `ms`; a number alone is milliseconds.
-fn text_millis(text: &str) -> Option<f64> {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let number: f64 = text[..end].parse().ok()?;
-    let unit = match text[end..].trim_start().to_lowercase().as_str() {
-        "" | "ms" | "msec" | "msecs" | "millisecond" | "milliseconds" => 1.0,
-        "s" | "sec" | "secs" | "second" | "seconds" => SECOND,
-        "m" | "min" | "mins" | "minute" | "minutes" => MINUTE,
-        "h" | "hr" | "hrs" | "hour" | "hours" => HOUR,
-        "d" | "day" | "days" => DAY,
-        "w" | "week" | "weeks" => 7.0 * DAY,
-        "y" | "yr" | "yrs" | "year" | "years" => 365.25 * DAY,
-        _ => return None,
-    };
-    Some(number * unit)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_of_durations() {
-        for (text, expected) in [
-            ("30s", Some(30_000.0)),
-            ("1 day", Some(86_400_000.0)),
-            ("100", Some(100.0)),
-            ("1.5h", Some(5_400_000.0)),
-            ("2 MINUTES", Some(120_000.0)),
-            ("", None),
-            ("-1s", None),
-            ("1 parsec", None),
-            ("1s2", None),
-        ] {
-            assert_eq!(text_millis(text), expected, "{text}");
-        }
-        for (text, expected) in [
-            ("PT1H", Some(3_600_000.0)),
-            ("P1DT1M", Some(86_460_000.0)),
-            ("PT0.5S", Some(500.0)),
-            ("P1W", Some(604_800_000.0)),
-            ("P", None),
-            ("PT", None),
-            ("P1H", None),
-            ("PT1M1H", None),
-            ("PT1", None),
-        ] {
-            assert_eq!(iso_millis(text), expected, "{text}");
         }
     }
 }

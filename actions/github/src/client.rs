@@ -261,7 +261,44 @@ impl<'c> Client<'c> {
         }
     }
 
+    /// Asks once, without repeating: for those who ask at intervals anyway. `None`: nothing has changed since the answer
+    /// that `etag` came with (which GitHub doesn't count against the rate limit).
+    ///
+    /// # Errors
+    /// What kept the answer away, and whether asking later may help.
+    pub(crate) async fn poll<R>(&self, route: &Route, etag: &mut Option<HeaderValue>) -> Result<Option<R>, Trouble>
+    where
+        R: FromResponse,
+    {
+        let method = Method::GET;
+        match self.exchange::<(), R>(&method, route, None, etag).await {
+            Ok(answer) => Ok(answer),
+            Err(failure) => Err(match failure.remedy(&method) {
+                Remedy::WaitForLimit(limit) => Trouble::Limit(limit),
+                Remedy::Repeat => Trouble::Outage(self.api_error(failure, &method, route)),
+                Remedy::None => Trouble::Refusal(self.api_error(failure, &method, route)),
+            }),
+        }
+    }
+
     async fn once<B, R>(&self, method: &Method, route: &Route, body: Option<&B>) -> Result<R, Failure>
+    where
+        B: Serialize + Sync,
+        R: FromResponse,
+    {
+        match self.exchange(method, route, body, &mut None).await? {
+            Some(answer) => Ok(answer),
+            None => Err(Failure::Unusable("it says that nothing has changed, which was not the question".into())),
+        }
+    }
+
+    async fn exchange<B, R>(
+        &self,
+        method: &Method,
+        route: &Route,
+        body: Option<&B>,
+        etag: &mut Option<HeaderValue>,
+    ) -> Result<Option<R>, Failure>
     where
         B: Serialize + Sync,
         R: FromResponse,
@@ -269,11 +306,23 @@ impl<'c> Client<'c> {
         let exchange = async {
             let mut uri = route.url(&self.base);
             for _ in 0..=MAX_REDIRECTS {
-                let builder = request::Builder::new().method(method.clone()).uri(uri.as_str());
+                let mut builder = request::Builder::new().method(method.clone()).uri(uri.as_str());
+                if let Some(etag) = etag.as_ref() {
+                    builder = builder.header(header::IF_NONE_MATCH, etag);
+                }
                 let response = self.crab.execute(self.crab.build_request(builder, body)?).await?;
+                if etag.is_some() && response.status() == StatusCode::NOT_MODIFIED {
+                    return Ok(None);
+                }
                 match self.redirection(method, &response) {
                     Some(location) => uri = location,
-                    None => return Ok(R::from_response(octocrab::map_github_error(response).await?).await?),
+                    None => {
+                        let response = octocrab::map_github_error(response).await?;
+                        let fresh = response.headers().get(header::ETAG).cloned();
+                        let answer = R::from_response(response).await?;
+                        *etag = fresh;
+                        return Ok(Some(answer));
+                    }
                 }
             }
             Err(Failure::Unusable(format!("redirected more than {MAX_REDIRECTS} times, last to {uri}")))
@@ -319,6 +368,17 @@ impl<'c> Client<'c> {
             },
         }
     }
+}
+
+/// Why [`Client::poll`] brought no answer.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// A rate limit: ask again when it is over.
+    Limit(RateLimit),
+    /// GitHub could not be reached or is not well: asking later may help.
+    Outage(ApiError),
+    /// GitHub will answer the same again.
+    Refusal(ApiError),
 }
 
 /// How one exchange failed.

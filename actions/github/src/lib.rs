@@ -30,7 +30,9 @@ mod target;
 #[cfg(test)]
 mod testing;
 mod throttle;
+mod wait_workflow;
 mod webhook;
+mod workflow_runs;
 
 use std::sync::Arc;
 
@@ -44,6 +46,7 @@ use issues_create::IssuesCreate;
 use issues_label::IssuesLabel;
 use pages_enable::PagesEnable;
 use publish::PublishGithub;
+use wait_workflow::{WaitLastWorkflow, WaitWorkflow};
 use webhook::Webhook;
 
 /// What the GitHub actions need from the service.
@@ -68,5 +71,7 @@ pub fn register(registry: &mut Registry, deps: GithubDeps) {
         .register(IssuesLabel::new(deps.clone()))
         .register(PagesEnable::new(deps.clone()))
         .register(PublishGithub::new(deps.clone()))
+        .register(WaitLastWorkflow::new(deps.clone()))
+        .register(WaitWorkflow::new(deps.clone()))
         .register(Webhook::new(deps));
 }

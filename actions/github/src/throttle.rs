@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 /// The most time one request may spend waiting for rate limits.
 const MAX_LIMITED: Duration = Duration::from_secs(15 * 60);
 /// What to wait at first where GitHub names no time; doubled every time, as GitHub's documentation asks for.
-const UNNAMED_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const UNNAMED_LIMIT: Duration = Duration::from_secs(60);
 /// Pauses before each repetition after an outage.
 const OUTAGE_PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(9)];
 

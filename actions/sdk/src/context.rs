@@ -210,6 +210,13 @@ impl ActionContext {
         result
     }
 
+    /// A context for work that goes on inside [`ActionContext::waiting`], such as asking somebody at intervals: the worker
+    /// slot has been given back already, so that waits within that work leave it alone.
+    #[must_use]
+    pub fn without_slot(&self) -> Self {
+        Self { slot: Arc::new(NoSlot), ..self.clone() }
+    }
+
     /// Fails when the task has been cancelled; long loops call it between their parts.
     ///
     /// # Errors
@@ -217,4 +224,13 @@ impl ActionContext {
     pub fn check_cancelled(&self) -> Result<(), ActionError> {
         if self.cancel.is_cancelled() { Err(ActionError::cancelled()) } else { Ok(()) }
     }
+}
+
+/// For work that occupies no worker slot.
+struct NoSlot;
+
+#[async_trait]
+impl WorkerSlot for NoSlot {
+    fn release(&self) {}
+    async fn acquire(&self) {}
 }
