@@ -539,7 +539,38 @@ fn is_full_sha(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+    use understudy_scm::GithubAccess;
+    use understudy_sdk::Secret;
+    use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
+
     use super::*;
+    use crate::testing::Bench;
+
+    #[tokio::test]
+    async fn a_commit_that_needs_no_run() {
+        let server = MockServer::start().await;
+        let none = ResponseTemplate::new(200).set_body_json(json!({"total_count": 0, "workflow_runs": []}));
+        Mock::given(method("GET")).respond_with(none).mount(&server).await;
+        let access = GithubAccess { api_base_url: server.uri(), token: Secret::new("tok") };
+        let sha = "0123456789abcdef0123456789abcdef01234567";
+        let watch = Watch {
+            target: &Target { host: "github.com".into(), owner: "o".into(), repo: "r".into() },
+            commit: Commit::Sha(sha),
+            workflow: None,
+            timeout: HumanDuration::from_secs(30),
+            poll_interval: Duration::from_millis(50),
+            appearance: Duration::from_millis(200).into(),
+            required: false,
+        };
+        let bench = Bench::new();
+        let followed =
+            follow(&bench.ctx, |ctx| Client::new(reqwest::Client::new(), &access, ctx), &watch).await.unwrap();
+        assert_eq!((followed.sha.as_str(), followed.runs.len()), (sha, 0));
+        let last = format!("Warn No workflow run appeared for {sha} within 0.2 s; none is required");
+        assert_eq!(bench.log().last(), Some(&last));
+    }
 
     fn run(status: &str, conclusion: Option<&str>) -> Run {
         Run {

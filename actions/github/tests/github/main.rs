@@ -6,3 +6,4 @@ mod driver;
 mod failures;
 mod publish;
 mod reruns;
+mod workflows;

@@ -29,6 +29,7 @@ mod routes;
 mod server;
 mod state;
 mod tls;
+mod workflow_runs;
 
 use std::{
     collections::BTreeMap,
@@ -51,6 +52,7 @@ pub use self::{
     log::Request,
     options::{DEFAULT_ORG, DEFAULT_TOKEN, DEFAULT_USER, GithubOptions, Token},
     state::Access,
+    workflow_runs::{Job, Play, RunState, WorkflowRun},
 };
 use self::{git::Store, openapi::Contract, render::Urls, state::State};
 use crate::{Error, Result, http::Client};
@@ -87,8 +89,14 @@ impl Shared {
         self.violations.lock().unwrap_or_else(PoisonError::into_inner).push(text);
     }
 
-    /// Takes notice of a push: the first branch of an empty repository becomes its default branch.
+    /// Takes notice of a push.
     async fn pushed(&self, owner: &str, name: &str) -> Result<()> {
+        self.default_branch(owner, name).await?;
+        workflow_runs::pushed(self, owner, name).await
+    }
+
+    /// The first branch of an empty repository becomes its default branch.
+    async fn default_branch(&self, owner: &str, name: &str) -> Result<()> {
         let branches = self.store.branches(owner, name).await?;
         let head = {
             let mut state = self.state();

@@ -1,6 +1,8 @@
 //! The listener: one port for the API, for Git and for archives.
 
 use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash, Hasher},
     io,
     net::{Shutdown, TcpStream},
     os::fd::AsFd,
@@ -241,11 +243,26 @@ async fn rest_call(
     if !faults.is_empty() {
         return violated(faults);
     }
-    let mut response = json_response(status, answer.as_ref().unwrap_or(&Value::Null));
+    let answer = answer.unwrap_or(Value::Null);
+    let etag = (method == "GET" && status == 200).then(|| format!("W/\"{:x}\"", hash_of(&answer)));
+    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let mut response = match &etag {
+        Some(etag) if known == Some(etag) => HttpResponse::NotModified().finish(),
+        _ => json_response(status, &answer),
+    };
+    if let Some(etag) = etag.and_then(|etag| header::HeaderValue::from_str(&etag).ok()) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
     if let Ok(scopes) = header::HeaderValue::from_str(&token.scopes.join(", ")) {
         response.headers_mut().insert(header::HeaderName::from_static("x-oauth-scopes"), scopes);
     }
     response
+}
+
+fn hash_of(answer: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    answer.to_string().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// An archive that `tarball` pointed to.

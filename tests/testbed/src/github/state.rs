@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     attachments::Attachments,
     options::{GithubOptions, Token},
+    workflow_runs::{Play, WorkflowRun},
 };
 
 /// What an account may do with a repository; later ones include the earlier.
@@ -143,6 +144,9 @@ pub(super) struct State {
     repos: BTreeMap<(String, String), Repo>,
     pub(super) tokens: Vec<Token>,
     pub(super) downloads: HashMap<String, Download>,
+    /// By lower-case owner and name.
+    pub(super) runs: BTreeMap<(String, String), Vec<WorkflowRun>>,
+    pub(super) play: Play,
 }
 
 /// GitHub compares names without regard to case.
@@ -181,6 +185,8 @@ impl State {
             repos: BTreeMap::new(),
             tokens: options.tokens.clone(),
             downloads: HashMap::new(),
+            runs: BTreeMap::new(),
+            play: Play::default(),
         };
         for (login, owners) in &options.orgs {
             state.add_account(login, true);

@@ -12,6 +12,7 @@ mod orgs;
 mod pages;
 mod repos;
 mod users;
+mod workflow_runs;
 
 use std::{
     collections::HashMap,
@@ -138,6 +139,9 @@ routes! {
     "PUT" "/repos/{owner}/{repo}/actions/secrets/{secret_name}" => actions::put_secret;
     "PUT" "/repos/{owner}/{repo}/actions/oidc/customization/sub" => actions::customize_oidc;
     "PUT" "/repos/{owner}/{repo}/actions/permissions/access" => actions::set_access;
+    "GET" "/repos/{owner}/{repo}/actions/runs" => workflow_runs::list;
+    "GET" "/repos/{owner}/{repo}/actions/runs/{run_id}" => workflow_runs::get;
+    "GET" "/repos/{owner}/{repo}/actions/runs/{run_id}/jobs" => workflow_runs::jobs;
     "GET" "/repos/{owner}/{repo}/branches" => branches::list;
     "GET" "/repos/{owner}/{repo}/branches/{branch}" => branches::get;
     "PUT" "/repos/{owner}/{repo}/branches/{branch}/protection" => branches::protect;
