@@ -3,12 +3,15 @@
 //! * [`github::GithubDouble`] is a GitHub: REST API, Git over HTTPS, archives.
 //! * [`process::Service`] runs the `understudy` binary with a configuration of the test's own.
 //! * [`http::Client`] talks to it and reads its event streams.
+//! * [`helm::Helm`] has Helm and kubectl, to judge charts and manifests with.
 //! * [`memory`] samples how much memory a process used.
 //!
 //! Nothing here is skipped silently: a missing program is an [`Error::MissingProgram`] that says how to install it.
 
+pub mod cache;
 pub mod error;
 pub mod github;
+pub mod helm;
 pub mod http;
 pub mod memory;
 pub mod process;

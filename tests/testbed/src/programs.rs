@@ -9,9 +9,10 @@ use tokio::process::Command;
 
 use crate::{Error, Result};
 
-const INSTALL: [(&str, &str); 2] = [
+const INSTALL: [(&str, &str); 3] = [
     ("git", "install it with `apt-get install git` (Debian, Ubuntu), `dnf install git` or `brew install git`"),
     ("npm", "install Node.js with npm: `apt-get install nodejs npm`, `dnf install nodejs` or `brew install node`"),
+    ("unzip", "install it with `apt-get install unzip` (Debian, Ubuntu), `dnf install unzip` or `brew install unzip`"),
 ];
 
 /// The full path of `program`.

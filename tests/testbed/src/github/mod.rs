@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Every API request and every answer is held against GitHub's published OpenAPI description (fetched once through `npm`,
-//! then kept in `${XDG_CACHE_HOME:-~/.cache}/understudy-testbed`). What does not fit is answered with status 500 and listed by
+//! then kept in `~/.cache/understudy`). What does not fit is answered with status 500 and listed by
 //! [`GithubDouble::violations`]; so is a request for an operation that the double does not offer.
 
 mod attachments;
