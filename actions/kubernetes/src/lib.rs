@@ -5,6 +5,7 @@
 //! what their objects mean.
 
 mod client;
+mod crossplane;
 
 use std::sync::Arc;
 
@@ -22,5 +23,5 @@ pub struct KubernetesDeps {
 /// Adds all actions of this crate.
 pub fn register(registry: &mut Registry, deps: KubernetesDeps) {
     let deps = Arc::new(deps);
-    let _ = (registry, deps);
+    crossplane::register(registry, &deps);
 }

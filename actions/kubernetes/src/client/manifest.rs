@@ -55,6 +55,10 @@ impl Manifest {
     pub(crate) fn origin(&self) -> &str {
         &self.origin
     }
+    /// The object as it was given.
+    pub(crate) fn into_value(self) -> Value {
+        Value::Object(self.value)
+    }
     /// `apps/v1`
     pub(crate) fn api_version(&self) -> &str {
         self.value.get("apiVersion").and_then(Value::as_str).unwrap_or_default()
