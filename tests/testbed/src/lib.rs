@@ -1,6 +1,7 @@
 //! Real counterparts for end-to-end tests, started on free loopback ports and gone when dropped.
 //!
 //! * [`github::GithubDouble`] is a GitHub: REST API, Git over HTTPS, archives.
+//! * [`kubernetes::Cluster`] is a kube-apiserver with etcd.
 //! * [`process::Service`] runs the `understudy` binary with a configuration of the test's own.
 //! * [`http::Client`] talks to it and reads its event streams.
 //! * [`helm::Helm`] has Helm and kubectl, to judge charts and manifests with.
@@ -13,6 +14,7 @@ pub mod error;
 pub mod github;
 pub mod helm;
 pub mod http;
+pub mod kubernetes;
 pub mod memory;
 pub mod process;
 pub mod programs;

@@ -28,7 +28,7 @@ mod render;
 mod routes;
 mod server;
 mod state;
-mod tls;
+pub(crate) mod tls;
 mod workflow_runs;
 
 use std::{

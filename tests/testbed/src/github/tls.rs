@@ -27,8 +27,15 @@ pub(super) struct Identity {
     pub(super) ca_pem: String,
 }
 
-/// Makes a CA and a server certificate; writes the CA's certificate to `dir/ca.pem`.
-pub(super) fn identity(dir: &Path) -> Result<Identity> {
+/// A CA and a server certificate for this machine's loopback names.
+pub(crate) struct Certificates {
+    pub(crate) ca_pem: String,
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// Makes a CA and a server certificate; writes `ca.pem`, `server.pem` and `server.key` into `dir`.
+pub(crate) fn certificates(dir: &Path) -> Result<Certificates> {
     let made = |error: rcgen::Error| Error::unexpected("making the TLS certificates", error.to_string());
     let mut ca = CertificateParams::new(Vec::new()).map_err(made)?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -44,15 +51,22 @@ pub(super) fn identity(dir: &Path) -> Result<Identity> {
     let key = KeyPair::generate().map_err(made)?;
     let leaf = leaf.signed_by(&key, &ca).map_err(made)?;
 
-    let chain = vec![CertificateDer::from(leaf.der().to_vec())];
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let ca_pem = ca.pem();
+    for (name, text) in [("ca.pem", &ca_pem), ("server.pem", &leaf.pem()), ("server.key", &key.serialize_pem())] {
+        let path = dir.join(name);
+        fs::write(&path, text).map_err(Error::io(format!("writing {}", path.display())))?;
+    }
+    Ok(Certificates { ca_pem, certificate: leaf.der().to_vec(), key: key.serialize_der() })
+}
+
+/// Makes [`certificates`] in `dir` and sets up a listener with them.
+pub(super) fn identity(dir: &Path) -> Result<Identity> {
+    let Certificates { ca_pem, certificate, key } = certificates(dir)?;
+    let chain = vec![CertificateDer::from(certificate)];
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
     let server = ServerConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(|error| Error::unexpected("setting up TLS", error.to_string()))?;
-
-    let ca_path = dir.join("ca.pem");
-    let ca_pem = ca.pem();
-    fs::write(&ca_path, &ca_pem).map_err(Error::io(format!("writing {}", ca_path.display())))?;
-    Ok(Identity { server, ca_path, ca_pem })
+    Ok(Identity { server, ca_path: dir.join("ca.pem"), ca_pem })
 }
