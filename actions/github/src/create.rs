@@ -10,7 +10,8 @@ use understudy_sdk::{ActionContext, ActionError, Secret};
 use crate::{
     client::{Client, Route},
     error::ApiError,
-    inputs::{Collaborator, CustomProperty, OidcCustomization, SquashMessage, SquashTitle, Visibility},
+    existing::{self, Content},
+    inputs::{Collaborator, CustomProperty, OidcCustomization, SquashMessage, SquashTitle, Visibility, WorkflowAccess},
     seal::put_secrets,
     target::Target,
 };
@@ -22,6 +23,8 @@ pub(crate) const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(30);
 #[derive(Debug, Default)]
 pub(crate) struct RepositorySettings {
     pub(crate) visibility: Visibility,
+    /// Whether GitHub makes a first commit.
+    pub(crate) auto_init: Option<bool>,
     pub(crate) description: Option<String>,
     pub(crate) homepage: Option<String>,
     pub(crate) delete_branch_on_merge: bool,
@@ -44,6 +47,27 @@ pub(crate) struct RepositorySettings {
     pub(crate) secrets: IndexMap<String, Secret>,
     pub(crate) oidc: Option<OidcCustomization>,
     pub(crate) subscribe: bool,
+    /// Which other repositories may use this one's actions and reusable workflows.
+    pub(crate) workflow_access: Option<WorkflowAccess>,
+}
+
+/// Under which checkpoint key a repository is made; upstream's, so that a task that it began is not done twice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CreateKey {
+    /// `publish:github`
+    Publish,
+    /// `github:repo:create`
+    Repo,
+}
+
+impl CreateKey {
+    fn of(self, target: &Target) -> String {
+        let prefix = match self {
+            Self::Publish => "create.github.repo",
+            Self::Repo => "create.repo.and.topics",
+        };
+        format!("{prefix}.{}.{}", target.owner, target.repo)
+    }
 }
 
 /// A repository that was made. This is a checkpoint's value, so its member names are those of GitHub's answer, which
@@ -52,17 +76,21 @@ pub(crate) struct RepositorySettings {
 pub(crate) struct NewRepository {
     pub(crate) clone_url: String,
     pub(crate) html_url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) default_branch: Option<String>,
+    /// It was there before, just as the step wants it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unchanged: bool,
 }
 
+/// What GitHub is told of a repository under the same names that it tells it by.
 #[derive(Serialize)]
-struct CreateBody<'a> {
+pub(crate) struct Members<'a> {
     allow_auto_merge: bool,
     allow_merge_commit: bool,
     allow_rebase_merge: bool,
     allow_squash_merge: bool,
     allow_update_branch: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    custom_properties: Option<&'a IndexMap<String, CustomProperty>>,
     delete_branch_on_merge: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
@@ -74,12 +102,42 @@ struct CreateBody<'a> {
     has_wiki: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     homepage: Option<&'a str>,
-    name: &'a str,
-    private: bool,
     squash_merge_commit_message: SquashMessage,
     squash_merge_commit_title: SquashTitle,
+}
+
+#[derive(Serialize)]
+struct CreateBody<'a> {
+    #[serde(flatten)]
+    members: Members<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto_init: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_properties: Option<&'a IndexMap<String, CustomProperty>>,
+    name: &'a str,
+    private: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     visibility: Option<Visibility>,
+}
+
+impl RepositorySettings {
+    pub(crate) fn members(&self) -> Members<'_> {
+        Members {
+            allow_auto_merge: self.allow_auto_merge,
+            allow_merge_commit: self.allow_merge_commit,
+            allow_rebase_merge: self.allow_rebase_merge,
+            allow_squash_merge: self.allow_squash_merge,
+            allow_update_branch: self.allow_update_branch,
+            delete_branch_on_merge: self.delete_branch_on_merge,
+            description: self.description.as_deref(),
+            has_issues: self.has_issues,
+            has_projects: self.has_projects,
+            has_wiki: self.has_wiki,
+            homepage: self.homepage.as_deref(),
+            squash_merge_commit_message: self.squash_merge_commit_message,
+            squash_merge_commit_title: self.squash_merge_commit_title,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -88,18 +146,21 @@ struct Account {
     kind: String,
 }
 
-/// Makes the repository and all that belongs to it, once per task: an earlier run's repository is taken over.
+/// Makes the repository and all that belongs to it, once per task: an earlier run's repository is taken over. A repository
+/// that has the same settings, and `content` where that is given, is left as it is.
 ///
 /// # Errors
-/// The account or team doesn't exist, the repository can't be made (e.g. the name is taken), or GitHub refused one of
-/// the settings. Collaborators and topics that GitHub refuses are only warned about.
+/// The account or team doesn't exist, the repository can't be made (e.g. the name is taken by one that differs), or GitHub
+/// refused one of the settings. Collaborators and topics that GitHub refuses are only warned about.
 pub(crate) async fn create_repository(
     ctx: &ActionContext,
     client: &Client<'_>,
     target: &Target,
     settings: &RepositorySettings,
+    create_key: CreateKey,
+    content: Option<Content<'_>>,
 ) -> Result<NewRepository, ActionError> {
-    let key = format!("create.github.repo.{}.{}", target.owner, target.repo);
+    let key = create_key.of(target);
     ctx.checkpoint(&key, || async {
         let account: Account = client.get(&Route::new(&["users", &target.owner])?).await?;
         let admin = Admin::of(settings.access.as_deref(), &target.owner);
@@ -109,8 +170,13 @@ pub(crate) async fn create_repository(
         // The creation has a checkpoint of its own, so that a run that ended between here and the last setting doesn't
         // find its own repository in its way. Every later request can be repeated.
         let repository = ctx
-            .checkpoint(&format!("{key}.created"), || post_repository(ctx, client, target, settings, &account.kind))
+            .checkpoint(&format!("{key}.created"), || {
+                post_repository(ctx, client, target, settings, &account.kind, create_key, content)
+            })
             .await?;
+        if repository.unchanged {
+            return Ok(repository);
+        }
         match admin {
             Some(Admin::Team(team)) => set_team(client, target, team, "admin").await?,
             Some(Admin::User(user)) => set_user(client, target, user, "admin").await?,
@@ -128,6 +194,10 @@ pub(crate) async fn create_repository(
         if settings.subscribe {
             let route = Route::new(&["repos", &target.owner, &target.repo, "subscription"])?;
             client.put(&route, &json!({ "subscribed": true, "ignored": false })).await?;
+        }
+        if let Some(level) = settings.workflow_access {
+            let route = target.route(&["actions", "permissions", "access"])?;
+            client.put(&route, &json!({ "access_level": level })).await?;
         }
         Ok(repository)
     })
@@ -204,31 +274,22 @@ async fn post_repository(
     target: &Target,
     settings: &RepositorySettings,
     account_type: &str,
+    key: CreateKey,
+    content: Option<Content<'_>>,
 ) -> Result<NewRepository, ActionError> {
     let organization = account_type == "Organization";
     let route =
         if organization { Route::new(&["orgs", &target.owner, "repos"])? } else { Route::new(&["user", "repos"])? };
     let body = CreateBody {
-        allow_auto_merge: settings.allow_auto_merge,
-        allow_merge_commit: settings.allow_merge_commit,
-        allow_rebase_merge: settings.allow_rebase_merge,
-        allow_squash_merge: settings.allow_squash_merge,
-        allow_update_branch: settings.allow_update_branch,
+        members: settings.members(),
+        auto_init: settings.auto_init,
         custom_properties: settings.custom_properties.as_ref().filter(|_| organization),
-        delete_branch_on_merge: settings.delete_branch_on_merge,
-        description: settings.description.as_deref(),
-        has_issues: settings.has_issues,
-        has_projects: settings.has_projects,
-        has_wiki: settings.has_wiki,
-        homepage: settings.homepage.as_deref(),
         name: &target.repo,
         private: settings.visibility == Visibility::Private,
-        squash_merge_commit_message: settings.squash_merge_commit_message,
-        squash_merge_commit_title: settings.squash_merge_commit_title,
         visibility: organization.then_some(settings.visibility),
     };
     // A run that ended before it heard GitHub's answer leaves only its intention behind.
-    let key = format!("create.github.repo.{}.{}.intended", target.owner, target.repo);
+    let key = format!("{}.intended", key.of(target));
     let earlier = ctx.checkpoints.load(&key).await?.and_then(|value| serde_json::from_value(value).ok());
     if earlier.is_none() {
         let now = serde_json::to_value(Utc::now()).map_err(|error| ActionError::failed(error.to_string()))?;
@@ -248,11 +309,22 @@ async fn post_repository(
                 ));
                 return Ok(repository);
             }
-            Err(ActionError::failed(format!(
-                "Failed to create the {account_type} repository {}/{}, {error}",
-                target.owner, target.repo
-            ))
-            .with_source(error))
+            let mut reason = error.to_string();
+            if error.says_exists()
+                && let Some(existing) = existing::look(ctx, client, target, settings, content).await?
+            {
+                if existing.differences.is_empty() {
+                    let same = if content.is_some() { "settings and the same content" } else { "settings" };
+                    ctx.log.info(format!(
+                        "The repository {target} exists already with the same {same}; nothing is changed"
+                    ));
+                    return Ok(NewRepository { unchanged: true, ..existing.repository });
+                }
+                reason =
+                    format!("{reason}. It differs from what this step would make: {}", existing.differences.text());
+            }
+            Err(ActionError::failed(format!("Failed to create the {account_type} repository {target}, {reason}"))
+                .with_source(error))
         }
     }
 }

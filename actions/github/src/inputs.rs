@@ -56,6 +56,18 @@ pub(crate) enum Visibility {
     Internal,
 }
 
+/// Which other repositories may use a repository's actions and reusable workflows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WorkflowAccess {
+    // None.
+    None,
+    // Those of the same organization.
+    Organization,
+    // Those of the same user.
+    User,
+}
+
 /// What the title of a squashed commit is made of.
 #[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

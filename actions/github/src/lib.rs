@@ -10,13 +10,16 @@
 mod actions_dispatch;
 mod api_commit;
 mod autolinks_create;
+mod branch_protection_create;
 mod client;
 #[cfg(test)]
 mod contract;
 mod create;
 mod deploy_key_create;
 mod differences;
+mod environment_create;
 mod error;
+mod existing;
 mod inputs;
 mod issues_create;
 mod issues_label;
@@ -24,6 +27,8 @@ mod pages_enable;
 mod protection;
 mod publish;
 mod push;
+mod repo_create;
+mod repo_push;
 mod seal;
 mod session;
 mod target;
@@ -41,11 +46,15 @@ use understudy_sdk::Registry;
 
 use actions_dispatch::ActionsDispatch;
 use autolinks_create::AutolinksCreate;
+use branch_protection_create::BranchProtectionCreate;
 use deploy_key_create::DeployKeyCreate;
+use environment_create::EnvironmentCreate;
 use issues_create::IssuesCreate;
 use issues_label::IssuesLabel;
 use pages_enable::PagesEnable;
 use publish::PublishGithub;
+use repo_create::RepoCreate;
+use repo_push::RepoPush;
 use wait_workflow::{WaitLastWorkflow, WaitWorkflow};
 use webhook::Webhook;
 
@@ -66,11 +75,15 @@ pub fn register(registry: &mut Registry, deps: GithubDeps) {
     registry
         .register(ActionsDispatch::new(deps.clone()))
         .register(AutolinksCreate::new(deps.clone()))
+        .register(BranchProtectionCreate::new(deps.clone()))
         .register(DeployKeyCreate::new(deps.clone()))
+        .register(EnvironmentCreate::new(deps.clone()))
         .register(IssuesCreate::new(deps.clone()))
         .register(IssuesLabel::new(deps.clone()))
         .register(PagesEnable::new(deps.clone()))
         .register(PublishGithub::new(deps.clone()))
+        .register(RepoCreate::new(deps.clone()))
+        .register(RepoPush::new(deps.clone()))
         .register(WaitLastWorkflow::new(deps.clone()))
         .register(WaitWorkflow::new(deps.clone()))
         .register(Webhook::new(deps));

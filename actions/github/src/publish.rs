@@ -11,13 +11,14 @@ use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, Secret, 
 
 use crate::{
     GithubDeps,
-    create::{RepositorySettings, create_repository},
+    create::{CreateKey, RepositorySettings, create_repository},
+    existing::Content,
     inputs::{
         Allowances, Collaborator, CustomProperty, OidcCustomization, Restrictions, SquashMessage, SquashTitle,
         Visibility, whole,
     },
     protection::{ProtectionRules, protect_default_branch},
-    push::{PushSettings, push_workspace},
+    push::{PushSettings, push_workspace, source_directory},
     session::Session,
 };
 
@@ -148,6 +149,7 @@ impl PublishGithubInput {
     fn repository(&mut self) -> RepositorySettings {
         RepositorySettings {
             visibility: self.repo_visibility.unwrap_or_default(),
+            auto_init: None,
             description: self.description.take(),
             homepage: self.homepage.take(),
             delete_branch_on_merge: self.delete_branch_on_merge,
@@ -169,6 +171,7 @@ impl PublishGithubInput {
             secrets: self.secrets.take().unwrap_or_default(),
             oidc: self.oidc_customization.take(),
             subscribe: self.subscribe.unwrap_or(false),
+            workflow_access: None,
         }
     }
     fn push(&mut self) -> PushSettings {
@@ -266,19 +269,24 @@ impl Action for PublishGithub {
                 .await?;
         let Session { client, target, access } = &session;
 
-        let repository = create_repository(ctx, client, target, &input.repository()).await?;
-        ctx.check_cancelled()?;
         let branch = input.branch().to_string();
         let settings = input.push();
-        let commit_hash =
-            push_workspace(ctx, &self.deps, client, target, &settings, &repository.clone_url, access).await?;
+        let dir = source_directory(&ctx.workspace, settings.source_path.as_deref())?;
+        let content = Content { dir: &dir, branch: &branch };
+        let repository =
+            create_repository(ctx, client, target, &input.repository(), CreateKey::Publish, Some(content)).await?;
+        ctx.check_cancelled()?;
+        let key = format!("init.repo.publish.{}.{}", target.owner, target.repo);
+        let pushed =
+            push_workspace(ctx, &self.deps, client, target, &settings, &repository.clone_url, access, &key).await?;
         if input.protect_default_branch {
-            protect_default_branch(ctx, client, target, &branch, &input.protection()).await?;
+            let unchanged = repository.unchanged && pushed.unchanged;
+            protect_default_branch(ctx, client, target, &branch, &input.protection(), unchanged).await?;
         }
         Ok(PublishGithubOutput {
             repo_contents_url: format!("{}/blob/{branch}", repository.html_url),
             remote_url: repository.clone_url,
-            commit_hash,
+            commit_hash: pushed.commit,
         })
     }
 }

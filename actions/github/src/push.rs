@@ -1,17 +1,21 @@
 //! Filling a repository with the workspace's files.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use understudy_scm::GithubAccess;
-use understudy_scm::git::{Author, PushRequest, init_and_push, is_connection_failure};
-use understudy_sdk::{ActionContext, ActionError, Workspace};
+use understudy_scm::git::{Author, PushRequest, init_and_push, is_connection_failure, tree_id};
+use understudy_sdk::{ActionContext, ActionError, ErrorName, Workspace};
 use url::Url;
 
 use crate::{
     GithubDeps,
     api_commit::{self, Place},
     client::Client,
+    existing,
     target::Target,
 };
 
@@ -28,7 +32,17 @@ pub(crate) struct PushSettings {
     pub(crate) author_email: Option<String>,
 }
 
-/// Pushes the files as the default branch's first commit, once per task; gives the commit's hash.
+/// What is on the branch now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    /// The branch's commit.
+    pub(crate) commit: String,
+    /// The branch had this content before.
+    pub(crate) unchanged: bool,
+}
+
+/// Pushes the files as the default branch's first commit, once per task under the checkpoint `key`. A branch that has the
+/// same content already is left as it is.
 ///
 /// # Errors
 /// The source path leads nowhere, or the push failed.
@@ -40,10 +54,10 @@ pub(crate) async fn push_workspace(
     settings: &PushSettings,
     remote_url: &str,
     access: &GithubAccess,
-) -> Result<String, ActionError> {
+    key: &str,
+) -> Result<Pushed, ActionError> {
     check_remote(remote_url, &target.host, &access.api_base_url)?;
     let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-    let key = format!("init.repo.publish.{}.{}", target.owner, target.repo);
     // A run that ended after its push left a branch behind; with the same time this run's commit is the same.
     let time: DateTime<Utc> = ctx.checkpoint(&format!("{key}.time"), || async { Ok(Utc::now()) }).await?;
     let request = PushRequest {
@@ -62,18 +76,42 @@ pub(crate) async fn push_workspace(
         time: time.into(),
         timeout: PUSH_TIMEOUT,
     };
-    ctx.checkpoint(&key, || async {
-        let (dir, message) = (request.dir.clone(), request.message.clone());
-        match init_and_push(request, &ctx.log, &ctx.cancel).await {
-            Err(error) if is_connection_failure(&error) => {
-                ctx.log.warn(format!("{}; committing through GitHub's API instead", error.message()));
-                let place = Place { target, branch: &settings.default_branch, key: &key };
-                api_commit::commit_directory(ctx, client, place, &dir, &message).await
+    let mut unchanged = ctx.checkpoints.load(key).await?.is_some();
+    if unchanged {
+        ctx.log.info(format!("An earlier run of this task pushed to {target} already"));
+    }
+    let found = AtomicBool::new(false);
+    let commit = ctx
+        .checkpoint(key, || async {
+            let (dir, message) = (request.dir.clone(), request.message.clone());
+            match init_and_push(request, &ctx.log, &ctx.cancel).await {
+                Err(error) if is_connection_failure(&error) => {
+                    ctx.log.warn(format!("{}; committing through GitHub's API instead", error.message()));
+                    let place = Place { target, branch: &settings.default_branch, key };
+                    api_commit::commit_directory(ctx, client, place, &dir, &message).await
+                }
+                Err(error) if *error.name() == ErrorName::ConflictError => {
+                    let branch = &settings.default_branch;
+                    let head = existing::head(client, target, branch).await?;
+                    match head {
+                        Some(head) if head.tree() == tree_id(&dir, &ctx.log, &ctx.cancel).await? => {
+                            ctx.log.info(format!(
+                                "The branch {branch} of {target} has the same content already (commit {}); nothing is \
+                                 pushed",
+                                head.sha
+                            ));
+                            found.store(true, Ordering::Relaxed);
+                            Ok(head.sha)
+                        }
+                        _ => Err(error.map_message(|text| format!("{text}. Its content is not what this step pushes"))),
+                    }
+                }
+                result => result,
             }
-            result => result,
-        }
-    })
-    .await
+        })
+        .await?;
+    unchanged |= found.into_inner();
+    Ok(Pushed { commit, unchanged })
 }
 
 /// Makes sure that the token is sent where it belongs: to the host the step named or to that of its API, and not in the
@@ -99,7 +137,7 @@ fn check_remote(remote_url: &str, host: &str, api_base_url: &str) -> Result<(), 
 
 /// The directory to push (`getRepoSourceDirectory` of `@backstage/plugin-scaffolder-node` 0.13.7): beneath the workspace
 /// whatever `..` or `/` the path starts with.
-fn source_directory(workspace: &Workspace, source_path: Option<&str>) -> Result<Workspace, ActionError> {
+pub(crate) fn source_directory(workspace: &Workspace, source_path: Option<&str>) -> Result<Workspace, ActionError> {
     let mut parts: Vec<&str> = Vec::new();
     for part in source_path.unwrap_or_default().split('/') {
         match part {

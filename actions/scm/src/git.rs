@@ -135,6 +135,23 @@ pub async fn tracked_files(
     Ok(scan.files.into_iter().map(tracked).collect())
 }
 
+/// The hash of the tree that [`init_and_push`] would commit: two directories have the same one when they have the same files.
+///
+/// # Errors
+/// The directory can't be read; the task was cancelled.
+pub async fn tree_id(dir: &Workspace, log: &ActionLogger, cancel: &CancellationToken) -> Result<String, ActionError> {
+    let stop = cancel.child_token();
+    let _stop_at_end = stop.clone().drop_guard();
+    let (dir, log) = (dir.clone(), log.clone());
+    let work = tokio::task::spawn_blocking(move || {
+        let scan = scan::scan(&dir, &stop)?;
+        let nobody = Author { name: String::new(), email: String::new() };
+        let info = CommitInfo { author: &nobody, seconds: 0, message: "" };
+        Ok::<_, PushError>(pack::build(&dir, &scan, &info, &log, &stop)?.tree.to_string())
+    });
+    Ok(work.await.map_err(|_| ActionError::failed("hashing the files to commit ended unexpectedly"))??)
+}
+
 /// Whether [`init_and_push`] failed because the server refuses or resets connections, as firewalls do that let only the
 /// host's API through.
 pub fn is_connection_failure(error: &ActionError) -> bool {

@@ -39,7 +39,6 @@ pub(super) const PROGRESS_EVERY: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub(super) struct Pack {
     pub(super) commit: Oid,
-    #[cfg_attr(not(test), expect(dead_code, reason = "what the tests compare with git's own"))]
     pub(super) tree: Oid,
     pub(super) objects: u32,
     header: [u8; 12],
