@@ -48,6 +48,8 @@ impl Case {
             config,
             action: "publish:github".into(),
             input,
+            dry_run: false,
+            entities: Value::Null,
             default_commit_message: None,
             cancel_after: None,
             dir: dir.path().to_owned(),

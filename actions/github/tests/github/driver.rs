@@ -31,6 +31,9 @@ pub(crate) struct Job {
     pub(crate) config: Value,
     pub(crate) action: String,
     pub(crate) input: Value,
+    pub(crate) dry_run: bool,
+    /// The catalog, by entity reference.
+    pub(crate) entities: Value,
     pub(crate) default_commit_message: Option<String>,
     /// Cancelled after this many milliseconds.
     pub(crate) cancel_after: Option<u64>,
@@ -117,9 +120,9 @@ fn context(job: &Job, slot: Arc<Slot>) -> ActionContext {
         task_id: "task".into(),
         step_id: "publish".into(),
         step_name: "Publish".into(),
-        is_dry_run: false,
+        is_dry_run: job.dry_run,
         cancel: CancellationToken::new(),
-        catalog: Arc::new(NoCatalog),
+        catalog: Arc::new(Entities(job.entities.clone())),
         checkpoints: Arc::new(FileCheckpoints(job.dir.join("checkpoints.json"))),
         slot,
         temp_root: dir,
@@ -179,15 +182,15 @@ impl WorkerSlot for Slot {
     async fn acquire(&self) {}
 }
 
-struct NoCatalog;
+struct Entities(Value);
 
 #[async_trait]
-impl Catalog for NoCatalog {
+impl Catalog for Entities {
     async fn entity_by_ref(&self, _: &EntityRef) -> Result<Option<Entity>, ActionError> {
         Ok(None)
     }
     async fn entities_by_refs(&self, refs: &[String]) -> Result<Vec<Option<Entity>>, ActionError> {
-        Ok(vec![None; refs.len()])
+        Ok(refs.iter().map(|reference| self.0.get(reference).cloned()).collect())
     }
     async fn add_location(&self, _: &str, _: &str, _: bool) -> Result<LocationAnswer, ActionError> {
         Err(ActionError::failed("there is no catalog here"))

@@ -15,6 +15,8 @@ pub struct Request {
     pub scheme: Option<String>,
     /// Whose token it was, when it was a known one.
     pub login: Option<String>,
+    /// The header `X-GitHub-Api-Version`.
+    pub api_version: Option<String>,
     /// The JSON body of an API request.
     pub body: Option<Value>,
     /// Status of the answer; 0 when the connection was closed without one.

@@ -57,6 +57,10 @@ fn cut(request: &HttpRequest) -> HttpResponse {
     HttpResponse::ServiceUnavailable().force_close().finish()
 }
 
+fn text_header(request: &HttpRequest, name: &str) -> Option<String> {
+    request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
 /// Answers every request.
 pub(super) async fn serve(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> HttpResponse {
     let path = request.uri().path().to_owned();
@@ -71,6 +75,7 @@ pub(super) async fn serve(request: HttpRequest, payload: web::Payload, shared: w
         query: redacted(&path, request.query_string()),
         scheme: credentials.scheme.clone(),
         login: credentials.token.as_ref().map(|token| token.login.clone()),
+        api_version: text_header(&request, "x-github-api-version"),
         body: None,
         status: 0,
     };

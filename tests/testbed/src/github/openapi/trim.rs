@@ -10,9 +10,12 @@ use crate::{Error, Result};
 /// URI of the resource that holds the component schemas.
 pub(super) const BASE: &str = "urn:github:components";
 /// Changes whenever this module's output does, so that no stale file is read.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 const COMPONENT: &str = "#/components/schemas/";
+/// Values of body members that GitHub takes from organisations of an enterprise, and that only its description of GitHub
+/// Enterprise Cloud has: `(operation, member, value)`.
+const ENTERPRISE_VALUES: [(&str, &str, &str); 1] = [("repos/create-in-org", "visibility", "internal")];
 /// Error schemas that every operation may need.
 const ERRORS: [&str; 2] = ["basic-error", "validation-error"];
 /// Keywords that OpenAPI 3.0 shares with JSON Schema draft 4 and that hold no schema.
@@ -95,6 +98,11 @@ fn operation(
             })
         }
     };
+    let mut body = body;
+    for (_, member, value) in ENTERPRISE_VALUES.iter().filter(|(id, ..)| described["operationId"] == *id) {
+        let values = body.as_mut().and_then(|body| body.schema["properties"][member]["enum"].as_array_mut());
+        values.into_iter().for_each(|values| values.push(json!(value)));
+    }
     let mut answers = HashMap::new();
     for (status, answer) in described["responses"].as_object().into_iter().flatten() {
         let mut schema = json_schema(resolved(whole, answer)?).map(|schema| convert(schema, needed));
