@@ -19,7 +19,8 @@ async fn a_taken_name_is_upstreams_error() {
         "{error}"
     );
     assert!(error.contains("name already exists on this account"), "{error}");
-    assert_eq!(case.calls(), ["GET /users/acme", "POST /orgs/acme/repos"]);
+    assert!(error.contains("It differs from what this step would make: visibility is \"public\" there"), "{error}");
+    assert_eq!(case.calls(), ["GET /users/acme", "POST /orgs/acme/repos", "GET /repos/acme/shop"]);
     assert_eq!(case.github.branches("acme", "shop").await.unwrap().len(), 1);
 }
 
