@@ -267,7 +267,7 @@ impl Action for PublishGithub {
         let session =
             Session::open(ctx, &self.deps, &input.repo_url, input.token.as_ref(), input.allowed_hosts.as_deref())
                 .await?;
-        let Session { client, target, access } = &session;
+        let Session { client, target, .. } = &session;
 
         let branch = input.branch().to_string();
         let settings = input.push();
@@ -277,8 +277,7 @@ impl Action for PublishGithub {
             create_repository(ctx, client, target, &input.repository(), CreateKey::Publish, Some(content)).await?;
         ctx.check_cancelled()?;
         let key = format!("init.repo.publish.{}.{}", target.owner, target.repo);
-        let pushed =
-            push_workspace(ctx, &self.deps, client, target, &settings, &repository.clone_url, access, &key).await?;
+        let pushed = push_workspace(ctx, &self.deps, &session, &settings, &repository.clone_url, &key).await?;
         if input.protect_default_branch {
             let unchanged = repository.unchanged && pushed.unchanged;
             protect_default_branch(ctx, client, target, &branch, &input.protection(), unchanged).await?;

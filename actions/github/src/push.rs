@@ -6,7 +6,6 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use understudy_scm::GithubAccess;
 use understudy_scm::git::{Author, PushRequest, init_and_push, is_connection_failure, tree_id};
 use understudy_sdk::{ActionContext, ActionError, ErrorName, Workspace};
 use url::Url;
@@ -14,9 +13,8 @@ use url::Url;
 use crate::{
     GithubDeps,
     api_commit::{self, Place},
-    client::Client,
     existing,
-    target::Target,
+    session::Session,
 };
 
 /// For the whole push; large trees over slow lines take minutes.
@@ -49,13 +47,12 @@ pub(crate) struct Pushed {
 pub(crate) async fn push_workspace(
     ctx: &ActionContext,
     deps: &GithubDeps,
-    client: &Client<'_>,
-    target: &Target,
+    session: &Session<'_>,
     settings: &PushSettings,
     remote_url: &str,
-    access: &GithubAccess,
     key: &str,
 ) -> Result<Pushed, ActionError> {
+    let Session { client, target, access } = session;
     check_remote(remote_url, &target.host, &access.api_base_url)?;
     let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     // A run that ended after its push left a branch behind; with the same time this run's commit is the same.

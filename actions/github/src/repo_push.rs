@@ -170,13 +170,12 @@ impl Action for RepoPush {
 
     async fn run(&self, ctx: &ActionContext, input: Self::Input) -> Result<Self::Output, ActionError> {
         let session = Session::open(ctx, &self.deps, &input.repo_url, input.token.as_ref(), None).await?;
-        let Session { client, target, access } = &session;
+        let Session { client, target, .. } = &session;
         let repository: Repository = client.get(&target.route(&[])?).await?;
         let settings = input.push();
         // Upstream's key, a slip of its included, so that a task that it began isn't pushed again.
         let key = format!("init.repo.publish.{}.[object Object].{}", target.owner, target.repo);
-        let pushed =
-            push_workspace(ctx, &self.deps, client, target, &settings, &repository.clone_url, access, &key).await?;
+        let pushed = push_workspace(ctx, &self.deps, &session, &settings, &repository.clone_url, &key).await?;
         if input.protect_default_branch {
             protect_default_branch(
                 ctx,
