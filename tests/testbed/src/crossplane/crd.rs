@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 /// An XRD, as far as its controllers care.
 #[derive(Debug, Clone)]
 pub(super) struct Definition {
-    pub(super) name: String,
     pub(super) group: String,
     pub(super) version: String,
     pub(super) composite: Names,
@@ -39,7 +38,6 @@ impl Definition {
         let referenceable = versions.iter().find(|version| version["referenceable"] == Value::Bool(true));
         let keys = xrd.pointer("/spec/connectionSecretKeys").and_then(Value::as_array).cloned().unwrap_or_default();
         Self {
-            name: text(xrd, "/metadata/name"),
             group: text(xrd, "/spec/group"),
             version: referenceable.map(|version| text(version, "/name")).unwrap_or_default(),
             composite: names("names"),

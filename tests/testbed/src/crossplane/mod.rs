@@ -23,6 +23,8 @@ use crate::{Error, Result, kubernetes::Cluster};
 use crd::{Definition, managed};
 use objects::{Kind, State};
 
+/// What the values of connection secrets begin with, so that tests can look for them where they must not be.
+pub const SECRET_MARK: &str = "connection-detail-";
 /// The file with the CRDs of XRD and Composition.
 const CRDS: &str = "crossplane.yaml";
 /// How often the controllers look.
@@ -88,7 +90,7 @@ impl Crossplane {
     pub async fn install(&self, yaml: &str) -> Result<()> {
         let documents: Vec<Value> = serde_saphyr::from_multiple(yaml)
             .map_err(|error| Error::unexpected("a manifest of Crossplane", error.to_string()))?;
-        let of_kind = |kind: &str| documents.iter().filter(move |document| document["kind"] == kind).cloned();
+        let of_kind = |kind: &'static str| documents.iter().filter(move |document| document["kind"] == kind).cloned();
         for composition in of_kind("Composition") {
             let name = composition["metadata"]["name"].as_str().unwrap_or_default();
             let path = format!("/apis/apiextensions.crossplane.io/v1/compositions/{name}");

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Value, json};
 
 use super::{
-    Behaviour, Script,
+    Behaviour, SECRET_MARK, Script,
     crd::{Definition, plural},
     locked,
 };
@@ -64,9 +64,7 @@ pub(super) fn resources(composition: &Value) -> Vec<(String, Value)> {
 
 /// Tells in the XRD's status that its kinds are served.
 pub(super) async fn offer(cluster: &Cluster, path: &str, has_claim: bool) -> Result<()> {
-    let condition = |kind: &str, reason: &str| {
-        json!({"type": kind, "status": "True", "reason": reason, "lastTransitionTime": now()})
-    };
+    let condition = |kind: &str, reason: &str| json!({"type": kind, "status": "True", "reason": reason, "lastTransitionTime": now()});
     let mut conditions = vec![condition("Established", "WatchingCompositeResource")];
     if has_claim {
         conditions.push(condition("Offered", "WatchingCompositeResourceClaim"));
@@ -176,8 +174,7 @@ impl State {
         if is_paused(claim) {
             return self.tell(&at, claim, &[paused()]).await;
         }
-        let composite_path =
-            |name: &str| path(&definition.api_version(), &definition.composite.plural, None, name);
+        let composite_path = |name: &str| path(&definition.api_version(), &definition.composite.plural, None, name);
         if is_deleted(claim) {
             if let Some(composite) = text(claim, "/spec/resourceRef/name") {
                 self.cluster.delete(&composite_path(composite)).await?;
@@ -235,8 +232,7 @@ impl State {
     }
 
     async fn composite(&mut self, definition: &Definition, composite: &Value) -> Result<()> {
-        let at =
-            path(&definition.api_version(), &definition.composite.plural, namespace(composite), name(composite));
+        let at = path(&definition.api_version(), &definition.composite.plural, namespace(composite), name(composite));
         if is_paused(composite) {
             return self.tell(&at, composite, &[paused()]).await;
         }
@@ -250,7 +246,8 @@ impl State {
             Ok(composition) => composition,
             Err(message) => return self.tell(&at, composite, &[failed(message)]).await,
         };
-        if let Some(message) = locked(&self.script.composing_fails).clone() {
+        let composing_fails = locked(&self.script.composing_fails).clone();
+        if let Some(message) = composing_fails {
             return self.tell(&at, composite, &[failed(format!("cannot compose resources: {message}"))]).await;
         }
         let resources = resources(&composition);
@@ -279,7 +276,8 @@ impl State {
             let kind = Kind::of(base, definition.is_legacy);
             let composed = format!("{}-{resource}", name(composite));
             // What is namespaced in Crossplane 1 (a ConfigMap) has its namespace from a patch; here it has the claim's.
-            let inside = namespace(composite).or_else(|| text(composite, "/spec/claimRef/namespace")).or(Some("default"));
+            let inside =
+                namespace(composite).or_else(|| text(composite, "/spec/claimRef/namespace")).or(Some("default"));
             let place = kind.path(inside, &composed);
             match self.cluster.get(&place).await? {
                 None => {
@@ -328,14 +326,7 @@ impl State {
             .ok_or_else(|| "cannot select Composition: no compatible Compositions found".to_string())
     }
 
-    async fn compose(
-        &self,
-        kind: &Kind,
-        base: &Value,
-        name: &str,
-        namespace: Option<&str>,
-        place: &str,
-    ) -> Result<()> {
+    async fn compose(&self, kind: &Kind, base: &Value, name: &str, namespace: Option<&str>, place: &str) -> Result<()> {
         let mut object = base.clone();
         object["metadata"] = json!({"name": name});
         if kind.is_namespaced {
@@ -435,9 +426,6 @@ impl State {
         Ok(())
     }
 }
-
-/// What the values of connection secrets begin with, so that tests can look for them where they must not be.
-pub(super) const SECRET_MARK: &str = "connection-detail-";
 
 fn status(is_true: bool) -> &'static str {
     if is_true { "True" } else { "False" }
