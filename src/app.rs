@@ -203,6 +203,12 @@ pub fn built_in_actions(config: &Config, templating: &Templating) -> Result<Regi
         &mut registry,
         understudy_actions_kubernetes::KubernetesDeps {
             clusters: understudy_actions_kubernetes::Clusters::from_config(&config.raw).map_err(AppError::Config)?,
+            argocd: understudy_actions_kubernetes::argocd::ArgocdDeps {
+                config: understudy_actions_kubernetes::argocd::ArgocdConfig::from_config(&config.raw)
+                    .map_err(AppError::Config)?,
+                http: scm.http_client().map_err(|error| AppError::Config(error.message().to_owned()))?.clone(),
+                pod_namespace: std::env::var("POD_NAMESPACE").ok(),
+            },
         },
     );
     #[cfg(not(any(feature = "github", feature = "kubernetes")))]

@@ -4,6 +4,7 @@
 //! in words for the reader of a task's log. `kubernetes` has the actions for any object; `argocd` and `crossplane` know
 //! what their objects mean.
 
+pub mod argocd;
 mod client;
 mod crossplane;
 
@@ -18,10 +19,13 @@ pub use client::Clusters;
 pub struct KubernetesDeps {
     /// The clusters of the configuration (`kubernetes.clusterLocatorMethods`) and of the environment.
     pub clusters: Clusters,
+    /// What the `argocd:*` actions need besides.
+    pub argocd: argocd::ArgocdDeps,
 }
 
 /// Adds all actions of this crate.
 pub fn register(registry: &mut Registry, deps: KubernetesDeps) {
+    argocd::register(registry, &deps.clusters, &deps.argocd);
     let deps = Arc::new(deps);
     crossplane::register(registry, &deps);
 }

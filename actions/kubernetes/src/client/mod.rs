@@ -16,9 +16,10 @@ mod objects;
 mod proxy;
 mod watch;
 
-pub(crate) use apply::{Applied, ApplyOptions, Outcome};
+pub(crate) use apply::{Applied, ApplyOptions, Outcome, as_value};
 pub(crate) use clusters::Cluster;
 pub use clusters::Clusters;
+pub(crate) use diff::changes;
 pub(crate) use discovery::Kind;
 pub(crate) use error::KubeError;
 pub(crate) use manifest::{Manifest, parse_manifests};
