@@ -220,7 +220,7 @@ mod tests {
     }
 
     async fn commit(bench: &Bench, server: &MockServer) -> Result<String, ActionError> {
-        let access = GithubAccess { api_base_url: format!("{}/api/v3", server.uri()), token: Secret::new("tok") };
+        let access = GithubAccess::with_token(format!("{}/api/v3", server.uri()), Secret::new("tok"));
         let client = Client::new(reqwest::Client::new(), &access, &bench.ctx)?;
         let target = Target { host: "github.com".into(), owner: "o".into(), repo: "r".into() };
         let place = Place { target: &target, branch: "main", key: "k" };

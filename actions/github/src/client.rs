@@ -10,14 +10,12 @@ use std::{
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header, request};
 use octocrab::{
     AuthState, FromResponse, Octocrab, OctocrabBuilder,
-    service::middleware::{
-        auth_header::AuthHeaderLayer, extra_headers::ExtraHeadersLayer, reqwest_connector::ReqwestConnector,
-    },
+    service::middleware::{extra_headers::ExtraHeadersLayer, reqwest_connector::ReqwestConnector},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use understudy_scm::GithubAccess;
-use understudy_sdk::{ActionContext, ActionError};
+use understudy_sdk::{ActionContext, ActionError, Secret};
 
 use crate::{
     error::{ApiError, octokit_message, with_causes},
@@ -137,7 +135,20 @@ impl Route {
 pub(crate) struct Client<'c> {
     crab: Octocrab,
     base: Uri,
+    access: GithubAccess,
     ctx: &'c ActionContext,
+}
+
+/// What a token is sent as.
+fn authorization(token: &Secret) -> Result<HeaderValue, ActionError> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| {
+        ActionError::input(
+            "The GitHub token has characters that can't be sent in an HTTP header; \
+                     check it for line breaks and characters outside ASCII",
+        )
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 impl<'c> Client<'c> {
@@ -150,13 +161,7 @@ impl<'c> Client<'c> {
         access: &GithubAccess,
         ctx: &'c ActionContext,
     ) -> Result<Self, ActionError> {
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", access.token.expose())).map_err(|_| {
-            ActionError::input(
-                "The GitHub token has characters that can't be sent in an HTTP header; \
-                     check it for line breaks and characters outside ASCII",
-            )
-        })?;
-        authorization.set_sensitive(true);
+        authorization(&access.token)?;
         let base: Uri = access.api_base_url.parse().map_err(|error| {
             ActionError::failed(format!(
                 "The apiBaseUrl '{}' of the GitHub integration is not a URL: {error}",
@@ -177,14 +182,13 @@ impl<'c> Client<'c> {
         let crab = OctocrabBuilder::new_empty()
             .with_service(ReqwestConnector::new(http))
             .with_layer(&ExtraHeadersLayer::new(Arc::new(headers)))
-            .with_layer(&AuthHeaderLayer::new(Some(authorization), base.clone(), base.clone()))
             .with_auth(AuthState::None)
             .build();
         let crab = match crab {
             Ok(crab) => crab,
             Err(never) => match never {},
         };
-        Ok(Self { crab, base, ctx })
+        Ok(Self { crab, base, access: access.clone(), ctx })
     }
 
     /// `GET`.
@@ -305,14 +309,25 @@ impl<'c> Client<'c> {
     {
         let exchange = async {
             let mut uri = route.url(&self.base);
+            // Tokens of GitHub Apps expire while a step waits.
+            let mut token = self.access.current_token().await?;
+            let mut renewed = false;
             for _ in 0..=MAX_REDIRECTS {
                 let mut builder = request::Builder::new().method(method.clone()).uri(uri.as_str());
+                builder = builder.header(header::AUTHORIZATION, authorization(&token)?);
                 if let Some(etag) = etag.as_ref() {
                     builder = builder.header(header::IF_NONE_MATCH, etag);
                 }
                 let response = self.crab.execute(self.crab.build_request(builder, body)?).await?;
                 if etag.is_some() && response.status() == StatusCode::NOT_MODIFIED {
                     return Ok(None);
+                }
+                if response.status() == StatusCode::UNAUTHORIZED
+                    && !std::mem::replace(&mut renewed, true)
+                    && let Some(another) = self.access.renewed_token(&token).await?
+                {
+                    token = another;
+                    continue;
                 }
                 match self.redirection(method, &response) {
                     Some(location) => uri = location,
@@ -360,6 +375,7 @@ impl<'c> Client<'c> {
             Failure::GitHub(refusal) => {
                 ApiError::Refused { status: refusal.status_code.as_u16(), message: octokit_message(&refusal) }
             }
+            Failure::Local(error) => ApiError::Local(error),
             Failure::Transport { reason, .. } | Failure::Unusable(reason) => ApiError::Unreachable {
                 method: method.clone(),
                 route: route.to_string(),
@@ -391,6 +407,14 @@ enum Failure {
     },
     /// An answer that can't be worked with.
     Unusable(String),
+    /// There is no token to ask with.
+    Local(ActionError),
+}
+
+impl From<ActionError> for Failure {
+    fn from(error: ActionError) -> Self {
+        Self::Local(error)
+    }
 }
 
 impl From<octocrab::Error> for Failure {
@@ -430,7 +454,7 @@ impl Failure {
             }
             // A POST may have arrived.
             Self::Transport { never_sent, .. } if *never_sent || method != Method::POST => Remedy::Repeat,
-            Self::Transport { .. } | Self::Unusable(_) => Remedy::None,
+            Self::Transport { .. } | Self::Unusable(_) | Self::Local(_) => Remedy::None,
         }
     }
     fn transport(error: &octocrab::Error) -> Self {

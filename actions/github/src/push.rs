@@ -61,7 +61,7 @@ pub(crate) async fn push_workspace(
         dir: source_directory(&ctx.workspace, settings.source_path.as_deref())?,
         remote_url: remote_url.to_string(),
         username: "x-access-token".to_string(),
-        password: access.token.clone(),
+        password: access.current_token().await?,
         branch: settings.default_branch.clone(),
         message: given(&settings.message)
             .or_else(|| given(&deps.default_commit_message))

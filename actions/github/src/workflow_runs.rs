@@ -553,7 +553,7 @@ mod tests {
         let server = MockServer::start().await;
         let none = ResponseTemplate::new(200).set_body_json(json!({"total_count": 0, "workflow_runs": []}));
         Mock::given(method("GET")).respond_with(none).mount(&server).await;
-        let access = GithubAccess { api_base_url: server.uri(), token: Secret::new("tok") };
+        let access = GithubAccess::with_token(server.uri(), Secret::new("tok"));
         let sha = "0123456789abcdef0123456789abcdef01234567";
         let watch = Watch {
             target: &Target { host: "github.com".into(), owner: "o".into(), repo: "r".into() },

@@ -2,19 +2,21 @@
 //!
 //! [`Scm`] is the one object actions and the service share: built once from the configuration, cheap to clone.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
 use understudy_sdk::{ActionError, Secret, Workspace};
 use url::Url;
 
 pub mod git;
+mod github_apps;
 mod http;
 pub mod integrations;
 mod reading;
 mod repo_url;
 mod resolve;
 
+use github_apps::Apps;
 use integrations::{Integration, Integrations, config::Node};
 use reading::{Reader, allow::AllowList};
 
@@ -28,6 +30,8 @@ pub struct Scm {
 #[derive(Debug)]
 struct Inner {
     integrations: Integrations,
+    /// By host.
+    apps: HashMap<String, Arc<Apps>>,
     allow: AllowList,
     require_user_credentials: bool,
 }
@@ -75,8 +79,51 @@ pub struct TreeSummary {
 pub struct GithubAccess {
     /// E.g. `https://api.github.com`.
     pub api_base_url: String,
-    /// A token for the repository.
+    /// A token for the repository; see [`GithubAccess::current_token`].
     pub token: Secret,
+    /// Where an App's token comes from.
+    renewal: Option<Renewal>,
+}
+
+#[derive(Debug, Clone)]
+struct Renewal {
+    apps: Arc<Apps>,
+    owner: String,
+    repo: Option<String>,
+}
+
+impl GithubAccess {
+    /// With a token that stays the same.
+    pub fn with_token(api_base_url: impl Into<String>, token: Secret) -> Self {
+        Self { api_base_url: api_base_url.into(), token, renewal: None }
+    }
+    /// The token to use now. That of a GitHub App expires after an hour: who works longer asks before each use, which costs
+    /// nothing while the known one is good.
+    ///
+    /// # Errors
+    /// GitHub gives no new token.
+    pub async fn current_token(&self) -> Result<Secret, ActionError> {
+        match &self.renewal {
+            Some(renewal) => Ok(renewal.token().await?.unwrap_or_else(|| self.token.clone())),
+            None => Ok(self.token.clone()),
+        }
+    }
+    /// Another token after GitHub refused `refused` (401); `None` when there is none.
+    ///
+    /// # Errors
+    /// GitHub gives no new token.
+    pub async fn renewed_token(&self, refused: &Secret) -> Result<Option<Secret>, ActionError> {
+        let Some(renewal) = &self.renewal else { return Ok(None) };
+        renewal.apps.forget(refused).await;
+        let token = renewal.token().await?;
+        Ok(token.filter(|token| token.expose() != refused.expose()))
+    }
+}
+
+impl Renewal {
+    async fn token(&self) -> Result<Option<Secret>, ActionError> {
+        self.apps.token(&self.owner, self.repo.as_deref()).await
+    }
 }
 
 impl Scm {
@@ -88,8 +135,12 @@ impl Scm {
     pub fn from_config(config: &Value) -> Result<Self, String> {
         let root = Node::root(config);
         http::check_environment()?;
+        let integrations = Integrations::read(&root)?;
+        let apps =
+            integrations.all_github().filter_map(|github| Some((github.host.clone(), Arc::new(Apps::of(github)?))));
         let inner = Inner {
-            integrations: Integrations::read(&root)?,
+            apps: apps.collect(),
+            integrations,
             allow: AllowList::read(&root)?,
             require_user_credentials: root
                 .get("scaffolder")?
@@ -166,18 +217,17 @@ impl Scm {
         {
             return Err(credentials_required(integration.host()));
         }
-        Ok(Reader { integrations: &self.inner.integrations, allow: &self.inner.allow, token })
+        Ok(Reader { integrations: &self.inner.integrations, apps: &self.inner.apps, allow: &self.inner.allow, token })
     }
     fn requires_user_credentials(&self) -> bool {
         self.inner.require_user_credentials && !self.as_service
     }
     /// Credentials for a GitHub repository: the step's own token, else (unless `scaffolder.requireScmUserCredentials`)
-    /// the integration's.
+    /// the integration's: a token of the first of its GitHub Apps that is installed there, else its token.
     ///
     /// # Errors
     /// `InputError` in upstream's words: no integration for the host, user credentials required, no owner or repository,
-    /// no token.
-    #[allow(clippy::unused_async, reason = "App tokens will be fetched here")]
+    /// no token. What GitHub says about an App.
     pub async fn github_access(&self, repo: &RepoUrl, token: Option<&Secret>) -> Result<GithubAccess, ActionError> {
         let host = &repo.host;
         let Some(github) = self.inner.integrations.github(host) else {
@@ -185,7 +235,7 @@ impl Scm {
         };
         let api_base_url = github.api_base_url.clone();
         if let Some(token) = given(token) {
-            return Ok(GithubAccess { api_base_url, token: token.clone() });
+            return Ok(GithubAccess::with_token(api_base_url, token.clone()));
         }
         if self.requires_user_credentials() {
             return Err(credentials_required(host));
@@ -195,9 +245,14 @@ impl Scm {
                 "No owner and/or repo provided, which is required if a token is not provided",
             ));
         };
+        if let Some(apps) = self.inner.apps.get(host) {
+            let renewal = Renewal { apps: Arc::clone(apps), owner: owner.clone(), repo: Some(name.clone()) };
+            if let Some(token) = renewal.token().await? {
+                return Ok(GithubAccess { api_base_url, token, renewal: Some(renewal) });
+            }
+        }
         match &github.token {
-            Some(token) => Ok(GithubAccess { api_base_url, token: token.clone() }),
-            None if !github.apps.is_empty() => Err(apps_unsupported(host)),
+            Some(token) => Ok(GithubAccess::with_token(api_base_url, token.clone())),
             None => Err(ActionError::input(format!(
                 "No token available for host: {host}, with owner {owner}, and repo {name}. Make sure GitHub auth is \
                  configured correctly. See https://backstage.io/docs/auth/github/provider for more details."
@@ -214,13 +269,6 @@ fn given(token: Option<&Secret>) -> Option<&Secret> {
 fn credentials_required(host: &str) -> ActionError {
     ActionError::input(format!(
         "No user credentials provided for host {host}, but scaffolder.requireScmUserCredentials is enabled"
-    ))
-}
-
-fn apps_unsupported(host: &str) -> ActionError {
-    ActionError::failed(format!(
-        "The integration for {host} has GitHub Apps only, which this version can't authenticate with; add a token to the \
-         integration or give the step one"
     ))
 }
 
@@ -276,8 +324,8 @@ mod tests {
             (no_owner, "InputError: No owner and/or repo provided, which is required if a token is not provided"),
             (
                 repo("apps.example.com"),
-                "Error: The integration for apps.example.com has GitHub Apps only, which this version can't \
-                 authenticate with; add a token to the integration or give the step one",
+                "Error: The GitHub App 1 of the integration for apps.example.com: its privateKey can't be used: it is not \
+                 a private key in PEM ('-----BEGIN RSA PRIVATE KEY-----' …)",
             ),
         ] {
             assert_eq!(scm.github_access(&repo, None).await.unwrap_err().to_string(), message);

@@ -343,6 +343,6 @@ async fn an_integration_with_apps_only_is_not_read_anonymously() {
     }]}});
     let scm = Scm::from_config(&config).unwrap();
     let error = scm.read_file(&format!("https://{}/o/r/blob/main/single.txt", api.host()), None).await.unwrap_err();
-    assert!(error.message().contains("has GitHub Apps only"), "{error}");
+    assert!(error.message().contains("its privateKey can't be used: it is not a private key in PEM"), "{error}");
     assert!(api.seen().is_empty());
 }

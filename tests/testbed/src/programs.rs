@@ -11,6 +11,7 @@ use crate::{Error, Result};
 
 const INSTALL: [(&str, &str); 3] = [
     ("git", "install it with `apt-get install git` (Debian, Ubuntu), `dnf install git` or `brew install git`"),
+    ("openssl", "install it with `apt-get install openssl`, `dnf install openssl` or `brew install openssl`"),
     ("npm", "install Node.js with npm: `apt-get install nodejs npm`, `dnf install nodejs` or `brew install node`"),
     ("unzip", "install it with `apt-get install unzip` (Debian, Ubuntu), `dnf install unzip` or `brew install unzip`"),
 ];

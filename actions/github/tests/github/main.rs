@@ -1,6 +1,7 @@
 //! The GitHub actions against the testbed's GitHub: real pushes over TLS, every request held against GitHub's description.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod apps;
 mod double;
 mod driver;
 mod failures;

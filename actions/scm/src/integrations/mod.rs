@@ -116,12 +116,17 @@ impl Integrations {
         self.by_host(&crate::host_of(&url))
     }
 
-    /// The GitHub integration of a host, even where another type shares the host.
-    pub fn github(&self, host: &str) -> Option<&Github> {
-        self.0.iter().find_map(|integration| match integration {
-            Integration::Github(github) if github.host == host => Some(github),
+    /// All GitHub integrations.
+    pub(crate) fn all_github(&self) -> impl Iterator<Item = &Github> {
+        self.0.iter().filter_map(|integration| match integration {
+            Integration::Github(github) => Some(github),
             _ => None,
         })
+    }
+
+    /// The GitHub integration of a host, even where another type shares the host.
+    pub fn github(&self, host: &str) -> Option<&Github> {
+        self.all_github().find(|github| github.host == host)
     }
 }
 

@@ -16,6 +16,8 @@ pub struct GithubApp {
     pub private_key: Secret,
     /// `allowedInstallationOwners`; `None`: all.
     pub allowed_installation_owners: Option<Vec<String>>,
+    /// `publicAccess`: where the App isn't installed, a token of another installation serves to read what is public.
+    pub public_access: bool,
 }
 
 /// `integrations.github[]`
@@ -98,6 +100,7 @@ impl Github {
                     format!("{}: missing, the App's private key in PEM is required", private_key.key())
                 })?,
                 allowed_installation_owners: app.get("allowedInstallationOwners")?.strings()?,
+                public_access: app.get("publicAccess")?.boolean()?.unwrap_or(false),
             });
         }
         Ok(github)

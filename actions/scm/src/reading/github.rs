@@ -16,7 +16,7 @@ use understudy_sdk::{ActionError, ErrorName, Secret, Workspace};
 use url::Url;
 
 use super::{MAX_FILE, archive, fetch};
-use crate::{TreeSummary, apps_unsupported, integrations::Github};
+use crate::{TreeSummary, integrations::Github};
 
 const JSON: &str = "application/vnd.github.v3+json";
 const RAW: &str = "application/vnd.github.v3.raw";
@@ -63,6 +63,11 @@ impl Location {
     }
 }
 
+/// Owner and name of the repository that a URL leads into.
+pub(super) fn repository_of(url: &Url) -> Result<(String, String), ActionError> {
+    Location::parse(url).map(|location| (location.owner, location.repo))
+}
+
 fn incorrect(url: &Url) -> ActionError {
     ActionError::failed(format!("Incorrect URL: {}, Error: Invalid GitHub URL or file path", fetch::shown(url)))
 }
@@ -92,17 +97,13 @@ struct MatchingRef {
 /// A reader for one request's credentials.
 pub(super) struct GithubReader<'a> {
     github: &'a Github,
-    token: Option<&'a Secret>,
+    pub(super) token: Option<Secret>,
 }
 
 impl<'a> GithubReader<'a> {
-    /// With the given token, else the integration's.
-    pub(super) fn new(github: &'a Github, token: Option<&'a Secret>) -> Result<Self, ActionError> {
-        let token = token.or(github.token.as_ref());
-        if token.is_none() && !github.apps.is_empty() {
-            return Err(apps_unsupported(&github.host));
-        }
-        Ok(Self { github, token })
+    /// With this token, or anonymously.
+    pub(super) fn new(github: &'a Github, token: Option<Secret>) -> Self {
+        Self { github, token }
     }
 
     pub(super) async fn read_file(&self, url: &Url) -> Result<Vec<u8>, ActionError> {
@@ -123,7 +124,7 @@ impl<'a> GithubReader<'a> {
     }
 
     async fn file(&self, location: &Location, reference: &str, path: &[String]) -> Result<Response, ActionError> {
-        if let (None, Some(raw)) = (self.token, &self.github.raw_base_url) {
+        if let (None, Some(raw)) = (&self.token, &self.github.raw_base_url) {
             let mut parts = vec![location.owner.as_str(), &location.repo];
             parts.extend(reference.split('/'));
             parts.extend(path.iter().map(String::as_str));
@@ -142,16 +143,18 @@ impl<'a> GithubReader<'a> {
         let archive = self.archive_url(&location, &status)?;
         let scheme = archive.scheme().to_string();
         let origin = archive.origin();
-        let response =
-            fetch::get(fetch::Request { url: archive, accept: None, token: self.token, failure: FAILURE }, |to| {
+        let response = fetch::get(
+            fetch::Request { url: archive, accept: None, token: self.token.as_ref(), failure: FAILURE },
+            |to| {
                 // Hosts hand archives out from another place, for which the redirect itself carries what is needed.
                 if to.origin() == origin || to.scheme() == "https" || (to.scheme() == "http" && scheme == "http") {
                     Ok(())
                 } else {
                     Err(redirect_refused(to))
                 }
-            })
-            .await?;
+            },
+        )
+        .await?;
         let shown = fetch::shown(response.url());
         let sub: Utf8PathBuf = path.iter().collect();
         let found = tokio::time::timeout(TREE_TIMEOUT, unpack(response, sub, target, dir)).await.map_err(|_| {
@@ -252,7 +255,7 @@ impl<'a> GithubReader<'a> {
     /// Follows redirects only within the host (a renamed repository).
     async fn get(&self, url: Url, accept: Option<&'static str>) -> Result<Response, ActionError> {
         let origin = url.origin();
-        fetch::get(fetch::Request { url, accept, token: self.token, failure: FAILURE }, |to| {
+        fetch::get(fetch::Request { url, accept, token: self.token.as_ref(), failure: FAILURE }, |to| {
             if to.origin() == origin { Ok(()) } else { Err(redirect_refused(to)) }
         })
         .await

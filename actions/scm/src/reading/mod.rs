@@ -1,5 +1,7 @@
 //! Reading files and trees (`urlReader` of `@backstage/backend-defaults` 0.18.0).
 
+use std::{collections::HashMap, sync::Arc};
+
 use understudy_sdk::{ActionError, Secret, Workspace};
 use url::Url;
 
@@ -10,7 +12,8 @@ mod github;
 
 use crate::{
     TreeSummary,
-    integrations::{Integration, Integrations},
+    github_apps::Apps,
+    integrations::{Github, Integration, Integrations},
 };
 use allow::AllowList;
 use github::GithubReader;
@@ -21,13 +24,15 @@ pub(crate) const MAX_FILE: usize = 10 * 1024 * 1024;
 /// Reads from whatever is configured.
 pub(crate) struct Reader<'a> {
     pub(crate) integrations: &'a Integrations,
+    /// By host.
+    pub(crate) apps: &'a HashMap<String, Arc<Apps>>,
     pub(crate) allow: &'a AllowList,
     pub(crate) token: Option<&'a Secret>,
 }
 
 /// Who reads a URL.
 enum Source<'a> {
-    Github(GithubReader<'a>),
+    Github(&'a Github),
     /// A host of `backend.reading.allow`.
     Plain,
 }
@@ -36,7 +41,15 @@ impl Reader<'_> {
     pub(crate) async fn read_file(&self, url: &str) -> Result<Vec<u8>, ActionError> {
         let url = parse(url)?;
         match self.source(&url)? {
-            Source::Github(reader) => reader.read_file(&url).await,
+            Source::Github(github) => {
+                let reader = self.github(github, &url).await?;
+                match reader.read_file(&url).await {
+                    Err(error) if self.forget(github, &reader, &error).await => {
+                        self.github(github, &url).await?.read_file(&url).await
+                    }
+                    result => result,
+                }
+            }
             Source::Plain => {
                 let request = fetch::Request { url, accept: None, token: self.token, failure: "could not read" };
                 let response = fetch::get(request, |to| match self.allow.allows(to) {
@@ -54,7 +67,15 @@ impl Reader<'_> {
     pub(crate) async fn read_tree(&self, url: &str, target: &Workspace, dir: &str) -> Result<TreeSummary, ActionError> {
         let url = parse(url)?;
         match self.source(&url)? {
-            Source::Github(reader) => reader.read_tree(&url, target, dir).await,
+            Source::Github(github) => {
+                let reader = self.github(github, &url).await?;
+                match reader.read_tree(&url, target, dir).await {
+                    Err(error) if self.forget(github, &reader, &error).await => {
+                        self.github(github, &url).await?.read_tree(&url, target, dir).await
+                    }
+                    result => result,
+                }
+            }
             Source::Plain => Err(ActionError::failed(format!(
                 "FetchUrlReader does not implement readTree: directories can only be read from integrations, and {} is \
                  none; fetch single files instead",
@@ -68,7 +89,7 @@ impl Reader<'_> {
             return Err(not_allowed(&fetch::shown(url)));
         }
         match self.integrations.by_host(&crate::host_of(url)) {
-            Some(Integration::Github(github)) => GithubReader::new(github, self.token).map(Source::Github),
+            Some(Integration::Github(github)) => Ok(Source::Github(github)),
             _ if self.allow.allows(url) => Ok(Source::Plain),
             Some(other) => Err(ActionError::failed(format!(
                 "Unable to read {}: this version reads from GitHub and the hosts of 'backend.reading.allow', not from \
@@ -77,6 +98,32 @@ impl Reader<'_> {
                 other.kind()
             ))),
             None => Err(not_allowed(&fetch::shown(url))),
+        }
+    }
+
+    /// With the given token, else one of the integration's Apps, else the integration's.
+    async fn github<'g>(&self, github: &'g Github, url: &Url) -> Result<GithubReader<'g>, ActionError> {
+        let given = self.token.cloned();
+        let token = match (given, self.apps.get(&github.host)) {
+            (Some(token), _) => Some(token),
+            (None, Some(apps)) => {
+                let (owner, repo) = github::repository_of(url)?;
+                apps.token(&owner, Some(&repo)).await?
+            }
+            (None, None) => None,
+        };
+        Ok(GithubReader::new(github, token.or_else(|| github.token.clone())))
+    }
+
+    /// Forgets an App's token that GitHub refused; whether asking once more may help.
+    async fn forget(&self, github: &Github, reader: &GithubReader<'_>, error: &ActionError) -> bool {
+        let refused = error.message().contains(", 401 ") && self.token.is_none();
+        match (self.apps.get(&github.host), &reader.token) {
+            (Some(apps), Some(token)) if refused => {
+                apps.forget(token).await;
+                true
+            }
+            _ => false,
         }
     }
 }

@@ -16,6 +16,7 @@
 //! then kept in `~/.cache/understudy`). What does not fit is answered with status 500 and listed by
 //! [`GithubDouble::violations`]; so is a request for an operation that the double does not offer.
 
+mod app;
 mod attachments;
 mod auth;
 mod cgi;
@@ -47,6 +48,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 pub use self::{
+    app::App as GithubApp,
     fault::Fault,
     git::{Seed, SeedFile},
     log::Request,

@@ -68,7 +68,10 @@ pub(super) async fn serve(request: HttpRequest, payload: web::Payload, shared: w
     // As on github.com, the API is offered at the root too, where no page of a repository could be.
     let api = api.or_else(|| shared.contract.knows_path(&path).then(|| path.clone()));
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let credentials = credentials(given, &shared.state().tokens);
+    let mut credentials = credentials(given, &shared.state().tokens);
+    if api.as_deref().is_some_and(is_for_apps) {
+        credentials.token = shared.state().app_of(given);
+    }
     let mut log = Request {
         method: request.method().to_string(),
         path: api.clone().unwrap_or_else(|| path.clone()),
@@ -262,6 +265,11 @@ async fn rest_call(
         response.headers_mut().insert(header::HeaderName::from_static("x-oauth-scopes"), scopes);
     }
     response
+}
+
+/// Whether an operation is for Apps, which vouch for themselves.
+fn is_for_apps(path: &str) -> bool {
+    path.starts_with("/app/") || (path.starts_with("/repos/") && path.ends_with("/installation"))
 }
 
 fn hash_of(answer: &Value) -> u64 {

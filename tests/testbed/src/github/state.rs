@@ -7,6 +7,7 @@ use crypto_box::{SecretKey, aead::OsRng};
 use serde_json::Value;
 
 use super::{
+    app::KnownApp,
     attachments::Attachments,
     options::{GithubOptions, Token},
     workflow_runs::{Play, WorkflowRun},
@@ -147,6 +148,7 @@ pub(super) struct State {
     /// By lower-case owner and name.
     pub(super) runs: BTreeMap<(String, String), Vec<WorkflowRun>>,
     pub(super) play: Play,
+    pub(super) apps: Vec<KnownApp>,
 }
 
 /// GitHub compares names without regard to case.
@@ -187,6 +189,7 @@ impl State {
             downloads: HashMap::new(),
             runs: BTreeMap::new(),
             play: Play::default(),
+            apps: Vec::new(),
         };
         for (login, owners) in &options.orgs {
             state.add_account(login, true);
@@ -326,7 +329,8 @@ impl State {
         let as_collaborator = repo.collaborators.get(&login).copied();
         let in_team = |slug: &str| self.team(&repo.owner, slug).is_some_and(|team| team.members.contains(&login));
         let as_team = repo.teams.iter().filter(|(slug, _)| in_team(slug)).map(|(_, access)| *access).max();
-        [public, own, as_member, as_collaborator, as_team].into_iter().flatten().max()
+        let as_app = self.installed(&login, &owner, Some(&repo.name)).then_some(Access::Admin);
+        [public, own, as_app, as_member, as_collaborator, as_team].into_iter().flatten().max()
     }
 }
 

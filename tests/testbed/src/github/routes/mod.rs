@@ -1,6 +1,7 @@
 //! GitHub's operations, as far as the double offers them.
 
 mod actions;
+mod app;
 mod branches;
 mod contents;
 mod dispatches;
@@ -103,6 +104,9 @@ macro_rules! routes {
 
 routes! {
     "GET" "/user" => users::authenticated;
+    "GET" "/app/installations" => app::installations;
+    "POST" "/app/installations/{installation_id}/access_tokens" => app::access_token;
+    "GET" "/repos/{owner}/{repo}/installation" => app::repo_installation;
     "GET" "/users/{username}" => users::by_name;
     "GET" "/orgs/{org}" => orgs::get;
     "GET" "/orgs/{org}/teams/{team_slug}" => orgs::team;

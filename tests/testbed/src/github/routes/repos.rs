@@ -25,7 +25,8 @@ pub(super) async fn create_in_org(call: Call) -> Outcome {
         let state = call.state();
         let org =
             state.account(call.param("org")).filter(|account| account.organization).ok_or_else(Refusal::not_found)?;
-        if !org.members.contains_key(&folded(&call.login)) {
+        let is_app = state.installed(&call.login, &org.login, None);
+        if !is_app && !org.members.contains_key(&folded(&call.login)) {
             let message = "You need admin access to the organization before adding a repository to it.";
             return Err(Refusal::new(403, message));
         }
