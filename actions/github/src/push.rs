@@ -103,7 +103,17 @@ pub(crate) async fn push_workspace(
                         _ => Err(error.map_message(|text| format!("{text}. Its content is not what this step pushes"))),
                     }
                 }
-                result => result,
+                result => {
+                    let pushed = result?;
+                    if pushed.already_there {
+                        ctx.log.info(format!(
+                            "The branch {} of {target} is at this commit already ({}); nothing is pushed",
+                            settings.default_branch, pushed.commit
+                        ));
+                        found.store(true, Ordering::Relaxed);
+                    }
+                    Ok(pushed.commit)
+                }
             }
         })
         .await?;

@@ -65,7 +65,16 @@ pub struct PushRequest {
     pub timeout: Duration,
 }
 
-/// Makes a root commit of the directory and pushes it as a new branch; gives the commit's hash (40 hex digits). Transient
+/// What is on the branch after [`init_and_push`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// The commit's hash, 40 hex digits.
+    pub commit: String,
+    /// The branch had this very commit before.
+    pub already_there: bool,
+}
+
+/// Makes a root commit of the directory and pushes it as a new branch. Transient
 /// failures are tried again up to five times, after 2 s × 2ⁿ and up to 10 % more.
 ///
 /// The credentials go to the host of `remote_url` and nowhere else (no redirect is followed); that it is the right host is
@@ -78,7 +87,7 @@ pub async fn init_and_push(
     request: PushRequest,
     log: &ActionLogger,
     cancel: &CancellationToken,
-) -> Result<String, ActionError> {
+) -> Result<Pushed, ActionError> {
     // Stops the blocking part however this future ends.
     let stop = cancel.child_token();
     let _stop_at_end = stop.clone().drop_guard();
@@ -163,7 +172,7 @@ async fn commit_and_push(
     request: &PushRequest,
     log: &ActionLogger,
     stop: &CancellationToken,
-) -> Result<String, PushError> {
+) -> Result<Pushed, PushError> {
     check_branch(&request.branch)?;
     let client = http::client().map_err(PushError::Refused)?;
     let remote = Remote::new(client, &request.remote_url, &request.username, &request.password)?;
@@ -172,7 +181,10 @@ async fn commit_and_push(
     let mut tried = 0;
     loop {
         let error = match push(&remote, &request.branch, &pack, log).await {
-            Ok(()) => return Ok(pack.commit.to_string()),
+            // An earlier try that succeeded, only its answer was lost, is ours.
+            Ok(already_there) => {
+                return Ok(Pushed { commit: pack.commit.to_string(), already_there: already_there && tried == 0 });
+            }
             Err(error) => error,
         };
         let retries = match error {
@@ -221,13 +233,12 @@ async fn commit(request: &PushRequest, log: &ActionLogger, stop: &CancellationTo
     work.await.map_err(|_| PushError::Refused("making the commit ended unexpectedly".into()))?
 }
 
-/// One try.
-async fn push(remote: &Remote<'_>, branch: &str, pack: &Pack, log: &ActionLogger) -> Result<(), PushError> {
+/// One try; says whether the branch had the commit before.
+async fn push(remote: &Remote<'_>, branch: &str, pack: &Pack, log: &ActionLogger) -> Result<bool, PushError> {
     let advertisement = remote.advertisement().await?;
     match advertisement.branch(branch) {
-        None => remote.push(branch, pack, &advertisement, log).await,
-        // An earlier try succeeded, only its answer was lost.
-        Some(commit) if commit == pack.commit => Ok(()),
+        None => remote.push(branch, pack, &advertisement, log).await.map(|()| false),
+        Some(commit) if commit == pack.commit => Ok(true),
         Some(commit) => Err(PushError::Conflict(format!(
             "the branch '{branch}' of {} exists already (at {commit}) and is not overwritten; choose another branch or \
              repository, or delete the branch",

@@ -205,7 +205,8 @@ impl Case {
 
     async fn push(&self) -> Result<String, String> {
         let log = ActionLogger::new(self.lines.clone());
-        let result = init_and_push(self.request.clone(), &log, &CancellationToken::new()).await;
+        let result =
+            init_and_push(self.request.clone(), &log, &CancellationToken::new()).await.map(|pushed| pushed.commit);
         let texts = format!("{result:?} {:?}", self.log());
         for secret in [TOKEN, &base64(&format!("x-access-token:{TOKEN}"))] {
             assert!(!texts.contains(secret), "{texts}");
