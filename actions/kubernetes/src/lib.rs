@@ -7,6 +7,7 @@
 pub mod argocd;
 mod client;
 mod crossplane;
+mod kubernetes;
 
 use std::sync::Arc;
 
@@ -28,4 +29,5 @@ pub fn register(registry: &mut Registry, deps: KubernetesDeps) {
     argocd::register(registry, &deps.clusters, &deps.argocd);
     let deps = Arc::new(deps);
     crossplane::register(registry, &deps);
+    kubernetes::register(registry, &deps);
 }

@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::{Error, Result};
 
-const INSTALL: [(&str, &str); 3] = [
+const INSTALL: [(&str, &str); 4] = [
     ("git", "install it with `apt-get install git` (Debian, Ubuntu), `dnf install git` or `brew install git`"),
     ("openssl", "install it with `apt-get install openssl`, `dnf install openssl` or `brew install openssl`"),
     ("npm", "install Node.js with npm: `apt-get install nodejs npm`, `dnf install nodejs` or `brew install node`"),

@@ -1,11 +1,14 @@
 //! Server-side apply, and what it changed.
 
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::{
+    api::{DynamicObject, Patch, PatchParams},
+    core::Status,
+};
 use serde::Serialize;
 use serde_json::Value;
 use understudy_sdk::ActionLogger;
 
-use super::{Cluster, KubeError, Manifest, Target, diff::changes};
+use super::{Cluster, KubeError, Manifest, Target, diff::changes, error::manager};
 
 /// The field manager of steps that name none.
 pub(crate) const FIELD_MANAGER: &str = "understudy";
@@ -92,7 +95,15 @@ impl Cluster {
         let object = self
             .call(
                 |connection| named.request(connection, "patch"),
-                |client| async move { named.api(client).patch(&named.name, params, patch).await },
+                |client| async move {
+                    let api = named.api(client);
+                    match api.patch(&named.name, params, patch).await {
+                        Err(kube::Error::Api(status)) if is_of_predecessors(&status) => {
+                            api.patch(&named.name, &params.clone().force(), patch).await
+                        }
+                        answer => answer,
+                    }
+                },
             )
             .await?;
         let changes = match &before {
@@ -106,6 +117,17 @@ impl Cluster {
         };
         Ok(Applied { target, object, outcome, changes, dry_run: options.dry_run })
     }
+}
+
+/// The field managers of the actions this service takes the place of.
+const PREDECESSORS: [&str; 2] = ["backstage", "backstage-scaffolder"];
+
+/// Whether the only others that manage the fields are what wrote them for the same portal before.
+fn is_of_predecessors(status: &Status) -> bool {
+    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    status.code == 409
+        && !causes.is_empty()
+        && causes.iter().all(|cause| cause.reason == "FieldManagerConflict" && PREDECESSORS.contains(&manager(cause)))
 }
 
 /// The object as JSON.

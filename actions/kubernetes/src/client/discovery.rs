@@ -32,6 +32,11 @@ impl Kind {
     pub(crate) fn api_version(&self) -> &str {
         &self.resource.api_version
     }
+    /// `Namespace`, which every cluster has.
+    pub(crate) fn namespace() -> Self {
+        let gvk = GroupVersionKind::gvk("", "v1", "Namespace");
+        Self { resource: ApiResource::from_gvk_with_plural(&gvk, "namespaces"), is_namespaced: false }
+    }
     /// Whether its objects hold credentials.
     pub(crate) fn is_secret(&self) -> bool {
         self.group().is_empty() && self.kind() == "Secret"
@@ -87,14 +92,6 @@ impl Cluster {
             hint,
         })
     }
-
-    /// All kinds the cluster serves in the preferred versions of their groups.
-    ///
-    /// # Errors
-    /// The cluster can't be asked.
-    pub(crate) async fn all_kinds(&self) -> Result<Vec<Kind>, KubeError> {
-        self.call(|connection| request(connection, "all kinds".to_string()), near_kinds).await
-    }
 }
 
 fn request(connection: &Connection, object: String) -> Request {
@@ -102,8 +99,6 @@ fn request(connection: &Connection, object: String) -> Request {
         cluster: connection.label.to_string(),
         credentials: connection.credentials.to_string(),
         verb: "get",
-        group: String::new(),
-        resource: String::new(),
         object,
         namespace: None,
         is_sensitive: false,

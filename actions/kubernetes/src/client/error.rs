@@ -64,10 +64,16 @@ pub(crate) enum KubeError {
         /// Where the credentials come from.
         hint: String,
     },
-    /// The object, or the namespace it goes to, is not there.
+    /// The object is not there.
     #[error("{0}")]
     NotFound(String),
-    /// The object exists, or others manage the fields.
+    /// The namespace that the object goes to is not there.
+    #[error("{0}")]
+    NoNamespace(String),
+    /// The object exists.
+    #[error("{0}")]
+    Exists(String),
+    /// Others manage the fields, or changed the object meanwhile.
     #[error("{0}")]
     Conflict(String),
     /// The object is not acceptable.
@@ -107,8 +113,10 @@ impl From<KubeError> for ActionError {
             KubeError::Input(_) | KubeError::Invalid(_) | KubeError::UnknownCluster { .. } => ErrorName::InputError,
             KubeError::Forbidden { .. } => ErrorName::NotAllowedError,
             KubeError::Unauthorized { .. } => ErrorName::AuthenticationError,
-            KubeError::NotFound(_) | KubeError::UnknownKind { .. } => ErrorName::NotFoundError,
-            KubeError::Conflict(_) => ErrorName::ConflictError,
+            KubeError::NotFound(_) | KubeError::NoNamespace(_) | KubeError::UnknownKind { .. } => {
+                ErrorName::NotFoundError
+            }
+            KubeError::Conflict(_) | KubeError::Exists(_) => ErrorName::ConflictError,
             KubeError::Api { .. } => ErrorName::ResponseError,
             KubeError::NotConfigured { .. }
             | KubeError::Config { .. }
@@ -116,6 +124,21 @@ impl From<KubeError> for ActionError {
             | KubeError::Timeout(_) => ErrorName::Error,
         };
         Self::new(name, error.to_string())
+    }
+}
+
+impl KubeError {
+    /// The HTTP status of the cluster's answer, if it answered.
+    pub(crate) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Unauthorized { .. } => Some(401),
+            Self::Forbidden { .. } => Some(403),
+            Self::NotFound(_) | Self::NoNamespace(_) => Some(404),
+            Self::Conflict(_) | Self::Exists(_) => Some(409),
+            Self::Invalid(_) => Some(422),
+            Self::Api { code, .. } => Some(*code),
+            _ => None,
+        }
     }
 }
 
@@ -128,10 +151,6 @@ pub(crate) struct Request {
     pub(crate) credentials: String,
     /// RBAC verb: `get`, `patch`, …
     pub(crate) verb: &'static str,
-    /// API group, empty for the core.
-    pub(crate) group: String,
-    /// Plural of the resource.
-    pub(crate) resource: String,
     /// `Deployment apps/web`, or the kind alone for lists.
     pub(crate) object: String,
     /// Namespace of the object.
@@ -215,7 +234,8 @@ impl Request {
         match status.code {
             401 => KubeError::Unauthorized { cluster: self.cluster.clone(), hint: self.credentials.clone() },
             403 => self.forbidden(&message),
-            404 => KubeError::NotFound(self.not_found(status, &message)),
+            404 => self.not_found(status, &message),
+            409 if status.is_already_exists() => KubeError::Exists(format!("{} exists already", self.place())),
             409 => KubeError::Conflict(self.conflict(status, &message)),
             422 => KubeError::Invalid(self.invalid(status, &message)),
             400 => KubeError::Invalid(format!("{} is not acceptable: {message}", self.place())),
@@ -280,18 +300,18 @@ impl Request {
         }
     }
 
-    fn not_found(&self, status: &Status, message: &str) -> String {
+    fn not_found(&self, status: &Status, message: &str) -> KubeError {
         let details = status.details.as_ref();
         let is_namespace = details.is_some_and(|details| details.kind == "namespaces");
         match (&self.namespace, is_namespace) {
-            (Some(namespace), true) => format!(
+            (Some(namespace), true) => KubeError::NoNamespace(format!(
                 "the namespace '{namespace}' for {} does not exist; create it first (kubernetes:create-namespace)",
                 self.place()
-            ),
+            )),
             _ if details.is_some_and(|details| !details.name.is_empty()) => {
-                format!("there is no {}", self.place())
+                KubeError::NotFound(format!("there is no {}", self.place()))
             }
-            _ => format!("{}: {message}", self.place()),
+            _ => KubeError::NotFound(format!("{}: {message}", self.place())),
         }
     }
 
@@ -303,11 +323,7 @@ impl Request {
             .map(|cause| format!("{} (by {})", cause.field.trim_start_matches('.'), manager(cause)))
             .collect();
         if managed.is_empty() {
-            return if status.is_already_exists() {
-                format!("{} exists already", self.place())
-            } else {
-                format!("{}: {message}", self.place())
-            };
+            return format!("{}: {message}", self.place());
         }
         format!(
             "{} has fields that others manage: {}. Leave these fields out of the manifest, or set force: true to take them \
@@ -338,6 +354,6 @@ impl Request {
 }
 
 /// `conflict with "kubectl" using apps/v1` → `kubectl`.
-fn manager(cause: &StatusCause) -> &str {
+pub(super) fn manager(cause: &StatusCause) -> &str {
     cause.message.split('"').nth(1).unwrap_or(&cause.message)
 }

@@ -102,7 +102,10 @@ impl Manifest {
     }
 
     /// The object, or the items of a `List`.
-    fn expand(self) -> Result<Vec<Self>, KubeError> {
+    ///
+    /// # Errors
+    /// [`KubeError::Input`]: an item is no object.
+    pub(crate) fn expand(self) -> Result<Vec<Self>, KubeError> {
         let is_list = self.api_version() == "v1" && self.kind() == "List";
         match self.value.get("items") {
             Some(Value::Array(items)) if is_list => items

@@ -16,7 +16,7 @@ mod objects;
 mod proxy;
 mod watch;
 
-pub(crate) use apply::{Applied, ApplyOptions, Outcome, as_value};
+pub(crate) use apply::{Applied, ApplyOptions, FIELD_MANAGER, Outcome, as_value};
 pub(crate) use clusters::Cluster;
 pub use clusters::Clusters;
 pub(crate) use diff::changes;

@@ -56,8 +56,6 @@ impl Target {
             cluster: connection.label.to_string(),
             credentials: connection.credentials.to_string(),
             verb,
-            group: self.kind.group().to_string(),
-            resource: self.kind.resource.plural.clone(),
             object: self.to_string(),
             namespace: self.namespace.clone(),
             is_sensitive: self.kind.is_secret(),
@@ -152,23 +150,49 @@ impl Cluster {
         dry_run: bool,
     ) -> Result<(Target, DynamicObject), KubeError> {
         let (target, value) = self.prepare(manifest, namespace).await?;
-        let object: DynamicObject = serde_json::from_value(value)
-            .map_err(|error| KubeError::Input(format!("{}: {error}", manifest.origin())))?;
-        let params = PostParams { dry_run, field_manager: Some(field_manager.to_string()) };
-        let (object, params) = (&object, &params);
-        let shown = &target;
-        let created = self
-            .call(
-                |connection| shown.request(connection, "create"),
-                |client| async move { shown.api(client).create(params, object).await },
-            )
-            .await?;
+        let created = self.post(&target, value, manifest, field_manager, dry_run).await?;
         let name = created.metadata.name.clone().unwrap_or_else(|| target.name.clone());
         Ok((Target { name, ..target }, created))
     }
 
+    /// As [`Cluster::create`], for an object whose place is known already.
+    ///
+    /// # Errors
+    /// As [`Cluster::create`].
+    pub(crate) async fn create_at(
+        &self,
+        target: &Target,
+        manifest: &Manifest,
+        field_manager: &str,
+        dry_run: bool,
+    ) -> Result<DynamicObject, KubeError> {
+        self.post(target, manifest.placed(target.namespace.as_deref()), manifest, field_manager, dry_run).await
+    }
+
+    async fn post(
+        &self,
+        target: &Target,
+        value: Value,
+        manifest: &Manifest,
+        field_manager: &str,
+        dry_run: bool,
+    ) -> Result<DynamicObject, KubeError> {
+        let object: DynamicObject = serde_json::from_value(value)
+            .map_err(|error| KubeError::Input(format!("{}: {error}", manifest.origin())))?;
+        let params = PostParams { dry_run, field_manager: Some(field_manager.to_string()) };
+        let (object, params) = (&object, &params);
+        self.call(
+            |connection| target.request(connection, "create"),
+            |client| async move { target.api(client).create(params, object).await },
+        )
+        .await
+    }
+
     /// Where a manifest goes, and what is sent: with its namespace, without what only a server writes.
-    pub(super) async fn prepare(
+    ///
+    /// # Errors
+    /// Its kind is unknown, or name or namespace can't be one; nothing is sent.
+    pub(crate) async fn prepare(
         &self,
         manifest: &Manifest,
         namespace: Option<&str>,
