@@ -87,7 +87,6 @@ async fn github(args: Github) -> Result<()> {
 
 /// Prints requests and violations until the process is asked to end.
 async fn watch(github: &GithubDouble) -> Result<()> {
-    let mut violations = 0;
     let ended = ended();
     tokio::pin!(ended);
     loop {
@@ -99,9 +98,8 @@ async fn watch(github: &GithubDouble) -> Result<()> {
             println!("{} {}", request.status, request.line());
         }
         github.clear_requests();
-        for text in github.violations().iter().skip(violations) {
+        for text in github.take_violations() {
             eprintln!("not as GitHub describes it: {text}");
-            violations += 1;
         }
     }
 }

@@ -494,7 +494,7 @@ async fn what_breaks_githubs_description_is_reported() {
     let answer = client.post("/user/repos", &json!({"name": "x", "homepage": "not a URI"})).await.unwrap();
     assert_eq!(answer.status, 500);
     assert!(answer.text().contains("answer 201/homepage"), "{}", answer.text());
-    assert_eq!(github.violations().len(), count + 1);
+    assert_eq!(github.take_violations().len(), count + 1);
 }
 
 #[tokio::test]
@@ -552,4 +552,11 @@ async fn dropping_it_frees_port_and_directory() {
     let again = GithubDouble::start(GithubOptions::default().port(port)).await.unwrap();
     assert_eq!(again.host(), format!("localhost:{port}"));
     assert!(again.app_config().contains(&format!("apiBaseUrl: https://localhost:{port}/api/v3\n      token: ")));
+}
+
+#[tokio::test]
+#[should_panic(expected = "not as GitHub describes it:\nPOST /user/repos: body")]
+async fn a_violation_fails_the_test_of_its_double() {
+    let github = double().await;
+    let _refused = github.client().unwrap().post("/user/repos", &json!({"name": 1})).await.unwrap();
 }

@@ -14,7 +14,8 @@
 //!
 //! Every API request and every answer is held against GitHub's published OpenAPI description (fetched once through `npm`,
 //! then kept in `~/.cache/understudy`). What does not fit is answered with status 500 and listed by
-//! [`GithubDouble::violations`]; so is a request for an operation that the double does not offer.
+//! [`GithubDouble::violations`]; so is a request for an operation that the double does not offer. A test whose double has seen
+//! any fails when the double is dropped.
 
 mod app;
 mod attachments;
@@ -176,7 +177,8 @@ pub struct Environment {
     pub secrets: BTreeMap<String, String>,
 }
 
-/// A running double. Dropping it stops the listener and removes its directory.
+/// A running double. Dropping it stops the listener, removes its directory, and panics when there were violations that nobody
+/// took ([`GithubDouble::take_violations`]).
 pub struct GithubDouble {
     shared: Arc<Shared>,
     port: u16,
@@ -447,7 +449,14 @@ impl GithubDouble {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Where a request or an answer broke GitHub's description. Tests end with asserting that there is nothing.
+    /// Takes note of [`GithubDouble::violations`], so that they no longer make the test fail, and forgets them.
+    #[must_use]
+    pub fn take_violations(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.violations.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where a request or an answer broke GitHub's description. A double that is dropped with any of them makes its test
+    /// fail, unless they were taken.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.shared.violations.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -498,6 +507,11 @@ impl Drop for GithubDouble {
         if let Some(thread) = self.thread.take() {
             // A panic of the listener has been reported by its thread already.
             let _ = thread.join();
+        }
+        let violations = self.take_violations();
+        // A test that fails already says why.
+        if !violations.is_empty() && !std::thread::panicking() {
+            panic!("not as GitHub describes it:\n{}", violations.join("\n"));
         }
     }
 }
