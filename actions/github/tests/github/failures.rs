@@ -198,3 +198,160 @@ async fn a_host_that_is_not_trusted_is_named() {
     assert!(error.starts_with("Error: GitHub could not be reached: GET /users/acme at https://localhost:"), "{error}");
     assert!(error.contains("certificate"), "{error}");
 }
+
+/// An action on a repository that is there, with a workflow and one issue.
+async fn on_a_repository(action: &str, input: serde_json::Value) -> Case {
+    let mut case = Case::new("acme", input).await;
+    case.job.action = action.into();
+    let files = &[("README.md", "# Shop\n"), (".github/workflows/ci.yml", "on: push\n")];
+    case.github.seed_repo("acme", "shop", files).await.unwrap();
+    case
+}
+
+#[tokio::test]
+async fn dry_runs_ask_for_nothing() {
+    for (action, input, output) in [
+        ("github:webhook", json!({"webhookUrl": "https://ci.example.com"}), json!({})),
+        (
+            "github:issues:create",
+            json!({"title": "T"}),
+            json!({"issueUrl": "https://github.com/acme/shop/issues/42", "issueNumber": 42}),
+        ),
+    ] {
+        let mut case = on_a_repository(action, input).await;
+        case.job.dry_run = true;
+        case.github.clear_requests();
+        assert_eq!(serde_json::Value::Object(case.succeed().await), output, "{action}");
+        assert!(case.github.requests().is_empty(), "{action}");
+        assert!(case.job.log()[0].starts_with("Info Dry run: "), "{:?}", case.job.log());
+        case.job.input["repoUrl"] = "nowhere.example.com?owner=a&repo=b".into();
+        assert!(case.fail().await.starts_with("InputError: No matching integration"), "{action}");
+    }
+}
+
+#[tokio::test]
+async fn webhooks_and_labels_that_are_refused_are_only_warned_about() {
+    for (action, input, path, warning) in [
+        (
+            "github:webhook",
+            json!({"webhookUrl": "https://ci.example.com"}),
+            "/repos/*/*/hooks",
+            "Failed: create webhook 'https://ci.example.com' on repo: 'shop', Not for you - https://docs.github.com/rest",
+        ),
+        (
+            "github:issues:label",
+            json!({"number": 7, "labels": ["bug"]}),
+            "/repos/*/*/issues/*/labels",
+            "Failed: adding labels to issue: '7' on repo: 'shop', Not for you - https://docs.github.com/rest",
+        ),
+    ] {
+        let case = on_a_repository(action, input).await;
+        case.github.inject(Fault::error("POST", path, 422, "Not for you"));
+        case.succeed().await;
+        assert_eq!(case.warnings(), [warning]);
+    }
+}
+
+#[tokio::test]
+async fn what_github_refuses_ends_the_step() {
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFmTnA8XWUhQGzEHbvTDjZsMHh1dnZ1fKk1WPuQ0mZqT";
+    for (action, input, expected) in [
+        (
+            "github:actions:dispatch",
+            json!({"workflowId": "none.yml", "branchOrTagName": "main"}),
+            "HttpError: Not Found",
+        ),
+        (
+            "github:actions:dispatch",
+            json!({"workflowId": "ci.yml", "branchOrTagName": "main"}),
+            "HttpError: Workflow does not have 'workflow_dispatch' trigger",
+        ),
+        (
+            "github:actions:dispatch",
+            json!({"workflowId": "ci.yml", "branchOrTagName": "none"}),
+            "HttpError: No ref found for: none",
+        ),
+        (
+            "github:deployKey:create",
+            json!({"publicKey": "pk", "privateKey": "x", "deployKeyName": "k"}),
+            "HttpError: Validation Failed: {",
+        ),
+        (
+            "github:autolinks:create",
+            json!({"keyPrefix": "T-", "urlTemplate": "https://t.example.com"}),
+            "HttpError: Validation Failed: {",
+        ),
+        (
+            "github:pages:enable",
+            json!({"buildType": "legacy", "sourceBranch": "none"}),
+            "HttpError: Validation Failed: {",
+        ),
+        ("github:branch-protection:create", json!({"branch": "none"}), "HttpError: Branch not found"),
+        (
+            "github:environment:create",
+            json!({"name": "prod", "reviewers": ["user:default/nobody"]}),
+            "NotFoundError: The reviewer user:default/nobody is not in the catalog",
+        ),
+        (
+            "github:environment:create",
+            json!({"name": "prod", "reviewers": ["system:default/thing"]}),
+            "InputError: The reviewer system:default/thing is a system; only users and groups can review",
+        ),
+        (
+            "github:environment:create",
+            json!({"name": "prod", "reviewers": ["group:default/ghosts"]}),
+            "NotFoundError: GitHub knows no team for the reviewer group:default/ghosts (GET /orgs/acme/teams/ghosts)",
+        ),
+        (
+            "github:environment:create",
+            json!({"name": "prod", "deploymentBranchPolicy": {"protected_branches": true, "custom_branch_policies": true}}),
+            "HttpError: custom_branch_policies and protected_branches cannot have the same value",
+        ),
+        (
+            "github:environment:create",
+            json!({"name": "prod", "environmentVariables": {"GITHUB_X": "1"}}),
+            "HttpError: Validation Failed: {",
+        ),
+    ] {
+        let mut case = on_a_repository(action, input.clone()).await;
+        case.job.entities = json!({
+            "system:default/thing": {"kind": "System", "metadata": {"name": "thing"}},
+            "group:default/ghosts": {"kind": "Group", "metadata": {"name": "ghosts"}},
+        });
+        let error = case.fail().await;
+        assert!(error.starts_with(expected), "{action} {input}: {error}");
+    }
+
+    // A deploy key opens one repository of all.
+    let mut case =
+        on_a_repository("github:deployKey:create", json!({"publicKey": KEY, "privateKey": "x", "deployKeyName": "k"}))
+            .await;
+    case.succeed().await;
+    case.github.seed_repo("acme", "other", &[("f", "1")]).await.unwrap();
+    case.job.input["repoUrl"] = case.github.repo_url("acme", "other").into();
+    assert!(case.fail().await.contains("key is already in use"));
+    assert!(case.github.repository("acme", "other").unwrap().secrets.is_empty());
+}
+
+#[tokio::test]
+async fn an_environment_waits_for_its_repository() {
+    let mut case = on_a_repository("github:environment:create", json!({"name": "prod"})).await;
+    case.github.inject(Fault::error("GET", "/repos/*/*", 404, "Not Found").times(1));
+    case.succeed().await;
+    assert!(case.github.repository("acme", "shop").unwrap().environments.contains_key("prod"));
+    case.job.input["repoUrl"] = case.github.repo_url("acme", "none").into();
+    assert!(case.fail().await.starts_with("HttpError: Not Found"));
+}
+
+#[tokio::test]
+async fn a_token_that_may_not_is_told() {
+    use understudy_testbed::github::{DEFAULT_TOKEN, GithubOptions, Token};
+    let options = GithubOptions::default()
+        .token(Token::new(DEFAULT_TOKEN, "octocat"))
+        .token(Token::new("ghp_readonly", "octocat").scopes(&["read:org"]));
+    let mut case = Case::with(options, "acme", json!({"token": "ghp_readonly", "name": "prod"})).await;
+    case.github.seed_repo("acme", "shop", &[("f", "1")]).await.unwrap();
+    case.job.action = "github:environment:create".into();
+    let error = case.fail().await;
+    assert!(error.starts_with("HttpError: Resource not accessible by personal access token"), "{error}");
+}
