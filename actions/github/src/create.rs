@@ -19,6 +19,9 @@ use crate::{
 /// How far GitHub's clock may be from ours.
 pub(crate) const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(30);
 
+/// The `type` of accounts that are none of a person.
+const ORGANIZATION: &str = "Organization";
+
 /// What the repository is to be like.
 #[derive(Debug, Default)]
 pub(crate) struct RepositorySettings {
@@ -163,6 +166,7 @@ pub(crate) async fn create_repository(
     let key = create_key.of(target);
     ctx.checkpoint(&key, || async {
         let account: Account = client.get(&Route::new(&["users", &target.owner])?).await?;
+        check_account(ctx, target, settings, &account.kind)?;
         let admin = Admin::of(settings.access.as_deref(), &target.owner);
         if let Some(Admin::Team(team)) = admin {
             check_team(ctx, client, &target.owner, team).await?;
@@ -202,6 +206,32 @@ pub(crate) async fn create_repository(
         Ok(repository)
     })
     .await
+}
+
+/// What only organizations can have. An internal repository of a user would become a public one.
+fn check_account(
+    ctx: &ActionContext,
+    target: &Target,
+    settings: &RepositorySettings,
+    kind: &str,
+) -> Result<(), ActionError> {
+    if kind == ORGANIZATION {
+        return Ok(());
+    }
+    if settings.visibility == Visibility::Internal {
+        return Err(ActionError::input(format!(
+            "repoVisibility is 'internal', but {} is a personal account, and only organizations of an enterprise have \
+             internal repositories; choose 'private' or 'public'",
+            target.owner
+        )));
+    }
+    if settings.custom_properties.as_ref().is_some_and(|properties| !properties.is_empty()) {
+        ctx.log.warn(format!(
+            "Skipping customProperties: {} is a personal account, and only organizations have custom properties",
+            target.owner
+        ));
+    }
+    Ok(())
 }
 
 /// Who becomes the repository's administrator.
@@ -277,7 +307,7 @@ async fn post_repository(
     key: CreateKey,
     content: Option<Content<'_>>,
 ) -> Result<NewRepository, ActionError> {
-    let organization = account_type == "Organization";
+    let organization = account_type == ORGANIZATION;
     let route =
         if organization { Route::new(&["orgs", &target.owner, "repos"])? } else { Route::new(&["user", "repos"])? };
     let body = CreateBody {

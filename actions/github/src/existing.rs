@@ -85,10 +85,12 @@ fn compare_settings(known: &Known, settings: &RepositorySettings) -> Result<Diff
         let asked = topics.iter().map(|topic| topic.to_lowercase());
         found.compare_sets("topics", known.topics.iter().flatten().cloned(), asked);
     }
-    for (name, asked) in settings.custom_properties.iter().flatten() {
-        let asked = serde_json::to_value(asked).map_err(|error| ActionError::failed(error.to_string()))?;
-        let there = known.custom_properties.as_ref().and_then(|properties| properties.get(name));
-        found.compare(&format!("the custom property {name}"), there.unwrap_or(&Value::Null), &asked);
+    // Personal accounts have none.
+    if let Some(there) = &known.custom_properties {
+        for (name, asked) in settings.custom_properties.iter().flatten() {
+            let asked = serde_json::to_value(asked).map_err(|error| ActionError::failed(error.to_string()))?;
+            found.compare(&format!("the custom property {name}"), there.get(name).unwrap_or(&Value::Null), &asked);
+        }
     }
     Ok(found)
 }

@@ -355,3 +355,23 @@ async fn a_token_that_may_not_is_told() {
     let error = case.fail().await;
     assert!(error.starts_with("HttpError: Resource not accessible by personal access token"), "{error}");
 }
+
+#[tokio::test]
+async fn what_only_organizations_have() {
+    let mut case = Case::new("octocat", json!({"repoVisibility": "internal"})).await;
+    let error = case.fail().await;
+    assert!(
+        error.starts_with("InputError: repoVisibility is 'internal', but octocat is a personal account"),
+        "{error}"
+    );
+    assert_eq!(case.calls(), ["GET /users/octocat"]);
+    case.job.input["repoVisibility"] = "private".into();
+    case.job.input["customProperties"] = json!({"team": "shop"});
+    case.succeed().await;
+    assert!(case.warnings()[0].starts_with("Skipping customProperties: octocat is a personal account"));
+
+    let case = Case::new("acme", json!({"customProperties": {"team": "shop", "tags": ["a", "b"]}})).await;
+    case.succeed().await;
+    let settings = case.github.repository("acme", "shop").unwrap().settings;
+    assert_eq!(settings["custom_properties"], json!({"team": "shop", "tags": ["a", "b"]}));
+}
