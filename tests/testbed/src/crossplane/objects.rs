@@ -408,10 +408,15 @@ impl State {
         let mut written: Vec<Value> = conditions
             .iter()
             .map(|(kind, is_true, reason, message)| {
-                json!({
-                    "type": kind, "status": status(*is_true), "reason": reason, "message": message,
+                let mut condition = json!({
+                    "type": kind, "status": status(*is_true), "reason": reason,
                     "lastTransitionTime": now(), "observedGeneration": generation,
-                })
+                });
+                // The server takes an empty text in such a list for null, and refuses it.
+                if !message.is_empty() {
+                    condition["message"] = message.as_str().into();
+                }
+                condition
             })
             .collect();
         // Those that are not touched stay.
