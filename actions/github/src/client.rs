@@ -232,6 +232,22 @@ impl<'c> Client<'c> {
     {
         self.call::<B, Ignored>(method, route, body).await.map(|Ignored(status)| status)
     }
+    /// `PATCH` with an answer that matters.
+    pub(crate) async fn patch<B, R>(&self, route: &Route, body: &B) -> Result<R, ApiError>
+    where
+        B: Serialize + Sync,
+        R: DeserializeOwned + Send,
+    {
+        self.call(&Method::PATCH, route, Some(body)).await
+    }
+    /// Whether there is something (`HEAD`).
+    pub(crate) async fn exists(&self, route: &Route) -> Result<bool, ApiError> {
+        match self.send(&Method::HEAD, route, None::<&()>).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_status(404) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
     /// `PUT` whose answer doesn't matter beyond its success.
     pub(crate) async fn put<B: Serialize + Sync>(&self, route: &Route, body: &B) -> Result<(), ApiError> {
         self.send(&Method::PUT, route, Some(body)).await.map(|_| ())
@@ -331,6 +347,9 @@ impl<'c> Client<'c> {
                 }
                 match self.redirection(method, &response) {
                     Some(location) => uri = location,
+                    None if *method == Method::HEAD && !response.status().is_success() => {
+                        return Err(Failure::Bare(response.status()));
+                    }
                     None => {
                         let response = octocrab::map_github_error(response).await?;
                         let fresh = response.headers().get(header::ETAG).cloned();
@@ -376,6 +395,7 @@ impl<'c> Client<'c> {
                 ApiError::Refused { status: refusal.status_code.as_u16(), message: octokit_message(&refusal) }
             }
             Failure::Local(error) => ApiError::Local(error),
+            Failure::Bare(status) => ApiError::Refused { status: status.as_u16(), message: status.to_string() },
             Failure::Transport { reason, .. } | Failure::Unusable(reason) => ApiError::Unreachable {
                 method: method.clone(),
                 route: route.to_string(),
@@ -407,6 +427,8 @@ enum Failure {
     },
     /// An answer that can't be worked with.
     Unusable(String),
+    /// An error status without a body to read.
+    Bare(StatusCode),
     /// There is no token to ask with.
     Local(ActionError),
 }
@@ -452,9 +474,10 @@ impl Failure {
                     None => Remedy::None,
                 }
             }
+            Self::Bare(status) if throttle::is_outage(method, *status) => Remedy::Repeat,
             // A POST may have arrived.
             Self::Transport { never_sent, .. } if *never_sent || method != Method::POST => Remedy::Repeat,
-            Self::Transport { .. } | Self::Unusable(_) | Self::Local(_) => Remedy::None,
+            Self::Transport { .. } | Self::Unusable(_) | Self::Bare(_) | Self::Local(_) => Remedy::None,
         }
     }
     fn transport(error: &octocrab::Error) -> Self {

@@ -26,6 +26,7 @@ mod issues_label;
 mod pages_enable;
 mod protection;
 mod publish;
+mod pull_request;
 mod push;
 mod repo_create;
 mod repo_push;
@@ -53,6 +54,7 @@ use issues_create::IssuesCreate;
 use issues_label::IssuesLabel;
 use pages_enable::PagesEnable;
 use publish::PublishGithub;
+use pull_request::PublishPullRequest;
 use repo_create::RepoCreate;
 use repo_push::RepoPush;
 use wait_workflow::{WaitLastWorkflow, WaitWorkflow};
@@ -82,6 +84,7 @@ pub fn register(registry: &mut Registry, deps: GithubDeps) {
         .register(IssuesLabel::new(deps.clone()))
         .register(PagesEnable::new(deps.clone()))
         .register(PublishGithub::new(deps.clone()))
+        .register(PublishPullRequest::new(deps.clone()))
         .register(RepoCreate::new(deps.clone()))
         .register(RepoPush::new(deps.clone()))
         .register(WaitLastWorkflow::new(deps.clone()))

@@ -191,8 +191,9 @@ impl Action for WaitWorkflow {
     }
     fn description(&self) -> &'static str {
         "Waits until all GitHub Actions workflow runs of a commit have ended. Fails at once when one fails, and names the \
-         failed job and step. Skipped in a dry run. Least permissions of the token: `repo` for a private repository, none \
-         for a public one (classic), or Contents: read and Actions: read (fine-grained)."
+         failed job and step. Skipped in a dry run. Least permissions of the token: \
+         `Contents: read` and `Actions: read` (fine-grained, GitHub App) or the scope `repo`, none for public repositories \
+         (classic)."
     }
     fn examples(&self) -> Vec<ActionExample> {
         [
@@ -264,8 +265,8 @@ impl Action for WaitLastWorkflow {
     fn description(&self) -> &'static str {
         "Waits until all GitHub Actions workflow runs of a branch's last commit have ended; fails at once when one fails. \
          The action of the cloud-native Heroku tutorial; `wait-workflow` can do more. Skipped in a dry run. Least \
-         permissions of the token: `repo` for a private repository, none for a public one (classic), or Contents: read and \
-         Actions: read (fine-grained)."
+         permissions of the token: `Contents: read` and `Actions: read` (fine-grained, GitHub App) or the scope `repo`, none \
+         for public repositories (classic)."
     }
     fn examples(&self) -> Vec<ActionExample> {
         vec![ActionExample {

@@ -6,6 +6,7 @@ mod double;
 mod driver;
 mod failures;
 mod publish;
+mod pull_requests;
 mod recorded;
 mod reruns;
 mod twice;

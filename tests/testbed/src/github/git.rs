@@ -154,7 +154,7 @@ impl Store {
         format!("{}/{}.git", folded(owner), folded(name))
     }
 
-    fn dir(&self, owner: &str, name: &str) -> PathBuf {
+    pub(super) fn dir(&self, owner: &str, name: &str) -> PathBuf {
         self.root.join(Self::relative(owner, name))
     }
 
@@ -168,13 +168,13 @@ impl Store {
         command
     }
 
-    fn inside(&self, owner: &str, name: &str) -> Command {
+    pub(super) fn inside(&self, owner: &str, name: &str) -> Command {
         let mut command = self.command();
         command.arg("--git-dir").arg(self.dir(owner, name));
         command
     }
 
-    async fn text(mut command: Command) -> Result<String> {
+    pub(super) async fn text(mut command: Command) -> Result<String> {
         let out = programs::output(&mut command).await?;
         Ok(String::from_utf8_lossy(&out).trim_end_matches('\n').to_owned())
     }
@@ -185,6 +185,11 @@ impl Store {
         let mut command = self.command();
         command.args(["init", "--quiet", "--bare"]).arg(format!("--initial-branch={branch}")).arg(&dir);
         programs::output(&mut command).await?;
+        Self::guard(&dir)
+    }
+
+    /// Puts the hook in place that pushes meet.
+    pub(super) fn guard(dir: &Path) -> Result<()> {
         let hook = dir.join("hooks/pre-receive");
         let written = fs::create_dir_all(dir.join("hooks"))
             .and_then(|()| fs::write(&hook, PRE_RECEIVE))

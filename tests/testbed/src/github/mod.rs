@@ -23,9 +23,11 @@ mod auth;
 mod cgi;
 mod fault;
 mod git;
+mod git_objects;
 mod log;
 mod openapi;
 mod options;
+mod pulls;
 mod render;
 mod routes;
 mod server;
@@ -54,6 +56,7 @@ pub use self::{
     git::{Seed, SeedFile},
     log::Request,
     options::{DEFAULT_ORG, DEFAULT_TOKEN, DEFAULT_USER, GithubOptions, Token},
+    pulls::PullRequest,
     state::Access,
     workflow_runs::{Job, Play, RunState, WorkflowRun},
 };

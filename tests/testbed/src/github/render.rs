@@ -24,7 +24,7 @@ fn node_id(kind: &str, id: u64) -> String {
     STANDARD.encode(format!("{kind}:{id}"))
 }
 
-fn merged(mut object: Value, more: Value) -> Value {
+pub(super) fn merged(mut object: Value, more: Value) -> Value {
     if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
         object.extend(more);
     }

@@ -31,11 +31,13 @@ use super::{
     git::Store,
     log::Request,
     openapi::Match,
+    pulls,
     routes::{self, Answer, Call, Refusal},
     state::{Access, Repo},
 };
 
 const API: &str = "/api/v3";
+const GRAPHQL: &str = "/api/graphql";
 const LONGEST_BODY: usize = 100 << 20;
 
 /// The connection of a request, so that a fault can cut it.
@@ -99,6 +101,7 @@ pub(super) async fn serve(request: HttpRequest, payload: web::Payload, shared: w
             }
             injected(*status, headers, body)
         }
+        (_, _) if path == GRAPHQL => graphql(payload, &shared, &credentials, &mut log).await,
         (_, Some(rest)) => rest_call(&request, payload, &shared, &credentials, &rest, &mut log).await,
         (_, None) if path.starts_with("/codeload/") => archive(&request, &shared).await,
         (_, None) if path.starts_with("/raw/") => raw(&path, &shared, &credentials).await,
@@ -176,6 +179,32 @@ fn json_response(status: u16, body: &Value) -> HttpResponse {
         .insert_header(("x-ratelimit-reset", reset.to_string()))
         .insert_header(("x-ratelimit-resource", "core"))
         .body(if body.is_null() { String::new() } else { body.to_string() })
+}
+
+/// The GraphQL API, which has no description to be held against.
+async fn graphql(
+    payload: web::Payload,
+    shared: &web::Data<Shared>,
+    credentials: &Credentials,
+    log: &mut Request,
+) -> HttpResponse {
+    let body = body_of(payload).await.ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let Some(body) = body else { return json_response(400, &error(400, "Problems parsing JSON", "", None)) };
+    "/graphql".clone_into(&mut log.path);
+    log.body = Some(body.clone());
+    let Some(token) = &credentials.token else {
+        return json_response(401, &error(401, "This endpoint requires you to be authenticated.", "", None));
+    };
+    let violated = |text: String| {
+        let answer = json_response(500, &error(500, &text, "", None));
+        shared.violation(text);
+        answer
+    };
+    match pulls::graphql(shared, &token.login, &body).await {
+        Ok(Some(answer)) => json_response(200, &answer),
+        Ok(None) => violated("POST /graphql: the double does not know this query".to_owned()),
+        Err(error) => violated(format!("POST /graphql: the double failed: {error}")),
+    }
 }
 
 async fn rest_call(

@@ -10,6 +10,7 @@ use super::{
     app::KnownApp,
     attachments::Attachments,
     options::{GithubOptions, Token},
+    pulls::PullRequest,
     workflow_runs::{Play, WorkflowRun},
 };
 
@@ -148,6 +149,8 @@ pub(super) struct State {
     /// By lower-case owner and name.
     pub(super) runs: BTreeMap<(String, String), Vec<WorkflowRun>>,
     pub(super) play: Play,
+    /// By lower-case owner and name.
+    pub(super) pulls: BTreeMap<(String, String), Vec<PullRequest>>,
     pub(super) apps: Vec<KnownApp>,
 }
 
@@ -189,6 +192,7 @@ impl State {
             downloads: HashMap::new(),
             runs: BTreeMap::new(),
             play: Play::default(),
+            pulls: BTreeMap::new(),
             apps: Vec::new(),
         };
         for (login, owners) in &options.orgs {
