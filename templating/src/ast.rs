@@ -209,7 +209,7 @@ fn run_of<T>(run: Run, all: &[T]) -> &[T] {
 pub(crate) struct Expr {
     /// Byte offset in the source.
     pub(crate) offset: u32,
-    /// If the expression only looks up and computes, the work units that takes; otherwise 0.
+    /// If the expression only looks up and computes, the work units that takes at most; otherwise 0.
     pub(crate) cost: u16,
     /// Then also how many levels it has.
     pub(crate) height: u16,
@@ -467,7 +467,10 @@ pub(crate) struct Macro {
     pub(crate) slot: Slot,
     /// How many slots its frame has.
     pub(crate) frame: u32,
+    /// Those without a default come first.
     pub(crate) parameters: Vec<Parameter>,
+    /// How many parameters have no default.
+    pub(crate) required: usize,
     pub(crate) body: Vec<Stmt>,
     /// How many slots the unit needs.
     pub(crate) slots: u32,

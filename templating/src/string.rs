@@ -421,12 +421,19 @@ impl StrBuilder {
         self.bytes.extend_from_slice(text.as_bytes());
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, string: &Str) {
         match &string.0 {
             Repr::Inline { len, bytes } => self.push_short(bytes, usize::from(*len)),
-            Repr::Ascii(text) | Repr::Unicode { text, .. } => self.bytes.extend_from_slice(text.as_bytes()),
-            Repr::IllFormed(units) => units.iter().for_each(|unit| self.push_unit(*unit)),
+            _ => self.push_long(string),
+        }
+    }
+
+    #[inline(never)]
+    fn push_long(&mut self, string: &Str) {
+        match string.as_bytes() {
+            Some(bytes) => self.bytes.extend_from_slice(bytes),
+            None => string.units().into_iter().for_each(|unit| self.push_unit(unit)),
         }
     }
 
@@ -466,15 +473,26 @@ impl StrBuilder {
         if whole < 0 {
             self.bytes.push(b'-');
         }
-        let mut rest = whole.unsigned_abs();
-        let count = rest.checked_ilog10().map_or(1, |power| power as usize + 1);
-        let mut digits = [0; 16];
-        for digit in digits[..count].iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
+        usize::from(whole < 0) + self.push_digits(whole.unsigned_abs())
+    }
+
+    /// Appends the digits of a whole number, and says how many they are.
+    #[inline]
+    fn push_digits(&mut self, number: u32) -> usize {
+        if number >= 10_000 {
+            return self.push_many_digits(number);
         }
-        self.push_short(&digits, count);
-        count + usize::from(whole < 0)
+        let count = 1 + usize::from(number >= 10) + usize::from(number >= 100) + usize::from(number >= 1000);
+        let digits = u32::from_be_bytes(four_digits(number));
+        self.push_short(&(digits << (8 * (4 - count))).to_be_bytes(), count);
+        count
+    }
+
+    #[inline(never)]
+    fn push_many_digits(&mut self, number: u32) -> usize {
+        let count = self.push_digits(number / 10_000);
+        self.bytes.extend_from_slice(&four_digits(number % 10_000));
+        count + 4
     }
 
     fn push_any_number(&mut self, number: f64) -> usize {
@@ -533,6 +551,9 @@ impl StrBuilder {
     /// The length in UTF-16 code units of what came after the first `start` bytes.
     pub(crate) fn units_since(&self, start: usize) -> usize {
         let bytes = &self.bytes[start..];
+        if bytes.is_ascii() {
+            return bytes.len();
+        }
         // Each character has one byte that continues none, and those of four bytes are two units.
         let continues = |byte: &&u8| **byte & 0xc0 == 0x80;
         bytes.len() - bytes.iter().filter(continues).count() + bytes.iter().filter(|byte| **byte >= 0xf0).count()
@@ -555,6 +576,14 @@ impl StrBuilder {
             String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
         })
     }
+}
+
+/// A number below 10,000 in four digits.
+#[inline]
+fn four_digits(number: u32) -> [u8; 4] {
+    let (high, low) = (number / 100, number % 100);
+    let digit = |number: u32| b'0' + number as u8;
+    [digit(high / 10), digit(high % 10), digit(low / 10), digit(low % 10)]
 }
 
 /// What a text on top of another one must remember of that.
@@ -607,6 +636,18 @@ mod tests {
             builder.push(&unit);
         }
         assert_eq!(builder.finish(), string);
+    }
+
+    #[test]
+    fn writes_whole_numbers() {
+        for number in
+            [0, 7, -7, 10, 99, 100, 999, 1000, 9999, 10_000, 10_203, 99_999_999, 100_000_000, i32::MIN, i32::MAX]
+        {
+            let mut builder = StrBuilder::default();
+            let length = builder.push_number(f64::from(number));
+            assert_eq!(builder.finish_lossy(), number.to_string());
+            assert_eq!(length, number.to_string().len());
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use indexmap::IndexMap;
 
 use super::env::{Cycler, Joiner, tables};
-use super::path::Member;
+use super::path::{Member, Place};
 use super::scope::{Exporting, FrameId, Held};
 use super::{Interp, Val, not_text};
 use crate::ast::{self, Assigned, Call, ExprId, ExprKind, FilterCall, Macro, NameId, Parameter, TestCall, Variable};
@@ -80,7 +80,14 @@ impl<'t> Interp<'t> {
             let value = self.eval_call(call, depth).map_err(|fault| fault.at(offset))?;
             return self.write_value(&value);
         }
-        let place = self.env.path(call.callee, depth)?;
+        let callee = self.env.expr(call.callee);
+        let place = match self.env.leaf_ref(callee) {
+            Some(value) => {
+                self.env.enter(depth + 1, callee.offset)?;
+                Place::Near(value)
+            }
+            None => self.env.path_of(callee, depth)?,
+        };
         let Value::Function(Callable(Kind::Macro(closure))) = *place else {
             let callee = place.into_val();
             let value = self.call_value(call, &callee, depth).map_err(|fault| fault.at(offset))?;
@@ -359,16 +366,28 @@ impl<'t> Interp<'t> {
         let ast = self.env.ast;
         let start = self.arguments.len();
         for id in ast.positional(arguments) {
-            let value = self.eval(*id, depth)?;
-            self.arguments.push(value);
+            self.push_argument(*id, depth)?;
         }
         let positional = self.arguments.len() - start;
         let keywords = ast.keywords(arguments);
         for (_, id) in keywords {
-            let value = self.eval(*id, depth)?;
-            self.arguments.push(value);
+            self.push_argument(*id, depth)?;
         }
         self.run_macro(closure, MacroArguments { start, positional, keywords }, caller, depth)
+    }
+
+    #[inline]
+    fn push_argument(&mut self, id: ExprId, depth: u32) -> Res<()> {
+        let expr = self.env.expr(id);
+        let value = match self.env.leaf(expr) {
+            Some(value) => {
+                self.env.enter(depth + 1, expr.offset)?;
+                value
+            }
+            None => self.eval(id, depth)?,
+        };
+        self.arguments.push(value);
+        Ok(())
     }
 
     fn run_macro(
@@ -378,14 +397,13 @@ impl<'t> Interp<'t> {
         caller: Option<Value>,
         depth: u32,
     ) -> Res<()> {
-        let definition = self.env.closures[closure].definition;
-        let surroundings = self.env.closures[closure].surroundings.take();
-        let exporting = Exporting { macros: surroundings.is_none(), assignments: false };
+        let Closure { definition, surroundings } = &self.env.closures[closure];
+        let (definition, outer) = (*definition, surroundings.as_ref().map(|surroundings| surroundings.frame));
+        let exporting = Exporting { macros: outer.is_none(), assignments: false };
         let suspended = self.env.start_unit(definition.slots, exporting)?;
-        self.env.start_frame(definition.frame, surroundings.as_ref().and_then(|outer| outer.frame))?;
-        if let Some(surroundings) = surroundings {
-            self.env.restore(&surroundings.names);
-            self.env.closures[closure].surroundings = Some(surroundings);
+        self.env.start_frame(definition.frame, outer.flatten())?;
+        if outer.is_some() {
+            self.env.restore(closure);
         }
         self.bind(definition, arguments, caller, depth)?;
         self.arguments.truncate(arguments.start);
@@ -398,6 +416,7 @@ impl<'t> Interp<'t> {
 
     /// Gives the parameters of a macro their values. Positional arguments first fill those without a default, then those
     /// with one.
+    #[inline]
     fn bind(
         &mut self,
         definition: &'t Macro,
@@ -405,14 +424,12 @@ impl<'t> Interp<'t> {
         caller: Option<Value>,
         depth: u32,
     ) -> Res<()> {
-        let mut next = 0;
-        for parameter in definition.parameters.iter().filter(|parameter| parameter.default.is_none()) {
-            let value = match next < arguments.positional {
-                true => Some(self.take_argument(arguments.start + next)),
-                false => self.keyword(arguments, &caller, parameter),
+        let (required, optional) = definition.parameters.split_at(definition.required);
+        for (index, parameter) in required.iter().enumerate() {
+            let value = match index < arguments.positional {
+                true => self.take_argument(arguments.start + index),
+                false => self.keyword(arguments, &caller, parameter).unwrap_or(Val::NOTHING),
             };
-            next += 1;
-            let value = value.unwrap_or(Val::Own(Value::Undefined));
             let Parameter { variable, slot, is_read, .. } = *parameter;
             self.env.bind(&Assigned { variable, slot, is_read }, value);
         }
@@ -424,17 +441,16 @@ impl<'t> Interp<'t> {
         {
             self.env.declare(slot, caller.into());
         }
-        for parameter in &definition.parameters {
-            let Some(default) = parameter.default else { continue };
-            let value = match next < arguments.positional {
-                true => Some(self.take_argument(arguments.start + next)),
+        for (index, parameter) in (required.len()..).zip(optional) {
+            let value = match index < arguments.positional {
+                true => Some(self.take_argument(arguments.start + index)),
                 false => self.keyword(arguments, &caller, parameter),
             };
-            next += 1;
-            let value = match value {
-                Some(value) => value,
+            let value = match (value, parameter.default) {
+                (Some(value), _) => value,
                 // A default sees the parameters before it.
-                None => self.eval(default, depth)?,
+                (None, Some(default)) => self.eval(default, depth)?,
+                (None, None) => Val::NOTHING,
             };
             self.env.declare(parameter.variable.slot, value.into());
         }
@@ -442,7 +458,7 @@ impl<'t> Interp<'t> {
     }
 
     fn take_argument(&mut self, index: usize) -> Val<'t> {
-        std::mem::replace(&mut self.arguments[index], Val::Own(Value::Undefined))
+        std::mem::replace(&mut self.arguments[index], Val::NOTHING)
     }
 
     /// The keyword argument for a parameter; of several, the last.

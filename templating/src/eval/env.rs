@@ -55,8 +55,8 @@ pub(crate) struct Env<'t> {
     pub(super) capability_calls: u64,
     /// Texts up to so many bytes cost no work.
     pub(super) free_bytes: usize,
+    /// Work units that are left.
     work: Cell<u64>,
-    work_limit: u64,
     depth_limit: u32,
 }
 
@@ -82,16 +82,32 @@ pub(super) struct Turn {
 
 impl Turn {
     pub(super) fn field(&self, field: LoopField) -> Value {
+        match field {
+            LoopField::First => Value::Bool(self.index == 0),
+            LoopField::Last => Value::Bool(self.index as f64 == self.length - 1.0),
+            LoopField::Length => self.own_length.clone(),
+            field => self.number(field).map_or(Value::Undefined, Value::Number),
+        }
+    }
+
+    /// The same if it is a number.
+    #[inline]
+    pub(super) fn number(&self, field: LoopField) -> Option<f64> {
         let (index, length) = (self.index as f64, self.length);
         match field {
-            LoopField::Index => Value::Number(index + 1.0),
-            LoopField::Index0 => Value::Number(index),
-            LoopField::RevIndex => Value::Number(length - index),
-            LoopField::RevIndex0 => Value::Number(length - index - 1.0),
-            LoopField::First => Value::Bool(index == 0.0),
-            LoopField::Last => Value::Bool(index == length - 1.0),
-            LoopField::Length => self.own_length.clone(),
+            LoopField::Index => Some(index + 1.0),
+            LoopField::Index0 => Some(index),
+            LoopField::RevIndex => Some(length - index),
+            LoopField::RevIndex0 => Some(length - index - 1.0),
+            LoopField::Length => self.own_length.as_number(),
+            LoopField::First | LoopField::Last => None,
         }
+    }
+
+    #[inline]
+    pub(super) fn go_to(&mut self, index: usize) {
+        self.index = index;
+        self.record.take();
     }
 
     pub(super) fn record(&self) -> &Value {
@@ -144,8 +160,7 @@ impl<'t> Env<'t> {
             in_definition: false,
             capability_calls: 0,
             free_bytes: settings.limits.scratch_bytes.min(63) as usize,
-            work: Cell::new(0),
-            work_limit: settings.limits.work_units,
+            work: Cell::new(settings.limits.work_units),
             depth_limit: u32::try_from(settings.limits.nesting_depth).unwrap_or(u32::MAX),
         };
         (env.names, env.hints) = tables(ast);
@@ -164,40 +179,51 @@ impl<'t> Env<'t> {
     /// Spends work units.
     #[inline]
     pub(crate) fn charge(&self, units: usize) -> Res<()> {
-        let work = self.work.get().saturating_add(units as u64);
-        self.work.set(work);
-        if work <= self.work_limit {
-            return Ok(());
+        match self.work.get().checked_sub(units as u64) {
+            Some(left) => {
+                self.work.set(left);
+                Ok(())
+            }
+            None => Err(self.too_much_work()),
         }
-        Err(self.too_much_work())
     }
 
     #[cold]
     fn too_much_work(&self) -> Box<Fault> {
-        Fault::limit(Phase::Evaluation, LimitKind::WorkUnits, self.work_limit, self.work_limit + 1)
+        self.work.set(0);
+        let limit = self.settings.limits.work_units;
+        Fault::limit(Phase::Evaluation, LimitKind::WorkUnits, limit, limit + 1)
     }
 
     /// Spends the work unit of a node at this depth. A construct counts for as many levels as it does in `nunjitsu`
     /// 0.7.0.
-    #[inline]
+    #[inline(always)]
     pub(super) fn enter(&self, depth: u32, offset: u32) -> Res<()> {
-        let work = self.work.get().saturating_add(1);
-        if depth <= self.depth_limit && work <= self.work_limit {
-            self.work.set(work);
-            return Ok(());
+        match self.prepay(1, depth) {
+            Some(_) => Ok(()),
+            None => Err(self.exceeded(depth, offset)),
         }
-        Err(self.exceeded(depth, offset))
     }
 
-    /// Whether so much work is left, and the depth allowed.
-    #[inline]
-    pub(super) fn affords(&self, work: u32, depth: u32) -> bool {
-        self.work.get() + u64::from(work) <= self.work_limit && depth <= self.depth_limit
+    /// Spends so much work if it is left and the depth allowed; what was left before, for
+    /// [`take_back`](Self::take_back).
+    #[inline(always)]
+    pub(super) fn prepay(&self, work: u32, depth: u32) -> Option<u64> {
+        let before = self.work.get();
+        let after = before.checked_sub(u64::from(work)).filter(|_| depth <= self.depth_limit)?;
+        self.work.set(after);
+        Some(before)
     }
 
-    /// Spends what [`affords`](Self::affords) has allowed.
+    /// Goes back to what was left before a [`prepay`](Self::prepay).
     #[inline]
-    pub(super) fn spend(&self, work: u32) {
+    pub(super) fn take_back(&self, before: u64) {
+        self.work.set(before);
+    }
+
+    /// Gives back a part of what has been paid for.
+    #[inline]
+    pub(super) fn unspend(&self, work: u32) {
         self.work.set(self.work.get() + u64::from(work));
     }
 

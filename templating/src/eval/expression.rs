@@ -14,17 +14,26 @@ use crate::value::Value;
 
 impl<'t> Interp<'t> {
     pub(super) fn eval(&mut self, id: ExprId, depth: u32) -> Res<Val<'t>> {
-        let expr = self.env.expr(id);
+        self.eval_expr(self.env.expr(id), depth)
+    }
+
+    #[inline]
+    fn eval_expr(&mut self, expr: &'t Expr, depth: u32) -> Res<Val<'t>> {
         if expr.cost > 1
             && !expr.kind.is_path()
             && let Some(value) = self.fast_value(expr, depth)
         {
             return Ok(value);
         }
+        self.eval_slowly(expr, depth)
+    }
+
+    /// The value of an expression that is not quickly told.
+    pub(super) fn eval_slowly(&mut self, expr: &'t Expr, depth: u32) -> Res<Val<'t>> {
         let levels = match &expr.kind {
-            kind if kind.is_path() => return Ok(self.env.path(id, depth)?.into_val()),
+            kind if kind.is_path() => return Ok(self.env.path_of(expr, depth)?.into_val()),
             ExprKind::Binary { op, left, right } => {
-                return self.eval_binary(id, expr.offset, *op, *left, *right, depth);
+                return self.eval_binary(expr, *op, *left, *right, depth);
             }
             ExprKind::Unary { op: op @ (UnaryOp::Floor | UnaryOp::Negate | UnaryOp::Plus), operand } => {
                 return self.signed(expr, *op, *operand, depth).map(|number| Val::Own(Value::Number(number)));
@@ -127,36 +136,29 @@ impl<'t> Interp<'t> {
         Ok(Val::Own(into_value(&target, member)))
     }
 
-    fn eval_binary(
-        &mut self,
-        id: ExprId,
-        offset: u32,
-        op: BinaryOp,
-        left: ExprId,
-        right: ExprId,
-        depth: u32,
-    ) -> Res<Val<'t>> {
+    fn eval_binary(&mut self, expr: &'t Expr, op: BinaryOp, left: ExprId, right: ExprId, depth: u32) -> Res<Val<'t>> {
+        let offset = expr.offset;
         Ok(Val::Own(match op {
             BinaryOp::Add => return self.eval_add(offset, left, right, depth),
             BinaryOp::Concat => Value::String(self.eval_concat(offset, left, right, depth)?),
             op if op.is_arithmetic() => Value::Number(self.arithmetic(offset, op, left, right, depth)?),
-            _ if self.is_comparison(left) => Value::Bool(self.comparisons(id, depth)?),
+            _ if self.is_comparison(left) => Value::Bool(self.comparisons(expr, depth)?),
             op => Value::Bool(self.comparison(offset, op, left, right, depth)?),
         }))
     }
 
     /// Comparisons in a row, `a < b < c`, without recursion. They are one level, however many they are.
-    fn comparisons(&mut self, id: ExprId, depth: u32) -> Res<bool> {
+    fn comparisons(&mut self, expr: &'t Expr, depth: u32) -> Res<bool> {
         let mut chain = Vec::new();
-        let mut first = id;
-        while let ExprKind::Binary { op, left, right } = &self.env.expr(first).kind
+        let mut first = expr;
+        while let ExprKind::Binary { op, left, right } = &first.kind
             && op.is_comparison()
             && self.is_comparison(*left)
         {
-            chain.push((*op, *right, self.env.expr(first).offset));
-            first = *left;
+            chain.push((*op, *right, first.offset));
+            first = self.env.expr(*left);
         }
-        let mut holds = self.eval(first, depth)?;
+        let mut holds = self.eval_expr(first, depth)?;
         for (op, right, offset) in chain.into_iter().rev() {
             self.env.charge(1).map_err(|fault| fault.at(offset))?;
             let right = self.eval(right, depth)?;

@@ -42,6 +42,9 @@ pub(crate) enum Val<'t> {
 }
 
 impl Val<'_> {
+    /// `undefined`, without anything to drop.
+    const NOTHING: Self = Self::Ref(&Value::Undefined);
+
     pub(crate) fn into_owned(self) -> Value {
         match self {
             Self::Ref(value) => value.clone(),
@@ -67,8 +70,8 @@ pub(crate) struct Interp<'t> {
     env: Env<'t>,
     /// The text being written. Texts that are captured grow at its end until they are taken off.
     out: StrBuilder,
-    /// How many code units have been written, captured ones included.
-    written: u64,
+    /// How many code units may still be written, captured ones included.
+    unwritten: u64,
     /// The arguments of macros that are about to be called.
     arguments: Vec<Val<'t>>,
     /// How deep the call is whose filter, test or method runs.
@@ -120,7 +123,7 @@ impl<'t> Interp<'t> {
         Self {
             env: Env::new(ast, settings, context),
             out: StrBuilder::with_capacity(ast.source.len()),
-            written: 0,
+            unwritten: settings.limits.output_code_units,
             arguments: Vec::new(),
             depth: 1,
             spare: Vec::new(),

@@ -1,7 +1,7 @@
 //! The text being written.
 
 use super::Interp;
-use crate::ast::{BinaryOp, ExprId, ExprKind, Span};
+use crate::ast::{BinaryOp, Expr, ExprId, ExprKind, Span};
 use crate::error::{Fault, Phase, Res};
 use crate::limits::LimitKind;
 use crate::string::Str;
@@ -11,17 +11,20 @@ impl<'t> Interp<'t> {
     /// Counts what has been written.
     #[inline]
     pub(super) fn count_written(&mut self, units: usize) -> Res<()> {
-        self.written = self.written.saturating_add(units as u64);
-        if self.written <= self.env.settings.limits.output_code_units {
-            return Ok(());
+        match self.unwritten.checked_sub(units as u64) {
+            Some(left) => {
+                self.unwritten = left;
+                Ok(())
+            }
+            None => Err(self.too_much_output(units)),
         }
-        Err(self.too_much_output())
     }
 
     #[cold]
-    fn too_much_output(&self) -> Box<Fault> {
+    fn too_much_output(&self, units: usize) -> Box<Fault> {
         let limit = self.env.settings.limits.output_code_units;
-        Fault::limit(Phase::Rendering, LimitKind::OutputCodeUnits, limit, self.written)
+        let written = (limit - self.unwritten).saturating_add(units as u64);
+        Fault::limit(Phase::Rendering, LimitKind::OutputCodeUnits, limit, written)
     }
 
     /// Writes literal text.
@@ -38,8 +41,7 @@ impl<'t> Interp<'t> {
     }
 
     /// Writes the value of an expression, if possible from where it is.
-    pub(super) fn write_expr(&mut self, id: ExprId, depth: u32) -> Res<()> {
-        let expr = self.env.expr(id);
+    pub(super) fn write_expr(&mut self, expr: &'t Expr, depth: u32) -> Res<()> {
         if let Some(units) = self.fast_write(expr, depth) {
             return self.count_written(units);
         }
@@ -56,12 +58,12 @@ impl<'t> Interp<'t> {
                 self.write_call(call, expr.offset, depth)
             }
             kind if kind.is_path() => {
-                let value = self.env.path(id, depth)?;
+                let value = self.env.path_of(expr, depth)?;
                 let units = self.env.write_text(&value, &mut self.out)?;
                 self.count_written(units)
             }
             _ => {
-                let value = self.eval(id, depth)?;
+                let value = self.eval_slowly(expr, depth)?;
                 self.write_value(&value)
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Val;
 use super::env::Env;
 use super::scope::{Found, Held};
-use crate::ast::{ExprId, ExprKind, LookupId};
+use crate::ast::{Expr, ExprId, ExprKind, LookupId, NameId};
 use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::function::{Callable, Kind};
@@ -95,8 +95,12 @@ pub(super) enum Member {
 
 impl<'t> Env<'t> {
     /// The value of an expression that is a path.
+    #[inline]
     pub(super) fn path(&self, id: ExprId, depth: u32) -> Res<Place<'_, 't>> {
-        let expr = self.expr(id);
+        self.path_of(self.expr(id), depth)
+    }
+
+    pub(super) fn path_of(&self, expr: &'t Expr, depth: u32) -> Res<Place<'_, 't>> {
         let depth = depth + 1;
         self.enter(depth, expr.offset)?;
         match &expr.kind {
@@ -126,11 +130,11 @@ impl<'t> Env<'t> {
                 }
                 let key = || self.ast.name(*name);
                 Ok(match self.path(*target, depth)? {
-                    Place::Far(target) => match self.member_ref(target, key, *lookup) {
+                    Place::Far(target) => match self.member_ref(target, *name, *lookup) {
                         Some(value) => Place::Far(value),
                         None => Place::Made(self.member_value(target, key())),
                     },
-                    Place::Near(target) => match self.member_ref(target, key, *lookup) {
+                    Place::Near(target) => match self.member_ref(target, *name, *lookup) {
                         Some(value) => Place::Near(value),
                         None => Place::Made(self.member_value(target, key())),
                     },
@@ -158,27 +162,66 @@ impl<'t> Env<'t> {
         }
     }
 
+    /// Where the value of a name is.
+    #[inline]
+    pub(super) fn leaf_ref(&self, expr: &'t Expr) -> Option<&Value> {
+        match &expr.kind {
+            ExprKind::Bound { slot, .. } => self.variable(*slot).value(),
+            ExprKind::Name(variable) => self.value_of(*variable),
+            _ => None,
+        }
+    }
+
+    /// The value of a name or literal that is somewhere.
+    #[inline]
+    pub(super) fn leaf(&self, expr: &'t Expr) -> Option<Val<'t>> {
+        let held = match &expr.kind {
+            ExprKind::Literal(Value::Regex(_)) => return None,
+            ExprKind::Literal(value) => return Some(Val::Ref(value)),
+            ExprKind::Bound { slot, .. } => self.variable(*slot),
+            ExprKind::Name(variable) => self.held(*variable)?,
+            _ => return None,
+        };
+        match held {
+            Held::Ref(value) => Some(Val::Ref(value)),
+            Held::Own(value) => Some(Val::Own(value.clone())),
+            Held::Loop(_) => None,
+        }
+    }
+
     /// The value of a member where the record has it.
     #[inline]
-    fn member_ref<'v>(&self, target: &'v Value, key: impl Fn() -> &'t str, lookup: LookupId) -> Option<&'v Value> {
+    fn member_ref<'v>(&self, target: &'v Value, name: NameId, lookup: LookupId) -> Option<&'v Value> {
         match target {
-            Value::Record(record) => {
-                let hint = &self.hints[lookup.0 as usize];
-                let mut found = hint.get();
-                let value = found.get(record, key);
-                hint.set(found);
-                match value {
-                    None if self.is_plain => Some(&UNDEFINED),
-                    value => value,
-                }
-            }
+            Value::Record(record) => match self.record_member(record, name, lookup) {
+                None if self.is_plain => Some(&UNDEFINED),
+                value => value,
+            },
             Value::Undefined if self.is_plain => Some(&UNDEFINED),
             _ => None,
         }
     }
 
+    /// The value that a record has under a name.
+    #[inline(always)]
+    pub(super) fn record_member<'v>(&self, record: &'v Record, name: NameId, lookup: LookupId) -> Option<&'v Value> {
+        let hint = self.hints[lookup.0 as usize].get();
+        if hint.shape == record.shape().id() {
+            return record.value_at(hint.position as usize);
+        }
+        self.find_member(record, name, lookup)
+    }
+
+    #[inline(never)]
+    fn find_member<'v>(&self, record: &'v Record, name: NameId, lookup: LookupId) -> Option<&'v Value> {
+        let mut hint = Hint::default();
+        let value = hint.get(record, || self.ast.name(name));
+        self.hints[lookup.0 as usize].set(hint);
+        value
+    }
+
     #[inline]
-    fn index_ref<'v>(&self, target: &'v Value, key: &Value, lookup: LookupId) -> Option<&'v Value> {
+    pub(super) fn index_ref<'v>(&self, target: &'v Value, key: &Value, lookup: LookupId) -> Option<&'v Value> {
         match (target, key) {
             (Value::Array(array), Value::Number(number)) if !self.heap.has_changed() => array.get(as_index(*number)?),
             (Value::Record(record), Value::String(key)) => {

@@ -21,6 +21,8 @@ pub(super) const BASE: u32 = 2;
 /// How many variables all running units may have. Only recursive macros with thousands of names come near it.
 const MAX_SLOTS: usize = 1 << 20;
 
+static UNDEFINED: Value = Value::Undefined;
+
 /// A name of a unit.
 pub(super) struct Slotted<'t> {
     /// How deep the scope is that gave it the value.
@@ -38,8 +40,36 @@ pub(super) enum Held<'t> {
 }
 
 impl Default for Slotted<'_> {
+    #[inline]
     fn default() -> Self {
-        Self { level: UNSET, held: Held::Own(Value::Undefined) }
+        Self { level: UNSET, held: Held::default() }
+    }
+}
+
+impl Default for Held<'_> {
+    #[inline]
+    fn default() -> Self {
+        // Of what is only referred to, nothing is to be dropped.
+        Self::Ref(&UNDEFINED)
+    }
+}
+
+#[cold]
+fn too_many_slots(count: usize) -> Box<Fault> {
+    let size = size_of::<Slotted<'_>>();
+    let (most, bytes) = ((MAX_SLOTS * size) as u64, (count * size) as u64);
+    Fault::limit(Phase::Evaluation, LimitKind::ScratchBytes, most, bytes)
+}
+
+impl Held<'_> {
+    /// The value, unless it is one that has to be made first.
+    #[inline(always)]
+    pub(super) fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Ref(value) => Some(value),
+            Self::Own(value) => Some(value),
+            Self::Loop(_) => None,
+        }
     }
 }
 
@@ -111,6 +141,32 @@ impl<'t> Env<'t> {
         self.find_outside(variable.name)
     }
 
+    /// The same without the variable `loop`.
+    #[inline(always)]
+    pub(super) fn value_of(&self, variable: Variable) -> Option<&Value> {
+        let slot = &self.slots[self.base + variable.slot as usize];
+        if slot.level != UNSET {
+            return slot.held.value();
+        }
+        self.value_outside(variable.name)
+    }
+
+    /// What the unit has under a name.
+    #[inline]
+    pub(super) fn held(&self, variable: Variable) -> Option<&Held<'t>> {
+        let slot = &self.slots[self.base + variable.slot as usize];
+        (slot.level != UNSET).then_some(&slot.held)
+    }
+
+    #[inline(never)]
+    fn value_outside(&self, name: NameId) -> Option<&Value> {
+        match self.find_outside(name) {
+            Found::Variable(held) => held.value(),
+            Found::Export(value) => Some(value),
+            Found::Known(value) => Some(value),
+        }
+    }
+
     #[inline]
     fn find_outside(&self, name: NameId) -> Found<'_, 't> {
         let state = &self.names[name.0 as usize];
@@ -122,6 +178,7 @@ impl<'t> Env<'t> {
     }
 
     /// Sets a name where a scope of the unit has it, up to the next block; else in the running scope.
+    #[inline]
     pub(super) fn assign(&mut self, assigned: Assigned, value: Val<'t>) {
         let Assigned { variable, slot, is_read } = assigned;
         if let Some(slot) = slot {
@@ -142,7 +199,7 @@ impl<'t> Env<'t> {
     }
 
     /// Sets a name in the running scope, whoever has it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn declare(&mut self, slot: u32, held: Held<'t>) {
         let index = self.base + slot as usize;
         let slot = &mut self.slots[index];
@@ -150,14 +207,20 @@ impl<'t> Env<'t> {
             slot.held = held;
             return;
         }
-        let hidden = std::mem::replace(slot, Slotted { level: self.level, held });
+        self.hide(index, held);
+    }
+
+    /// Gives a slot a value that lasts as long as the running scope.
+    #[inline]
+    fn hide(&mut self, index: usize, held: Held<'t>) {
+        let hidden = std::mem::replace(&mut self.slots[index], Slotted { level: self.level, held });
         if self.level > BASE {
             self.hidden.push((index, hidden));
         }
     }
 
     /// Gives a loop's target its value, as a variable and as a name.
-    #[inline]
+    #[inline(always)]
     pub(super) fn bind(&mut self, target: &Assigned, value: Val<'t>) {
         if let Some(slot) = target.slot {
             if !target.is_read {
@@ -185,7 +248,7 @@ impl<'t> Env<'t> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn set_variable(&mut self, slot: Slot, held: Held<'t>) {
         if let Some(index) = self.variable_index(slot) {
             self.variables[index] = held;
@@ -224,7 +287,7 @@ impl<'t> Env<'t> {
         self.frame_serial += 1;
         self.frame_base = self.variables.len();
         self.frames.push(Frame { base: self.frame_base, outer, serial: self.frame_serial });
-        self.variables.resize(self.frame_base + slots as usize, Held::Own(Value::Undefined));
+        self.variables.extend(std::iter::repeat_with(Held::default).take(slots as usize));
         Ok(())
     }
 
@@ -235,14 +298,13 @@ impl<'t> Env<'t> {
     }
 
     /// Makes sure that there is room for so many more variables, and has it paid for if they are many.
+    #[inline]
     fn check_slots(&self, slots: u32) -> Res<()> {
         let count = self.slots.len() + self.variables.len() + slots as usize;
         if count > MAX_SLOTS {
-            let size = size_of::<Slotted<'_>>();
-            let (most, bytes) = ((MAX_SLOTS * size) as u64, (count * size) as u64);
-            return Err(Fault::limit(Phase::Evaluation, LimitKind::ScratchBytes, most, bytes));
+            return Err(too_many_slots(count));
         }
-        self.charge(slots as usize / 64)
+        if slots < 64 { Ok(()) } else { self.charge(slots as usize / 64) }
     }
 
     /// Starts the scope of a loop or, if it isolates, of a block.
@@ -277,7 +339,7 @@ impl<'t> Env<'t> {
             Suspended { base: self.base, level: self.level, boundary: self.boundary, exporting: self.exporting };
         self.check_slots(slots)?;
         self.base = self.slots.len();
-        self.slots.resize_with(self.base + slots as usize, Slotted::default);
+        self.slots.extend(std::iter::repeat_with(Slotted::default).take(slots as usize));
         (self.level, self.boundary, self.exporting) = (BASE, BASE, exporting);
         Ok(suspended)
     }
@@ -305,9 +367,10 @@ impl<'t> Env<'t> {
         captured
     }
 
-    /// Puts captured values into the slots of a unit that has just started.
-    pub(super) fn restore(&mut self, captured: &[(u32, Val<'t>)]) {
-        for (slot, value) in captured {
+    /// Puts what a closure has captured into the slots of its unit, which has just started.
+    pub(super) fn restore(&mut self, closure: usize) {
+        let Some(surroundings) = &self.closures[closure].surroundings else { return };
+        for (slot, value) in &surroundings.names {
             self.slots[self.base + *slot as usize] = Slotted { level: CAPTURED, held: value.clone().into() };
         }
     }

@@ -1,5 +1,7 @@
 //! Statements.
 
+use std::cell::OnceCell;
+
 use super::call::{Closure, Surroundings};
 use super::convert::strictly_equal;
 use super::env::Turn;
@@ -13,41 +15,58 @@ use crate::value::{Record, Value};
 
 impl<'t> Interp<'t> {
     pub(super) fn body(&mut self, body: &'t [Stmt], depth: u32) -> Res<()> {
+        // What most statements are is done without a call.
         for stmt in body {
-            self.statement(stmt, depth)?;
+            let result = match &stmt.kind {
+                StmtKind::Text { span, units } => {
+                    self.env.enter(depth + 1, stmt.offset)?;
+                    self.write_span(*span, *units)
+                }
+                StmtKind::Output(expr) => {
+                    let expr = self.env.expr(*expr);
+                    match self.output_variable(expr, depth) {
+                        Some(units) => self.count_written(units),
+                        None => {
+                            self.env.enter(depth + 1, stmt.offset)?;
+                            self.write_expr(expr, depth + 1)
+                        }
+                    }
+                }
+                StmtKind::If { branches, otherwise } => {
+                    self.env.enter(depth + 2, stmt.offset)?;
+                    self.branch(branches, otherwise, depth + 2)
+                }
+                StmtKind::Set { names, value } => {
+                    self.env.enter(depth + 1, stmt.offset)?;
+                    self.set(names, *value, depth + 1)
+                }
+                kind => self.other_statement(kind, stmt.offset, depth),
+            };
+            result.map_err(|fault| fault.at(stmt.offset))?;
         }
         Ok(())
     }
 
-    #[inline]
-    fn statement(&mut self, stmt: &'t Stmt, depth: u32) -> Res<()> {
-        let levels = match &stmt.kind {
-            StmtKind::If { .. } | StmtKind::Switch(_) => 2,
+    fn set(&mut self, names: &'t [Assigned], value: ExprId, depth: u32) -> Res<()> {
+        let value = self.eval(value, depth)?;
+        match names {
+            [name] => self.env.assign(*name, value),
+            names => self.assign_all(names, value),
+        }
+        Ok(())
+    }
+
+    // Apart from those that lie in each other, for the sake of a small frame.
+    fn other_statement(&mut self, kind: &'t StmtKind, offset: u32, depth: u32) -> Res<()> {
+        let levels = match kind {
+            StmtKind::Switch(_) => 2,
             StmtKind::For(_) | StmtKind::Block { .. } | StmtKind::Call { .. } => 3,
             StmtKind::SetBlock { .. } => 4,
             StmtKind::Filter(_) => 7,
             _ => 1,
         };
         let depth = depth + levels;
-        self.env.enter(depth, stmt.offset)?;
-        let result = match &stmt.kind {
-            StmtKind::Text { span, units } => self.write_span(*span, *units),
-            StmtKind::Output(expr) => self.write_expr(*expr, depth),
-            StmtKind::If { branches, otherwise } => self.branch(branches, otherwise, depth),
-            StmtKind::Set { names, value } => self.set(names, *value, depth),
-            kind => self.other_statement(kind, depth),
-        };
-        result.map_err(|fault| fault.at(stmt.offset))
-    }
-
-    fn set(&mut self, names: &'t [Assigned], value: ExprId, depth: u32) -> Res<()> {
-        let value = self.eval(value, depth)?;
-        self.assign_all(names, value);
-        Ok(())
-    }
-
-    // Apart from those that lie in each other, for the sake of a small frame.
-    fn other_statement(&mut self, kind: &'t StmtKind, depth: u32) -> Res<()> {
+        self.env.enter(depth, offset)?;
         match kind {
             StmtKind::For(statement) => self.for_loop(statement, depth),
             StmtKind::SetBlock { names, body } => {
@@ -83,7 +102,7 @@ impl<'t> Interp<'t> {
             }
             StmtKind::Switch(switch) => self.switch(switch, depth),
             StmtKind::Load { template, ignore_missing } => self.load(*template, *ignore_missing, depth),
-            // `statement` does these itself.
+            // `body` does these itself.
             StmtKind::Text { .. } | StmtKind::Output(_) | StmtKind::If { .. } | StmtKind::Set { .. } => Ok(()),
         }
     }
@@ -300,11 +319,20 @@ impl<'t> Interp<'t> {
     fn turn(&mut self, statement: &'t For, index: usize, number: usize, depth: u32) -> Res<()> {
         self.env.charge(1)?;
         if let Some(variable) = statement.loop_variable {
-            let own_length = self.length_of(statement).clone();
-            let length = self.env.number(&own_length)?;
-            self.env.loops[number] = Turn { index, length, own_length, record: Default::default() };
+            if index == 0 {
+                self.first_turn(statement, number)?;
+            }
+            self.env.loops[number].go_to(index);
             self.env.declare(variable.slot, Held::Loop(number));
         }
         self.body(&statement.body, depth)
+    }
+
+    /// What is the same in all turns: nothing but the loop itself gives its length another value.
+    fn first_turn(&mut self, statement: &For, number: usize) -> Res<()> {
+        let own_length = self.length_of(statement).clone();
+        let length = self.env.number(&own_length)?;
+        self.env.loops[number] = Turn { index: 0, length, own_length, record: OnceCell::new() };
+        Ok(())
     }
 }

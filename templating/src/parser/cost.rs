@@ -24,6 +24,17 @@ impl Parser<'_> {
                 _ => UNKNOWN,
             },
             ExprKind::Unary { operand, .. } => above(1, 1, &[self.cost_of(*operand)]),
+            // At most: what a short circuit leaves out costs nothing.
+            ExprKind::And(left, right) | ExprKind::Or(left, right) => {
+                above(1, 1, &[self.cost_of(*left), self.cost_of(*right)])
+            }
+            ExprKind::InlineIf { condition, then, otherwise } => {
+                let two = [self.cost_of(*condition), self.cost_of(*then)];
+                match otherwise {
+                    Some(otherwise) => above(1, 1, &[two[0], two[1], self.cost_of(*otherwise)]),
+                    None => above(1, 1, &two),
+                }
+            }
             // Comparisons in a row are counted differently.
             ExprKind::Binary { op, left, .. } if op.is_comparison() && self.is_comparison(*left) => UNKNOWN,
             ExprKind::Binary { left, right, .. } => above(1, 2, &[self.cost_of(*left), self.cost_of(*right)]),

@@ -384,6 +384,7 @@ impl<'s> Parser<'s> {
         let definition = Macro {
             slot: Slot::default(),
             frame: 0,
+            required: required(&parameters),
             parameters,
             body,
             slots: unit.slots(),
@@ -459,7 +460,16 @@ impl<'s> Parser<'s> {
         let unit = self.names.leave(outer);
         (self.has_units, self.binds) = (true, true);
         let captures = self.names.captures(&unit);
-        let caller = Macro { slot: Slot::default(), frame: 0, parameters, body, slots: unit.slots(), caller, captures };
+        let caller = Macro {
+            slot: Slot::default(),
+            frame: 0,
+            required: required(&parameters),
+            parameters,
+            body,
+            slots: unit.slots(),
+            caller,
+            captures,
+        };
         Ok(StmtKind::Call { call, caller: Box::new(caller) })
     }
 
@@ -558,6 +568,11 @@ impl<'s> Parser<'s> {
         }
         Ok(StmtKind::Switch(Box::new(switch)))
     }
+}
+
+/// How many parameters have no default; they come first.
+fn required(parameters: &[Parameter]) -> usize {
+    parameters.iter().take_while(|parameter| parameter.default.is_none()).count()
 }
 
 /// Words that are values, so that nothing can be called so.
