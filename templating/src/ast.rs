@@ -306,7 +306,17 @@ impl LoopField {
     ];
 
     pub(crate) fn find(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, field)| field)
+        // For a compiler, a match is another thing than a walk.
+        Some(match name {
+            "index" => Self::Index,
+            "index0" => Self::Index0,
+            "revindex" => Self::RevIndex,
+            "revindex0" => Self::RevIndex0,
+            "first" => Self::First,
+            "last" => Self::Last,
+            "length" => Self::Length,
+            _ => return None,
+        })
     }
 }
 

@@ -18,10 +18,27 @@ pub(super) fn skip(source: &str, at: usize) -> Option<usize> {
             Err(_) => Some(bytes.len()),
         },
         _ => {
-            let word = bytes[at..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+            let word = word_length(&bytes[at..]);
             (word > 0).then_some(at + word)
         }
     }
+}
+
+/// Which bytes can be in a name.
+const NAME_BYTES: [bool; 256] = {
+    let mut is_part = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        is_part[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_';
+        byte += 1;
+    }
+    is_part
+};
+
+/// How many bytes of a word or number the text starts with.
+#[inline]
+pub(super) fn word_length(text: &[u8]) -> usize {
+    text.iter().position(|byte| !NAME_BYTES[usize::from(*byte)]).unwrap_or(text.len())
 }
 
 /// As [`skip`], and complains about regular expressions.

@@ -68,6 +68,9 @@ pub(crate) fn split(source: &str, syntax: &Syntax) -> Res<Vec<Piece>> {
     .run()
 }
 
+/// From so many pieces on, room that is left over is given back.
+const MANY: usize = 4096;
+
 /// What to drop from the start of the text after a tag.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Trim {
@@ -119,8 +122,9 @@ impl Splitter<'_> {
             }
         }
         self.push_text(self.position..self.source.len(), false, false);
-        self.pieces.shrink_to_fit();
-        self.pieces.shrink_to_fit();
+        if self.pieces.capacity() > MANY {
+            self.pieces.shrink_to_fit();
+        }
         Ok(self.pieces)
     }
 
@@ -257,6 +261,10 @@ impl Splitter<'_> {
         let bytes = self.source.as_bytes();
         let mut at = code_start;
         while at < bytes.len() {
+            at = self.ordinary(at, end);
+            if at == bytes.len() {
+                break;
+            }
             if let Some(after) = self.skip(at)? {
                 at = after;
             } else if bytes[at..].starts_with(end.as_bytes()) {
@@ -275,6 +283,24 @@ impl Splitter<'_> {
             }
         }
         Err(Fault::syntax(start as u32, format!("Unterminated {what} tag")))
+    }
+
+    /// The first place from `at` on where something may start that is more than a word or a symbol.
+    #[inline]
+    fn ordinary(&self, at: usize, end: &str) -> usize {
+        let bytes = self.source.as_bytes();
+        let mut at = at;
+        while let (Dialect::Nunjitsu, Some(byte)) = (self.syntax.dialect, bytes.get(at)) {
+            match byte {
+                b'"' | b'\'' => break,
+                b'r' if bytes.get(at + 1) == Some(&b'/') => break,
+                byte => match scan::word_length(&bytes[at..]) {
+                    0 if end.as_bytes().first().is_none_or(|first| first == byte) => break,
+                    length => at += length.max(1),
+                },
+            }
+        }
+        at
     }
 
     /// What of the code is passed over as a whole: the offset after it.

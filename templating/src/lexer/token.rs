@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::scan::word_length;
 use super::tag::is_code_whitespace;
 use crate::dialect::Dialect;
 use crate::error::{Fault, Phase, Res, quote};
@@ -24,11 +25,8 @@ pub(crate) enum TokenKind<'s> {
         text: &'s str,
     },
     String(Str),
-    /// A pattern and its flags.
-    Regex {
-        pattern: &'s str,
-        flags: &'s str,
-    },
+    /// A pattern and its flags; rare, and must not make all tokens larger.
+    Regex(Box<(&'s str, &'s str)>),
     /// An operator or a bracket.
     Symbol(&'static str),
     End,
@@ -40,35 +38,36 @@ const MAX_TOKENS: usize = 500_000;
 /// The longest symbol that the text starts with.
 #[inline]
 fn symbol(text: &[u8]) -> Option<&'static str> {
-    let (second, third) = (text.get(1), text.get(2));
-    Some(match (text.first()?, second, third) {
-        (b'=', Some(b'='), Some(b'=')) => "===",
-        (b'!', Some(b'='), Some(b'=')) => "!==",
-        (b'=', Some(b'='), _) => "==",
-        (b'!', Some(b'='), _) => "!=",
-        (b'<', Some(b'='), _) => "<=",
-        (b'>', Some(b'='), _) => ">=",
-        (b'/', Some(b'/'), _) => "//",
-        (b'*', Some(b'*'), _) => "**",
-        (b'(', ..) => "(",
-        (b')', ..) => ")",
-        (b'[', ..) => "[",
-        (b']', ..) => "]",
-        (b'{', ..) => "{",
-        (b'}', ..) => "}",
-        (b'%', ..) => "%",
-        (b'*', ..) => "*",
-        (b'-', ..) => "-",
-        (b'+', ..) => "+",
-        (b'~', ..) => "~",
-        (b'/', ..) => "/",
-        (b',', ..) => ",",
-        (b':', ..) => ":",
-        (b'|', ..) => "|",
-        (b'.', ..) => ".",
-        (b'<', ..) => "<",
-        (b'>', ..) => ">",
-        (b'=', ..) => "=",
+    let (first, rest) = text.split_first()?;
+    let is_next = |byte: u8| rest.first() == Some(&byte);
+    Some(match first {
+        b'=' if rest.starts_with(b"==") => "===",
+        b'!' if rest.starts_with(b"==") => "!==",
+        b'=' if is_next(b'=') => "==",
+        b'!' if is_next(b'=') => "!=",
+        b'<' if is_next(b'=') => "<=",
+        b'>' if is_next(b'=') => ">=",
+        b'/' if is_next(b'/') => "//",
+        b'*' if is_next(b'*') => "**",
+        b'(' => "(",
+        b')' => ")",
+        b'[' => "[",
+        b']' => "]",
+        b'{' => "{",
+        b'}' => "}",
+        b'%' => "%",
+        b'*' => "*",
+        b'-' => "-",
+        b'+' => "+",
+        b'~' => "~",
+        b'/' => "/",
+        b',' => ",",
+        b':' => ":",
+        b'|' => "|",
+        b'.' => ".",
+        b'<' => "<",
+        b'>' => ">",
+        b'=' => "=",
         _ => return None,
     })
 }
@@ -146,26 +145,40 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// A name, or a symbol that starts nothing longer: most of what there is.
+    /// A name, a whole number, or a symbol that starts nothing longer: most of what there is.
     #[inline]
     fn plain(&mut self, rest: &[u8]) -> Option<TokenKind<'s>> {
-        let first = *rest.first()?;
-        if first.is_ascii_alphabetic() || first == b'_' {
-            if first == b'r' && rest.get(1) == Some(&b'/') {
-                return None;
+        let length = word_length(rest);
+        match *rest.first()? {
+            b'0'..=b'9' => self.whole_number(rest, length),
+            b'r' if length == 1 && rest.get(1) == Some(&b'/') => None,
+            b'.' if rest.get(1).is_some_and(u8::is_ascii_digit) => None,
+            _ if length > 0 => {
+                let name = &self.source[self.position..self.position + length];
+                self.position += length;
+                Some(TokenKind::Name(name))
             }
-            let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
-            let length = rest.iter().take_while(is_part).count();
-            let name = &self.source[self.position..self.position + length];
-            self.position += length;
-            return Some(TokenKind::Name(name));
+            _ => {
+                let symbol = symbol(rest)?;
+                self.position += symbol.len();
+                Some(TokenKind::Symbol(symbol))
+            }
         }
-        if first == b'.' && rest.get(1).is_some_and(u8::is_ascii_digit) {
+    }
+
+    /// A number of a few digits and nothing else. What comes after a dot may be a name.
+    fn whole_number(&mut self, rest: &[u8], length: usize) -> Option<TokenKind<'s>> {
+        // So many digits are exact.
+        const MOST: usize = 15;
+        let digits = rest.get(..length)?;
+        let is_member = matches!(self.tokens.last().map(|token| &token.kind), Some(TokenKind::Symbol(".")));
+        if is_member || length > MOST || rest.get(length) == Some(&b'.') || !digits.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        let symbol = symbol(rest)?;
-        self.position += symbol.len();
-        Some(TokenKind::Symbol(symbol))
+        let value = digits.iter().fold(0, |value: u64, digit| value * 10 + u64::from(digit - b'0'));
+        let text = &self.source[self.position..self.position + length];
+        self.position += length;
+        Some(TokenKind::Number { value: value as f64, text })
     }
 
     fn rest(&self) -> &'s str {
@@ -187,7 +200,7 @@ impl<'s> Lexer<'s> {
                 TokenKind::Name(_)
                     | TokenKind::Number { .. }
                     | TokenKind::String(_)
-                    | TokenKind::Regex { .. }
+                    | TokenKind::Regex(_)
                     | TokenKind::Symbol(")" | "]" | "}")
             )
         )
@@ -267,7 +280,7 @@ impl<'s> Lexer<'s> {
     fn regex(&mut self) -> Res<TokenKind<'s>> {
         let (pattern, flags) = scan_regex(&self.source[..self.end], self.position)?;
         self.position = after_regex(self.position, pattern, flags);
-        Ok(TokenKind::Regex { pattern, flags })
+        Ok(TokenKind::Regex(Box::new((pattern, flags))))
     }
 }
 

@@ -359,7 +359,10 @@ impl<'s> Parser<'s> {
         let kind = match tokens.peek() {
             TokenKind::Number { value, .. } => ExprKind::Literal(Value::Number(*value)),
             TokenKind::String(text) => ExprKind::Literal(Value::String(text.clone())),
-            TokenKind::Regex { pattern, flags } => ExprKind::Literal(Value::Regex(self.regex(pattern, flags, offset)?)),
+            TokenKind::Regex(regex) => {
+                let (pattern, flags) = **regex;
+                ExprKind::Literal(Value::Regex(self.regex(pattern, flags, offset)?))
+            }
             TokenKind::Name(name) => match self.constant(name) {
                 Some(value) => ExprKind::Literal(value),
                 None => ExprKind::Name(self.variable(name, offset)?),

@@ -113,7 +113,7 @@ impl<'s> Parser<'s> {
             limits: settings.limits,
             pieces,
             next_piece: 0,
-            exprs: Vec::with_capacity((source.len() / 16 + 4).min(4096)),
+            exprs: Vec::with_capacity((source.len() / 8 + 4).min(4096)),
             lists: Vec::new(),
             keywords: Vec::new(),
             pending: Vec::new(),
@@ -124,7 +124,7 @@ impl<'s> Parser<'s> {
             binds: false,
             regexes: HashMap::new(),
             unknowns: HashMap::new(),
-            spare_tokens: Vec::with_capacity(24),
+            spare_tokens: Vec::with_capacity(16),
             nodes: 0,
             depth: 0,
             stack: 0,
@@ -239,10 +239,18 @@ impl<'s> Tokens<'s> {
     }
 
     /// The tokens of a part of a tag. Where messages place them is `shift` bytes away from where they are.
-    fn shifted(source: &'s str, code: std::ops::Range<usize>, dialect: Dialect, shift: i64) -> Res<Self> {
+    fn shifted(
+        source: &'s str,
+        code: std::ops::Range<usize>,
+        dialect: Dialect,
+        room: Vec<Token<'s>>,
+        shift: i64,
+    ) -> Res<Self> {
         let moved = |offset: u32| u32::try_from(i64::from(offset) + shift).unwrap_or(offset);
-        let mut tokens = lexer::tokenize(source, code, dialect, Vec::new()).map_err(|fault| fault.moved(moved))?;
-        tokens.iter_mut().for_each(|token| token.offset = moved(token.offset));
+        let mut tokens = lexer::tokenize(source, code, dialect, room).map_err(|fault| fault.moved(moved))?;
+        if shift != 0 {
+            tokens.iter_mut().for_each(|token| token.offset = moved(token.offset));
+        }
         Ok(Self { tokens, next: 0 })
     }
 
@@ -347,7 +355,7 @@ fn token_text(kind: &TokenKind<'_>) -> String {
     match kind {
         TokenKind::Name(text) | TokenKind::Number { text, .. } => (*text).to_owned(),
         TokenKind::String(text) => text.to_string(),
-        TokenKind::Regex { pattern, flags } => format!("{pattern}/{flags}"),
+        TokenKind::Regex(regex) => format!("{}/{}", regex.0, regex.1),
         TokenKind::Symbol(symbol) => (*symbol).to_owned(),
         TokenKind::End => String::new(),
     }

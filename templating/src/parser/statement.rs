@@ -61,7 +61,8 @@ impl<'s> Parser<'s> {
 
     /// The statements up to one of the tags in `closers`, or, when there are none to wait for, up to the end.
     fn body(&mut self, closers: &[&str], opener: Option<(u32, &'static str)>) -> Res<(Vec<Stmt>, Option<Closer<'s>>)> {
-        let mut body = Vec::new();
+        let most = if opener.is_none() { self.pieces.len().min(16) } else { 0 };
+        let mut body = Vec::with_capacity(most);
         while let Some(piece) = self.pieces.get(self.next_piece) {
             let (offset, kind, code) = (piece.offset, piece.kind, piece.range());
             self.next_piece += 1;
@@ -205,7 +206,7 @@ impl<'s> Parser<'s> {
 
     /// The tokens of a part of a tag. Messages place a part where its text occurs in the tag, the last time or, for what
     /// is bound, the first: that is another place than its own when the text is there twice.
-    fn part(&self, tag: &Tag, part: Range<usize>, first: bool) -> Res<Tokens<'s>> {
+    fn part(&mut self, tag: &Tag, part: Range<usize>, first: bool) -> Res<Tokens<'s>> {
         let (code, text) = (&self.source[tag.code.clone()], &self.source[part.clone()]);
         let found = match (text.is_empty(), first) {
             (true, _) => Some(code.len()),
@@ -213,7 +214,9 @@ impl<'s> Parser<'s> {
             (false, false) => code.rfind(text),
         };
         let place = tag.code.start + found.unwrap_or(0);
-        Tokens::shifted(self.source, part.clone(), self.settings.syntax.dialect, place as i64 - part.start as i64)
+        let shift = place as i64 - part.start as i64;
+        let room = std::mem::take(&mut self.spare_tokens);
+        Tokens::shifted(self.source, part, self.settings.syntax.dialect, room, shift)
     }
 
     /// A condition or the like: the expression after a keyword.
@@ -345,7 +348,7 @@ impl<'s> Parser<'s> {
     /// Names with commas between them, and nothing else.
     fn targets(&mut self, tag: &Tag, part: Range<usize>) -> Res<Vec<Assigned>> {
         let mut tokens = self.part(tag, part, true)?;
-        let mut names = Vec::new();
+        let mut names = Vec::with_capacity(1);
         loop {
             let (name, offset) = tokens.expect_name()?;
             if is_literal(name) {
@@ -358,6 +361,7 @@ impl<'s> Parser<'s> {
             }
         }
         tokens.expect_end()?;
+        self.recycle(tokens);
         names.shrink_to_fit();
         Ok(names)
     }
@@ -370,7 +374,9 @@ impl<'s> Parser<'s> {
         if is_literal(&self.source[name.clone()]) {
             return Err(Fault::syntax(offset, "Macro name must be an identifier"));
         }
-        let (name, place) = self.part(&tag, name, true)?.expect_name()?;
+        let mut tokens = self.part(&tag, name, true)?;
+        let (name, place) = tokens.expect_name()?;
+        self.recycle(tokens);
         let name = self.name(name, place)?;
         let name = self.names.variable(name);
         let unit = self.names.new_unit();
@@ -420,7 +426,8 @@ impl<'s> Parser<'s> {
         tokens.close(")");
         let arguments = self.argument_list(&mut tokens)?;
         tokens.expect_end()?;
-        let mut parameters = Vec::new();
+        self.recycle(tokens);
+        let mut parameters = Vec::with_capacity(arguments.positional.len() + arguments.keyword.len());
         for id in &self.lists[arguments.positional.start as usize..arguments.positional.end as usize] {
             let expr = &self.exprs[id.0 as usize];
             let ExprKind::Name(variable) = expr.kind else {
