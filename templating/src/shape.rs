@@ -3,6 +3,7 @@
 //! Records come in kinds: a thousand entries of a list have the same keys. They share one [`Shape`], so that a look-up
 //! that has found its key in one of them knows where it is in all.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,14 +51,32 @@ impl Shape {
 }
 
 /// The shapes of the records made so far while one piece of data is converted.
-#[derive(Default)]
 pub(crate) struct Shapes {
     recent: Vec<Arc<Shape>>,
+    /// What is remembered has no more keys than this, and none longer than that.
+    most_keys: usize,
+    longest_key: usize,
+}
+
+impl Default for Shapes {
+    fn default() -> Self {
+        Self { recent: Vec::new(), most_keys: usize::MAX, longest_key: usize::MAX }
+    }
 }
 
 impl Shapes {
     /// How many shapes are remembered. Data with more kinds of records than this doesn't share all of them.
     const MOST: usize = 16;
+
+    /// With the shapes of records made before by this thread, where these are small: values that replace one another
+    /// mostly have the same keys.
+    pub(crate) fn with_recent<R>(run: impl FnOnce(&mut Self) -> R) -> R {
+        thread_local! {
+            static RECENT: RefCell<Shapes> =
+                const { RefCell::new(Shapes { recent: Vec::new(), most_keys: FEW, longest_key: 64 }) };
+        }
+        RECENT.with_borrow_mut(run)
+    }
 
     /// The shape of an object; `None` when its keys are not in the order that records have.
     pub(crate) fn of(&mut self, object: &Map<String, Json>) -> Option<Arc<Shape>> {
@@ -71,7 +90,11 @@ impl Shapes {
         if object.keys().any(|key| array_index(key).is_some()) {
             return None;
         }
+        let is_kept = object.len() <= self.most_keys && object.keys().all(|key| key.len() <= self.longest_key);
         let shape = Shape::new(object.keys().map(|key| Arc::from(key.as_str())).collect());
+        if !is_kept {
+            return Some(shape);
+        }
         if self.recent.len() == Self::MOST {
             self.recent.remove(0);
         }

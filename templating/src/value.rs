@@ -296,7 +296,7 @@ impl Value {
     /// # Errors
     /// When arrays and objects nest more than 256 deep.
     pub fn from_json(json: &Json) -> Result<Self, Error> {
-        Self::from_json_sharing(json, &mut Shapes::default())
+        Shapes::with_recent(|shapes| Self::from_json_sharing(json, shapes))
     }
 
     /// As [`from_json`](Self::from_json), for one of several values that have shapes in common.

@@ -8,7 +8,7 @@ use super::env::{Cycler, Joiner, tables};
 use super::path::{Member, Place};
 use super::scope::{Exporting, FrameId, Held};
 use super::{Interp, Val, not_text};
-use crate::ast::{self, Assigned, Call, ExprId, ExprKind, FilterCall, Macro, NameId, Parameter, TestCall, Variable};
+use crate::ast::{self, Call, ExprId, ExprKind, FilterCall, Macro, NameId, Parameter, TestCall, Variable};
 use crate::context::Context;
 use crate::definition::Defined;
 use crate::dialect::Dialect;
@@ -352,7 +352,7 @@ impl<'t> Interp<'t> {
         if self.env.closures[closure].surroundings.is_some() && self.dialect() == Dialect::Nunjitsu {
             return Err(not_a_macro());
         }
-        self.call_macro(closure, &call.arguments, Some(caller), depth)
+        self.call_macro(closure, &call.arguments, Some(&caller), depth)
     }
 
     /// Calls a macro and writes what it writes.
@@ -360,7 +360,7 @@ impl<'t> Interp<'t> {
         &mut self,
         closure: usize,
         arguments: &'t ast::Arguments,
-        caller: Option<Value>,
+        caller: Option<&Value>,
         depth: u32,
     ) -> Res<()> {
         let ast = self.env.ast;
@@ -379,14 +379,16 @@ impl<'t> Interp<'t> {
     #[inline]
     fn push_argument(&mut self, id: ExprId, depth: u32) -> Res<()> {
         let expr = self.env.expr(id);
-        let value = match self.env.leaf(expr) {
+        match self.env.leaf(expr) {
             Some(value) => {
                 self.env.enter(depth + 1, expr.offset)?;
-                value
+                self.arguments.push(value);
             }
-            None => self.eval(id, depth)?,
-        };
-        self.arguments.push(value);
+            None => {
+                let value = self.eval(id, depth)?;
+                self.arguments.push(value);
+            }
+        }
         Ok(())
     }
 
@@ -394,14 +396,13 @@ impl<'t> Interp<'t> {
         &mut self,
         closure: usize,
         arguments: MacroArguments<'t>,
-        caller: Option<Value>,
+        caller: Option<&Value>,
         depth: u32,
     ) -> Res<()> {
         let Closure { definition, surroundings } = &self.env.closures[closure];
         let (definition, outer) = (*definition, surroundings.as_ref().map(|surroundings| surroundings.frame));
         let exporting = Exporting { macros: outer.is_none(), assignments: false };
-        let suspended = self.env.start_unit(definition.slots, exporting)?;
-        self.env.start_frame(definition.frame, outer.flatten())?;
+        let suspended = self.env.start_callable(definition, outer.flatten(), exporting)?;
         if outer.is_some() {
             self.env.restore(closure);
         }
@@ -421,30 +422,29 @@ impl<'t> Interp<'t> {
         &mut self,
         definition: &'t Macro,
         arguments: MacroArguments<'t>,
-        caller: Option<Value>,
+        caller: Option<&Value>,
         depth: u32,
     ) -> Res<()> {
         let (required, optional) = definition.parameters.split_at(definition.required);
         for (index, parameter) in required.iter().enumerate() {
             let value = match index < arguments.positional {
                 true => self.take_argument(arguments.start + index),
-                false => self.keyword(arguments, &caller, parameter).unwrap_or(Val::NOTHING),
+                false => self.keyword(arguments, caller, parameter).unwrap_or(Val::NOTHING),
             };
-            let Parameter { variable, slot, is_read, .. } = *parameter;
-            self.env.bind(&Assigned { variable, slot, is_read }, value);
+            self.env.bind_parameter(parameter, value);
         }
         let ast = self.env.ast;
         let is_caller = |parameter: &Parameter| ast.name(parameter.variable.name) == "caller";
         if let Some(slot) = definition.caller
             && !definition.parameters.iter().any(is_caller)
-            && let Some(caller) = self.named_caller(arguments, &caller)
+            && let Some(caller) = self.named_caller(arguments, caller)
         {
             self.env.declare(slot, caller.into());
         }
         for (index, parameter) in (required.len()..).zip(optional) {
             let value = match index < arguments.positional {
                 true => Some(self.take_argument(arguments.start + index)),
-                false => self.keyword(arguments, &caller, parameter),
+                false => self.keyword(arguments, caller, parameter),
             };
             let value = match (value, parameter.default) {
                 (Some(value), _) => value,
@@ -452,7 +452,7 @@ impl<'t> Interp<'t> {
                 (None, Some(default)) => self.eval(default, depth)?,
                 (None, None) => Val::NOTHING,
             };
-            self.env.declare(parameter.variable.slot, value.into());
+            self.env.bind_parameter(parameter, value);
         }
         Ok(())
     }
@@ -462,7 +462,8 @@ impl<'t> Interp<'t> {
     }
 
     /// The keyword argument for a parameter; of several, the last.
-    fn keyword(&self, arguments: MacroArguments<'t>, caller: &Option<Value>, parameter: &Parameter) -> Option<Val<'t>> {
+    #[inline]
+    fn keyword(&self, arguments: MacroArguments<'t>, caller: Option<&Value>, parameter: &Parameter) -> Option<Val<'t>> {
         if let Some(caller) = caller
             && self.env.ast.name(parameter.variable.name) == "caller"
         {
@@ -473,7 +474,7 @@ impl<'t> Interp<'t> {
     }
 
     /// What a macro sees as `caller`: the body of a `call`, or a keyword argument of that name.
-    fn named_caller(&self, arguments: MacroArguments<'t>, caller: &Option<Value>) -> Option<Val<'t>> {
+    fn named_caller(&self, arguments: MacroArguments<'t>, caller: Option<&Value>) -> Option<Val<'t>> {
         if let Some(caller) = caller {
             return Some(Val::Own(caller.clone()));
         }

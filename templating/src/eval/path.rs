@@ -173,7 +173,7 @@ impl<'t> Env<'t> {
     }
 
     /// The value of a name or literal that is somewhere.
-    #[inline]
+    #[inline(always)]
     pub(super) fn leaf(&self, expr: &'t Expr) -> Option<Val<'t>> {
         let held = match &expr.kind {
             ExprKind::Literal(Value::Regex(_)) => return None,

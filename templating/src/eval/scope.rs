@@ -6,7 +6,7 @@
 
 use super::Val;
 use super::env::Env;
-use crate::ast::{Assigned, NameId, Slot, Variable};
+use crate::ast::{Assigned, Macro, NameId, Parameter, Slot, Variable};
 use crate::error::{Fault, Phase, Res};
 use crate::limits::LimitKind;
 use crate::value::Value;
@@ -282,6 +282,7 @@ impl<'t> Env<'t> {
     }
 
     /// Starts a frame with so many variables.
+    #[inline]
     pub(super) fn start_frame(&mut self, slots: u32, outer: Option<FrameId>) -> Res<()> {
         self.check_slots(slots)?;
         self.frame_serial += 1;
@@ -291,6 +292,7 @@ impl<'t> Env<'t> {
         Ok(())
     }
 
+    #[inline]
     pub(super) fn end_frame(&mut self) {
         self.variables.truncate(self.frame_base);
         self.frames.pop();
@@ -344,6 +346,7 @@ impl<'t> Env<'t> {
         Ok(suspended)
     }
 
+    #[inline]
     pub(super) fn end_unit(&mut self, suspended: &Suspended) {
         self.slots.truncate(self.base);
         (self.base, self.level) = (suspended.base, suspended.level);
@@ -365,6 +368,39 @@ impl<'t> Env<'t> {
             }
         }
         captured
+    }
+
+    /// Gives a parameter of the unit and frame that have just started its value.
+    #[inline(always)]
+    pub(super) fn bind_parameter(&mut self, parameter: &Parameter, value: Val<'t>) {
+        let Parameter { variable, slot, is_read, .. } = *parameter;
+        match slot {
+            Some(slot) => self.bind(&Assigned { variable, slot: Some(slot), is_read }, value),
+            None => {
+                let index = self.base + variable.slot as usize;
+                self.slots[index] = Slotted { level: BASE, held: value.into() };
+            }
+        }
+    }
+
+    /// Starts the unit and the frame of a macro or the body of a `call`.
+    #[inline]
+    pub(super) fn start_callable(
+        &mut self,
+        definition: &Macro,
+        outer: Option<FrameId>,
+        exporting: Exporting,
+    ) -> Res<Suspended> {
+        self.check_slots(definition.slots)?;
+        let suspended = Suspended {
+            base: std::mem::replace(&mut self.base, self.slots.len()),
+            level: std::mem::replace(&mut self.level, BASE),
+            boundary: std::mem::replace(&mut self.boundary, BASE),
+            exporting: std::mem::replace(&mut self.exporting, exporting),
+        };
+        self.slots.extend(std::iter::repeat_with(Slotted::default).take(definition.slots as usize));
+        self.start_frame(definition.frame, outer)?;
+        Ok(suspended)
     }
 
     /// Puts what a closure has captured into the slots of its unit, which has just started.

@@ -183,6 +183,8 @@ impl<'t> Interp<'t> {
         self.body(&switch.otherwise, depth)
     }
 
+    // Not a part of `body`, whose frame is on the stack for every level.
+    #[inline(never)]
     fn for_loop(&mut self, statement: &'t For, depth: u32) -> Res<()> {
         let iterable = self.eval(statement.iterable, depth)?;
         let outer = self.env.start_scope(false, Exporting::default());
@@ -293,18 +295,23 @@ impl<'t> Interp<'t> {
 
     /// Gives the targets their values: the item itself to a single one, its elements to several. These are variables
     /// only, which what is compiled apart (a block, say) does not see.
-    #[inline]
+    #[inline(always)]
     fn bind_item(&mut self, statement: &'t For, item: Val<'t>) -> Res<()> {
         if let [target] = statement.targets.as_slice() {
             self.env.bind(target, item);
             return Ok(());
         }
+        self.bind_elements(statement, &item)
+    }
+
+    #[inline(never)]
+    fn bind_elements(&mut self, statement: &'t For, item: &Value) -> Res<()> {
         if item.is_nullish() {
             return Err(Fault::evaluation("Cannot destructure a nullish loop value"));
         }
         for (index, target) in statement.targets.iter().enumerate() {
             // Of a safe string, nothing is there.
-            let value = match &*item {
+            let value = match item {
                 Value::Safe(_) => Value::Undefined,
                 item => self.get(item, &Value::Number(index as f64))?,
             };

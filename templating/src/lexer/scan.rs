@@ -35,6 +35,11 @@ const NAME_BYTES: [bool; 256] = {
     is_part
 };
 
+#[inline]
+pub(super) fn is_name_byte(byte: u8) -> bool {
+    NAME_BYTES[usize::from(byte)]
+}
+
 /// How many bytes of a word or number the text starts with.
 #[inline]
 pub(super) fn word_length(text: &[u8]) -> usize {

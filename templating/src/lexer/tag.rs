@@ -289,16 +289,23 @@ impl Splitter<'_> {
     #[inline]
     fn ordinary(&self, at: usize, end: &str) -> usize {
         let bytes = self.source.as_bytes();
-        let mut at = at;
-        while let (Dialect::Nunjitsu, Some(byte)) = (self.syntax.dialect, bytes.get(at)) {
-            match byte {
-                b'"' | b'\'' => break,
-                b'r' if bytes.get(at + 1) == Some(&b'/') => break,
-                byte => match scan::word_length(&bytes[at..]) {
-                    0 if end.as_bytes().first().is_none_or(|first| first == byte) => break,
-                    length => at += length.max(1),
-                },
+        let (mut at, mut in_word) = (at, false);
+        if self.syntax.dialect != Dialect::Nunjitsu {
+            return at;
+        }
+        let Some(first) = end.as_bytes().first() else { return at };
+        while let Some(byte) = bytes.get(at) {
+            let is_word = scan::is_name_byte(*byte);
+            let may_start = match byte {
+                b'"' | b'\'' => true,
+                b'r' => !in_word && bytes.get(at + 1) == Some(&b'/'),
+                byte => byte == first && !is_word,
+            };
+            if may_start {
+                break;
             }
+            in_word = is_word;
+            at += 1;
         }
         at
     }

@@ -83,12 +83,21 @@ pub(crate) fn tokenize<'s>(
     let mut tokens = room;
     tokens.clear();
     let mut lexer = Lexer { source, dialect, end: code.end, position: code.start, tokens };
-    while let Some(token) = lexer.next()? {
+    loop {
+        lexer.skip_blanks();
+        let offset = lexer.position as u32;
+        let kind = match lexer.plain() {
+            Some(kind) => kind,
+            None => match lexer.other()? {
+                Some(kind) => kind,
+                None => break,
+            },
+        };
         if lexer.tokens.len() == MAX_TOKENS {
-            let (most, offset) = (MAX_TOKENS as u64, token.offset);
+            let most = MAX_TOKENS as u64;
             return Err(Fault::limit(Phase::Parsing, LimitKind::AstNodes, most, most + 1).at(offset));
         }
-        lexer.tokens.push(token);
+        lexer.tokens.push(Token { offset, kind });
     }
     lexer.tokens.push(Token { offset: code.end as u32, kind: TokenKind::End });
     Ok(lexer.tokens)
@@ -103,15 +112,9 @@ struct Lexer<'s> {
 }
 
 impl<'s> Lexer<'s> {
-    fn next(&mut self) -> Res<Option<Token<'s>>> {
-        self.skip_blanks();
-        let rest = self.rest();
-        let offset = self.position as u32;
-        if self.dialect == Dialect::Nunjitsu
-            && let Some(kind) = self.plain(rest.as_bytes())
-        {
-            return Ok(Some(Token { offset, kind }));
-        }
+    /// The next token, whatever it is.
+    fn other(&mut self) -> Res<Option<TokenKind<'s>>> {
+        let (rest, offset) = (self.rest(), self.position as u32);
         let Some(first) = rest.chars().next() else { return Ok(None) };
         let kind = match first {
             '"' | '\'' => self.string(first),
@@ -130,7 +133,7 @@ impl<'s> Lexer<'s> {
                 TokenKind::Symbol(symbol)
             }
         };
-        Ok(Some(Token { offset, kind }))
+        Ok(Some(kind))
     }
 
     #[inline]
@@ -147,7 +150,11 @@ impl<'s> Lexer<'s> {
 
     /// A name, a whole number, or a symbol that starts nothing longer: most of what there is.
     #[inline]
-    fn plain(&mut self, rest: &[u8]) -> Option<TokenKind<'s>> {
+    fn plain(&mut self) -> Option<TokenKind<'s>> {
+        if self.dialect != Dialect::Nunjitsu {
+            return None;
+        }
+        let rest = self.source.as_bytes().get(self.position..self.end)?;
         let length = word_length(rest);
         match *rest.first()? {
             b'0'..=b'9' => self.whole_number(rest, length),
@@ -166,13 +173,12 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// A number of a few digits and nothing else. What comes after a dot may be a name.
+    /// A number of a few digits and nothing else.
     fn whole_number(&mut self, rest: &[u8], length: usize) -> Option<TokenKind<'s>> {
         // So many digits are exact.
         const MOST: usize = 15;
         let digits = rest.get(..length)?;
-        let is_member = matches!(self.tokens.last().map(|token| &token.kind), Some(TokenKind::Symbol(".")));
-        if is_member || length > MOST || rest.get(length) == Some(&b'.') || !digits.iter().all(u8::is_ascii_digit) {
+        if length > MOST || rest.get(length) == Some(&b'.') || !digits.iter().all(u8::is_ascii_digit) {
             return None;
         }
         let value = digits.iter().fold(0, |value: u64, digit| value * 10 + u64::from(digit - b'0'));
@@ -214,7 +220,7 @@ impl<'s> Lexer<'s> {
         if is_member && !only_digits {
             return Ok(TokenKind::Name(word));
         }
-        if only_digits && !is_member && self.rest().starts_with('.') {
+        if only_digits && self.rest().starts_with('.') {
             self.position += 1;
             self.take_while(|c| c.is_ascii_digit());
         }

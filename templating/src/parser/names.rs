@@ -43,6 +43,13 @@ struct Known<'s> {
     place: Place,
 }
 
+/// Whether two names are the same; most that differ do so in their first or last character.
+#[inline]
+fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    one.len() == other.len() && one.first() == other.first() && one.last() == other.last() && one == other
+}
+
 /// Up to so many names are compared one after the other.
 const FEW: usize = 12;
 
@@ -72,7 +79,7 @@ impl<'s> Names<'s> {
     /// The number of a name that has been mentioned.
     pub(super) fn find(&self, text: &str) -> Option<NameId> {
         let number = match self.numbers.is_empty() {
-            true => self.known.iter().position(|known| known.text == text)? as u32,
+            true => self.known.iter().position(|known| is_same(known.text, text))? as u32,
             false => *self.numbers.get(text)?,
         };
         Some(NameId(number))
