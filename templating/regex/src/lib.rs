@@ -26,6 +26,8 @@ const MAX_PATTERN: usize = 64 * 1024;
 /// Compiled automata, in bytes.
 const MAX_COMPILED: usize = 4 << 20;
 const MAX_BACKTRACKS: usize = 100_000;
+/// The same where each step may look at all of the text before it.
+const MAX_FAR_BACKTRACKS: usize = 10_000;
 /// How often [`Regex::find_quickly`] goes back.
 const FEW_BACKTRACKS: usize = 500;
 /// How many places in groups all states of a search may remember.
@@ -118,7 +120,8 @@ impl Regex {
         let Translated { pattern, names, bounded } = translate::translate(pattern, flags).ok_or(unsupported.clone())?;
         let engine = if bounded {
             let mut builder = fancy_regex::RegexBuilder::new(&pattern);
-            builder.backtrack_limit(MAX_BACKTRACKS);
+            let most = if looks_far_behind(&pattern) { MAX_FAR_BACKTRACKS } else { MAX_BACKTRACKS };
+            builder.backtrack_limit(most);
             builder.delegate_size_limit(MAX_COMPILED).delegate_dfa_size_limit(MAX_CACHE);
             let thorough = builder.build().map_err(|_| unsupported.clone())?;
             let quick = builder.backtrack_limit(FEW_BACKTRACKS).build().map_err(|_| unsupported)?;
@@ -222,6 +225,29 @@ pub fn validate(pattern: &str, flags: Flags) -> Result<(), Invalid> {
 pub fn weight(pattern: &str, flags: Flags) -> u64 {
     let groups = pattern.bytes().filter(|byte| *byte == b'(').count() as u64;
     weight::weight(pattern, flags).saturating_mul(groups + 1)
+}
+
+/// Whether a look behind has no fixed length.
+fn looks_far_behind(pattern: &str) -> bool {
+    // For each open group, whether it is in a look behind.
+    let mut groups = Vec::new();
+    let mut class = false;
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        let behind = groups.last() == Some(&true);
+        match character {
+            '\\' => drop(characters.next()),
+            '[' => class = true,
+            ']' => class = false,
+            '(' if !class => {
+                groups.push(behind || ["?<=", "?<!"].iter().any(|kind| characters.as_str().starts_with(kind)))
+            }
+            ')' if !class => drop(groups.pop()),
+            '*' | '+' | '{' if behind && !class => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// How deep groups nest, by their brackets alone; the parser recurses as deep.
