@@ -217,20 +217,18 @@ impl Str {
         }
         let (text, needle) = (self.units(), needle.units());
         let from = from.min(text.len());
-        if needle.is_empty() {
-            return Some(from);
-        }
-        text[from..].windows(needle.len()).position(|window| window == needle).map(|index| index + from)
+        Search::new(needle).first(text[from..].iter().copied()).map(|index| index + from)
     }
 
     /// The last occurrence of `needle` that starts at or before `from`, in code units.
     pub(crate) fn last_index_of(&self, needle: &Self, from: usize) -> Option<usize> {
-        let (text, needle) = (self.units(), needle.units());
-        if needle.len() > text.len() {
-            return None;
-        }
-        let start = from.min(text.len() - needle.len());
-        (0..=start).rev().find(|index| text[*index..].starts_with(&needle))
+        let (text, mut needle) = (self.units(), needle.units());
+        let start = from.min(text.len().checked_sub(needle.len())?);
+        // Backwards it is the first one.
+        let length = needle.len();
+        needle.reverse();
+        let found = Search::new(needle).first(text[..start + length].iter().rev().copied())?;
+        Some(start - found)
     }
 
     pub(crate) fn contains(&self, needle: &Self) -> bool {
@@ -273,12 +271,7 @@ impl Str {
         if let (Some(text), Some(separator)) = (self.as_str(), separator.as_str()) {
             return text.matches(separator).count() + 1;
         }
-        let (mut count, mut start) = (1, 0);
-        while let Some(found) = self.index_of(separator, start) {
-            count += 1;
-            start = found + separator.len();
-        }
-        count
+        Search::new(separator.units()).all(&self.units()).len() + 1
     }
 
     /// The pieces between occurrences of `separator`; an empty separator gives the single code units.
@@ -292,7 +285,7 @@ impl Str {
         let (units, step) = (self.units(), separator.len());
         let mut pieces = Vec::new();
         let mut start = 0;
-        while let Some(found) = self.index_of(separator, start) {
+        for found in Search::new(separator.units()).all(&units) {
             pieces.push(Self::from_units(&units[start..found]));
             start = found + step;
         }
@@ -320,6 +313,71 @@ impl Str {
             }
             None => self.trim_start().trim_end(),
         }
+    }
+}
+
+/// A text to be found among code units, which takes about one step for each of them whatever is searched (the algorithm
+/// of Knuth, Morris and Pratt).
+struct Search {
+    needle: Vec<u16>,
+    /// For each length of a partial match, how long the next shorter one is that may take its place.
+    shorter: Vec<usize>,
+    /// How often units have been compared.
+    #[cfg(test)]
+    steps: std::cell::Cell<usize>,
+}
+
+impl Search {
+    fn new(needle: Vec<u16>) -> Self {
+        let mut search = Self {
+            shorter: vec![0; needle.len() + 1],
+            needle,
+            #[cfg(test)]
+            steps: std::cell::Cell::new(0),
+        };
+        for end in 1..search.needle.len() {
+            search.shorter[end + 1] = search.advance(search.shorter[end], search.needle[end]);
+        }
+        search
+    }
+
+    /// How much of the needle matches after one more unit.
+    fn advance(&self, matched: usize, unit: u16) -> usize {
+        let mut matched = matched;
+        loop {
+            #[cfg(test)]
+            self.steps.set(self.steps.get() + 1);
+            match self.needle.get(matched) {
+                Some(wanted) if *wanted == unit => return matched + 1,
+                _ if matched == 0 => return 0,
+                _ => matched = self.shorter[matched],
+            }
+        }
+    }
+
+    /// Where the first occurrence starts.
+    fn first(&self, text: impl Iterator<Item = u16>) -> Option<usize> {
+        if self.needle.is_empty() {
+            return Some(0);
+        }
+        let mut matched = 0;
+        for (at, unit) in text.enumerate() {
+            matched = self.advance(matched, unit);
+            if matched == self.needle.len() {
+                return Some(at + 1 - matched);
+            }
+        }
+        None
+    }
+
+    /// Where all occurrences start, of those that overlap only the first.
+    fn all(&self, text: &[u16]) -> Vec<usize> {
+        let (mut found, mut start) = (Vec::new(), 0);
+        while let Some(at) = self.first(text[start..].iter().copied()) {
+            found.push(start + at);
+            start += at + self.needle.len().max(1);
+        }
+        found
     }
 }
 
@@ -636,6 +694,26 @@ mod tests {
             builder.push(&unit);
         }
         assert_eq!(builder.finish(), string);
+    }
+
+    #[test]
+    fn searches_take_a_step_for_each_unit() {
+        let units = |text: &str| text.encode_utf16().collect::<Vec<_>>();
+        for (text, needle, expected) in [
+            ("é".repeat(20_000), format!("{}a", "é".repeat(1_000)), None),
+            (format!("{}a", "é".repeat(20_000)), format!("{}a", "é".repeat(1_000)), Some(19_000)),
+            ("éa".repeat(10_000), format!("{}b", "éa".repeat(1_000)), None),
+        ] {
+            let search = Search::new(units(&needle));
+            assert_eq!(search.first(units(&text).into_iter()), expected);
+            let most = 3 * (text.chars().count() + needle.chars().count());
+            assert!(search.steps.get() <= most, "{} steps", search.steps.get());
+            assert_eq!(Str::from(text.as_str()).index_of(&needle.as_str().into(), 0), expected);
+        }
+        let text = Str::from("éabéabé");
+        assert_eq!((text.index_of(&"abé".into(), 2), text.last_index_of(&"abé".into(), 3)), (Some(4), Some(1)));
+        assert_eq!((text.last_index_of(&"".into(), 99), text.last_index_of(&"é".into(), 99)), (Some(7), Some(6)));
+        assert_eq!((text.index_of(&"".into(), 99), text.index_of(&"x".into(), 0)), (Some(7), None));
     }
 
     #[test]
