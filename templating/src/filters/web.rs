@@ -247,30 +247,44 @@ pub(super) fn urlize(interp: &mut Interp<'_>, values: &[Value]) -> Res<Value> {
     let is_space = |unit: u16| char::from_u32(u32::from(unit)).is_some_and(is_js_whitespace);
     let mut result = StrBuilder::default();
     for word in units.chunk_by(|a, b| is_space(*a) == is_space(*b)) {
-        let word = Str::from_units(word);
-        match word.as_str() {
-            Some(word) => result.push_str(&link(word, length, attributes)),
-            None => result.push(&word),
+        // Every address has one of these.
+        if word.iter().any(|unit| [b'.', b':', b'@'].map(u16::from).contains(unit)) {
+            link(&Str::from_units(word), length, attributes, &mut result);
+        } else {
+            word.iter().for_each(|unit| result.push_unit(*unit));
         }
     }
     Ok(Value::String(result.finish()))
 }
 
-fn link(word: &str, length: usize, attributes: &str) -> String {
-    let url = ["(", "<", "&lt;"].into_iter().find_map(|prefix| word.strip_prefix(prefix)).unwrap_or(word);
-    let url = [".", ",", ")", "&gt;"].into_iter().find_map(|suffix| url.strip_suffix(suffix)).unwrap_or(url);
-    let short = Str::from(url).slice(0, length);
-    if url.starts_with("http://") || url.starts_with("https://") {
-        format!("<a href=\"{url}\"{attributes}>{short}</a>")
-    } else if url.starts_with("www.") {
-        format!("<a href=\"http://{url}\"{attributes}>{short}</a>")
-    } else if is_email(url) {
-        format!("<a href=\"mailto:{url}\">{url}</a>")
-    } else if has_known_domain(url) {
-        format!("<a href=\"http://{url}\"{attributes}>{short}</a>")
+/// Writes a word, as a link if it is an address. Half a character in it stays one, and what is shown of it may end with
+/// one.
+fn link(word: &Str, length: usize, attributes: &str, result: &mut StrBuilder) {
+    let text = word.to_lossy();
+    let prefix = ["(", "<", "&lt;"].into_iter().find(|prefix| text.starts_with(prefix)).unwrap_or_default();
+    let rest = &text[prefix.len()..];
+    let suffix = [".", ",", ")", "&gt;"].into_iter().find(|suffix| rest.ends_with(suffix)).unwrap_or_default();
+    let address = &rest[..rest.len() - suffix.len()];
+    let url = word.slice(prefix.len(), word.len() - suffix.len());
+    let scheme = if address.starts_with("http://") || address.starts_with("https://") {
+        ""
+    } else if address.starts_with("www.") {
+        "http://"
+    } else if is_email(address) {
+        return result.push_str(&format!("<a href=\"mailto:{address}\">{address}</a>"));
+    } else if has_known_domain(address) {
+        "http://"
     } else {
-        word.to_owned()
-    }
+        return result.push(word);
+    };
+    result.push_str("<a href=\"");
+    result.push_str(scheme);
+    result.push(&url);
+    result.push_str("\"");
+    result.push_str(attributes);
+    result.push_str(">");
+    result.push(&url.slice(0, length));
+    result.push_str("</a>");
 }
 
 fn is_email(text: &str) -> bool {
