@@ -289,22 +289,18 @@ impl Splitter<'_> {
     #[inline]
     fn ordinary(&self, at: usize, end: &str) -> usize {
         let bytes = self.source.as_bytes();
-        let (mut at, mut in_word) = (at, false);
-        if self.syntax.dialect != Dialect::Nunjitsu {
-            return at;
-        }
-        let Some(first) = end.as_bytes().first() else { return at };
+        let start = at;
+        let first = match end.as_bytes().first() {
+            Some(first) if self.syntax.dialect == Dialect::Nunjitsu && !scan::is_name_byte(*first) => *first,
+            _ => return start,
+        };
+        let mut at = start;
         while let Some(byte) = bytes.get(at) {
-            let is_word = scan::is_name_byte(*byte);
-            let may_start = match byte {
-                b'"' | b'\'' => true,
-                b'r' => !in_word && bytes.get(at + 1) == Some(&b'/'),
-                byte => byte == first && !is_word,
-            };
-            if may_start {
+            let may_start = |byte: u8| matches!(byte, b'"' | b'\'' | b'r') || byte == first;
+            let in_word = || at > start && scan::is_name_byte(bytes[at - 1]);
+            if may_start(*byte) && (*byte != b'r' || (bytes.get(at + 1) == Some(&b'/') && !in_word())) {
                 break;
             }
-            in_word = is_word;
             at += 1;
         }
         at
