@@ -222,6 +222,19 @@ pub fn install_tls_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// Lets the service open as many files as the system allows it: each waiting task may hold a connection, and the usual
+/// limit of 1024 is one for programs that can't cope with more.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the number of open files can't be raised; many waiting tasks may be too many");
+        }
+    }
+}
+
 /// A service, ready to serve.
 pub struct App {
     config: Config,
@@ -243,6 +256,7 @@ impl App {
     /// The address can't be listened on, or the server breaks.
     pub async fn serve(self) -> Result<(), AppError> {
         let address = self.config.backend.listen;
+        raise_file_limit();
         // Bound before anything runs, so that a second process on the same port touches no task.
         let listen = |source| AppError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(listen)?;

@@ -11,6 +11,7 @@ mod eval;
 mod floors;
 mod hostile;
 mod killed;
+mod kubernetes;
 mod language;
 mod large;
 mod support;

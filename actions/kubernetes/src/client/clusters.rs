@@ -114,6 +114,12 @@ impl Clusters {
             .ok()
             .filter(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some())
             .ok_or_else(|| KubeError::Input(format!("\"{url}\" is an invalid url")))?;
+        if parsed.scheme_str() != Some("https") {
+            return Err(KubeError::Input(format!(
+                "\"{url}\" is no https URL, and a token must not travel in the clear; clusters that are reached otherwise \
+                 belong in kubernetes.clusterLocatorMethods"
+            )));
+        }
         let ca = match ca_data {
             Some(data) => Ca::Pem(config::pem(data).map_err(|reason| KubeError::Input(format!("caData: {reason}")))?),
             None => Ca::System,

@@ -239,6 +239,10 @@ impl Request {
             409 => KubeError::Conflict(self.conflict(status, &message)),
             422 => KubeError::Invalid(self.invalid(status, &message)),
             400 => KubeError::Invalid(format!("{} is not acceptable: {message}", self.place())),
+            // Servers before 1.26 call it their own failure when a manifest does not fit the schema.
+            500 if message.starts_with("failed to create typed patch object") => {
+                KubeError::Invalid(format!("{} is not valid: {message}", self.place()))
+            }
             code => KubeError::Api {
                 cluster: self.cluster.clone(),
                 code,
