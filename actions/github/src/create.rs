@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use http::Method;
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::json;
 use understudy_sdk::{ActionContext, ActionError, Secret};
 
@@ -270,11 +270,12 @@ async fn check_team(ctx: &ActionContext, client: &Client<'_>, org: &str, team: &
 }
 
 /// The repository if it can only be the one that an earlier run of this task asked for: created since that run said that
-/// it would, and still empty.
+/// it would, and still empty but for GitHub's own first commit, where that was asked for.
 async fn find_own(
     client: &Client<'_>,
     target: &Target,
     since: DateTime<Utc>,
+    auto_init: bool,
 ) -> Result<Option<NewRepository>, ActionError> {
     #[derive(Deserialize)]
     struct Found {
@@ -290,11 +291,11 @@ async fn find_own(
         return Ok(None);
     }
     let commits = Route::new(&["repos", &target.owner, &target.repo, "commits"])?;
-    match client.send(&Method::GET, &commits, None::<&()>).await {
+    match client.get::<Vec<IgnoredAny>>(&commits).await {
         // GitHub's answer for a repository without commits.
         Err(error) if error.is_status(409) => Ok(Some(found.repository)),
         Err(error) => error.survivable().map(|_| None),
-        Ok(_) => Ok(None),
+        Ok(commits) => Ok((auto_init && commits.len() == 1).then_some(found.repository)),
     }
 }
 
@@ -331,7 +332,7 @@ async fn post_repository(
             let error = error.survivable()?;
             if let Some(since) = earlier
                 && error.is_status(422)
-                && let Some(repository) = find_own(client, target, since).await?
+                && let Some(repository) = find_own(client, target, since, settings.auto_init == Some(true)).await?
             {
                 ctx.log.info(format!(
                     "Going on with the repository {}/{}, which an earlier run of this task created",

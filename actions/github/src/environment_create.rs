@@ -91,7 +91,13 @@ struct Reviewer {
 struct Known {
     #[serde(default)]
     protection_rules: Vec<KnownRule>,
-    deployment_branch_policy: Option<BranchPolicy>,
+    deployment_branch_policy: Option<KnownBranchPolicy>,
+}
+
+#[derive(Deserialize)]
+struct KnownBranchPolicy {
+    protected_branches: bool,
+    custom_branch_policies: bool,
 }
 
 #[derive(Deserialize)]
@@ -106,9 +112,9 @@ struct KnownRule {
 
 #[derive(Deserialize)]
 struct KnownReviewer {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default)]
     kind: String,
-    reviewer: Numbered,
+    reviewer: Option<Numbered>,
 }
 
 #[derive(Deserialize)]
@@ -125,14 +131,18 @@ impl Known {
         found.compare("waitTimer", &wait.as_ref().unwrap_or(&zero), &rules.wait_timer.as_ref().unwrap_or(&zero));
         let approval = rule("required_reviewers");
         let there = approval.into_iter().flat_map(|rule| &rule.reviewers);
-        let there = there.map(|known| (known.kind.as_str(), known.reviewer.id));
+        let there = there.filter_map(|known| Some((known.kind.as_str(), known.reviewer.as_ref()?.id)));
         found.compare_sets("reviewers", there, rules.reviewers.iter().map(|reviewer| (reviewer.kind, reviewer.id)));
         // Where nobody approves GitHub doesn't tell.
         if let Some(rule) = approval {
             let there = rule.prevent_self_review.unwrap_or(false);
             found.compare("preventSelfReview", &there, &rules.prevent_self_review.unwrap_or(false));
         }
-        found.compare("deploymentBranchPolicy", &self.deployment_branch_policy, &rules.deployment_branch_policy);
+        let there = self.deployment_branch_policy.as_ref().map(|there| BranchPolicy {
+            protected_branches: there.protected_branches,
+            custom_branch_policies: there.custom_branch_policies,
+        });
+        found.compare("deploymentBranchPolicy", &there, &rules.deployment_branch_policy);
         found
     }
 }

@@ -230,7 +230,8 @@ impl Action for Webhook {
             config: Config {
                 url: &input.webhook_url,
                 content_type: input.content_type,
-                secret: input.webhook_secret.as_ref().map(Secret::expose),
+                // Templates render an absent secret to an empty text.
+                secret: input.webhook_secret.as_ref().map(Secret::expose).filter(|secret| !secret.is_empty()),
                 insecure_ssl: if input.insecure_ssl { "1" } else { "0" },
             },
             events: &input.events,

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Map, Value, json};
-use understudy_testbed::github::{GithubOptions, Repository};
+use understudy_testbed::github::{Fault, GithubOptions, Repository};
 
 use crate::double::{Case, is_git};
 
@@ -310,10 +310,26 @@ async fn issues_and_runs_are_asked_for_once_per_task() {
 }
 
 #[tokio::test]
+async fn a_repository_whose_answer_was_lost_is_found() {
+    for auto_init in [true, false] {
+        let case = prepare("github:repo:create", json!({"autoInit": auto_init, "secrets": {"S": "x"}})).await;
+        case.github.inject(Fault::disconnect_after("POST", "/orgs/*/repos").times(1));
+        case.fail().await;
+        assert!(state(&case).secrets.is_empty());
+        let output = again(&case).await;
+        assert!(output["repoContentsUrl"].as_str().unwrap().ends_with("/acme/shop/blob/main"));
+        assert_eq!(state(&case).secrets["S"], "x");
+        let log = case.job.log();
+        assert!(log.iter().any(|line| line.contains("Going on with the repository acme/shop")), "{log:#?}");
+        assert_eq!(case.github.branches("acme", "shop").await.unwrap().len(), usize::from(auto_init));
+    }
+}
+
+#[tokio::test]
 async fn an_issue_whose_answer_was_lost_is_found() {
     let case = prepare("github:issues:create", json!({"title": "T", "body": "B"})).await;
     case.github.seed_repo("acme", "shop", FILES).await.unwrap();
-    case.github.inject(understudy_testbed::github::Fault::disconnect_after("POST", "/repos/*/*/issues").times(1));
+    case.github.inject(Fault::disconnect_after("POST", "/repos/*/*/issues").times(1));
     case.fail().await;
     let output = again(&case).await;
     assert_eq!(output["issueNumber"], 1);
