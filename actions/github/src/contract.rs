@@ -43,7 +43,7 @@ fn schemas_are_upstreams() {
     }
     let recorded: Value = serde_json::from_str(include_str!("../testdata/schemas.json")).unwrap();
     let recorded: Vec<Recorded> = serde_json::from_value(recorded["actions"].clone()).unwrap();
-    assert_eq!(recorded.len(), 11);
+    assert_eq!(recorded.len(), 12);
     let registry = registry();
     for mut recorded in recorded {
         let id = recorded.id.as_str();
