@@ -2,6 +2,7 @@
 //!
 //! * [`github::GithubDouble`] is a GitHub: REST API, Git over HTTPS, archives.
 //! * [`kubernetes::Cluster`] is a kube-apiserver with etcd.
+//! * [`argocd::ArgocdDouble`] is an Argo CD API server, [`argocd::ArgocdController`] plays its controller in a cluster.
 //! * [`crossplane::Crossplane`] plays Crossplane's controllers there.
 //! * [`process::Service`] runs the `understudy` binary with a configuration of the test's own.
 //! * [`http::Client`] talks to it and reads its event streams.
@@ -10,6 +11,7 @@
 //!
 //! Nothing here is skipped silently: a missing program is an [`Error::MissingProgram`] that says how to install it.
 
+pub mod argocd;
 pub mod cache;
 pub mod crossplane;
 pub mod error;

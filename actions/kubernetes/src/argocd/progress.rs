@@ -71,11 +71,6 @@ pub(crate) fn judge(app: &Application, goal: &Goal) -> Verdict {
         return waiting("Argo CD has not compared it with its present spec yet");
     }
     let last = operation.filter(|operation| !operation.is_dry_run());
-    if let Some(finished) = last.and_then(|operation| operation.finished_at())
-        && app.reconciled_at().is_none_or(|reconciled| reconciled < finished)
-    {
-        return waiting("Argo CD has not looked at the result of its operation yet");
-    }
     let concerned = last.filter(|operation| operation.is_about(app));
     if let Some(operation) = concerned
         && operation.has_failed()
@@ -84,10 +79,19 @@ pub(crate) fn judge(app: &Application, goal: &Goal) -> Verdict {
         let summary = with_message(&format!("its operation ended as {}", operation.phase()), operation.message());
         return Verdict::Failed(Failure { summary, details: operation.failures() });
     }
-    let will_sync = app.is_automated() && sync == "OutOfSync" && concerned.is_none();
-    if goal.health && goal.fail_on_degraded && health == "Degraded" && !will_sync {
+    if let Some(finished) = last.and_then(|operation| operation.finished_at())
+        && app.reconciled_at().is_none_or(|reconciled| reconciled < finished)
+    {
+        return waiting("Argo CD has not looked at the result of its operation yet");
+    }
+    let is_drifting = app.is_automated() && sync == "OutOfSync";
+    if goal.health && goal.fail_on_degraded && health == "Degraded" && !(is_drifting && concerned.is_none()) {
         let summary = with_message("it is Degraded", app.health_message().unwrap_or_default());
-        return Verdict::Failed(Failure { summary, details: app.resources_in_health(&["Degraded", "Missing"]) });
+        let failure = Failure { summary, details: app.resources_in_health(&["Degraded", "Missing"]) };
+        // Times are whole seconds: a look in the second of the operation's end may have been before it.
+        let unsure =
+            last.and_then(|operation| operation.finished_at()).is_some_and(|end| app.reconciled_at() == Some(end));
+        return if unsure || is_drifting { Verdict::Blocked(failure) } else { Verdict::Failed(failure) };
     }
     if let Some(wanted) = &goal.revision
         && !app.revisions().iter().any(|revision| revision.starts_with(wanted.as_str()))
@@ -293,6 +297,18 @@ mod tests {
                 json!({"spec": {"syncPolicy": null},
                     "status": {"health": {"status": "Degraded"}, "sync": {"status": "OutOfSync", "revision": "r3"}}}),
                 "failed",
+                "it is Degraded",
+            ),
+            (
+                "degraded in the second in which the operation ended",
+                json!({"status": {"reconciledAt": "2026-01-01T10:00:05Z", "health": {"status": "Degraded"}}}),
+                "blocked",
+                "it is Degraded",
+            ),
+            (
+                "degraded, and out of sync after the operation that was to mend that",
+                json!({"status": {"health": {"status": "Degraded"}, "sync": {"status": "OutOfSync"}}}),
+                "blocked",
                 "it is Degraded",
             ),
             ("progressing", json!({"status": {"health": {"status": "Progressing"}}}), "waiting", "it is Progressing"),

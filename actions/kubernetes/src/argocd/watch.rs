@@ -137,7 +137,12 @@ impl ApiWatch {
             Err(error) => return Ok(Err(error)),
         };
         Ok(Ok(match found {
-            Some(app) => Seen::Is(Box::new(self.client.details(&app).await?)),
+            Some(app) => match self.client.details(&app).await {
+                Ok(app) => Seen::Is(Box::new(app)),
+                // It went in between; what may be listed may be read.
+                Err(error) if matches!(error.status(), Some(403 | 404)) => Seen::Absent,
+                Err(error) => return Err(error),
+            },
             None => Seen::Absent,
         }))
     }
@@ -148,8 +153,8 @@ impl ApiWatch {
             self.no_stream = true;
             return Ok(Seen::Outage(error.to_string()));
         }
-        // What was there a moment ago may be gone: the next look will tell.
-        let passing = error.is_passing() || (self.polled && matches!(error.status(), Some(403 | 404 | 500)));
+        // A server that is starting answers with 500.
+        let passing = error.is_passing() || (self.polled && error.status() == Some(500));
         if !passing {
             return Err(error.into());
         }
