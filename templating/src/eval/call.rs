@@ -429,7 +429,13 @@ impl<'t> Interp<'t> {
         for (index, parameter) in required.iter().enumerate() {
             let value = match index < arguments.positional {
                 true => self.take_argument(arguments.start + index),
-                false => self.keyword(arguments, caller, parameter).unwrap_or(Val::NOTHING),
+                false => {
+                    let value = self.keyword(arguments, caller, parameter);
+                    // One of the same name before it has taken the argument.
+                    let is_same = |other: &Parameter| other.variable.name == parameter.variable.name;
+                    value.filter(|_| !required[arguments.positional.min(index)..index].iter().any(is_same))
+                }
+                .unwrap_or(Val::NOTHING),
             };
             self.env.bind_parameter(parameter, value);
         }

@@ -285,9 +285,11 @@ impl<'s> Parser<'s> {
     /// A filter's name, which may have dots, with its arguments.
     pub(super) fn filter_reference(&mut self, tokens: &mut Tokens<'s>) -> Res<(FilterRef, u32, Arguments)> {
         let (first, offset) = tokens.expect_name()?;
+        self.check_filter_name(first, offset)?;
         let mut name = first.to_owned();
         while tokens.take_symbol(".") {
-            let (segment, _) = tokens.expect_name()?;
+            let (segment, place) = tokens.expect_name()?;
+            self.check_filter_name(segment, place)?;
             name.push('.');
             name.push_str(segment);
         }
@@ -311,6 +313,11 @@ impl<'s> Parser<'s> {
         let message = format!("Unknown template filter {}", quote(&name));
         let unknown = self.unknown(offset, message, &name, known)?;
         Ok((FilterRef::Unknown(unknown), offset, arguments))
+    }
+
+    /// Refuses the reserved names, which the older dialect only doesn't know.
+    fn check_filter_name(&self, name: &str, offset: u32) -> Res<()> {
+        if self.is_older() { Ok(()) } else { check_name(name, offset) }
     }
 
     /// What is known of a name that stands for nothing. A tool that checks templates is told of it at once.
@@ -479,7 +486,12 @@ impl<'s> Parser<'s> {
 
     fn postfix(&mut self, tokens: &mut Tokens<'s>, mut operand: ExprId) -> Res<ExprId> {
         loop {
-            if tokens.take_symbol(".") {
+            let symbol = match tokens.peek() {
+                TokenKind::Symbol(symbol @ ("." | "[" | "(")) => *symbol,
+                _ => return Ok(operand),
+            };
+            if symbol == "." {
+                tokens.next += 1;
                 let (name, offset) = tokens.expect_name()?;
                 if self.is_older() && self.constant(name).is_some_and(|_| name.starts_with(char::is_lowercase)) {
                     return Err(Fault::syntax(offset, format!("Expected name, received {name}")));
@@ -491,14 +503,13 @@ impl<'s> Parser<'s> {
                 let is_path = self.only_looks_up(operand);
                 let (name, lookup) = (self.read_name(name, offset)?, self.lookup());
                 operand = self.push(offset, ExprKind::Member { target: operand, name, lookup, field, is_path })?;
-            } else if tokens.take_symbol("[") {
+            } else if symbol == "[" {
+                tokens.next += 1;
                 operand = self.subscript(tokens, operand)?;
-            } else if tokens.at_symbol("(") {
+            } else {
                 let offset = self.exprs[operand.0 as usize].offset;
                 let arguments = self.arguments(tokens)?;
                 operand = self.push(offset, ExprKind::Call(Box::new(Call { callee: operand, arguments })))?;
-            } else {
-                return Ok(operand);
             }
         }
     }

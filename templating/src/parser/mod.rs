@@ -346,6 +346,8 @@ impl<'s> Tokens<'s> {
     fn received(&self) -> String {
         match self.peek() {
             TokenKind::End => "end of input".to_owned(),
+            // `nunjitsu` takes an empty text for none.
+            TokenKind::String(text) if text.is_empty() => "end of input".to_owned(),
             kind => quote(&token_text(kind)),
         }
     }
