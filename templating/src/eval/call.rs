@@ -376,7 +376,7 @@ impl<'t> Interp<'t> {
         self.run_macro(closure, MacroArguments { start, positional, keywords }, caller, depth)
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_argument(&mut self, id: ExprId, depth: u32) -> Res<()> {
         let expr = self.env.expr(id);
         match self.env.leaf(expr) {
