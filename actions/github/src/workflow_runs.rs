@@ -187,7 +187,7 @@ pub(crate) async fn follow(
     let client = client(&quiet)?;
     let mut follower =
         Follower { ctx: &quiet, client: &client, watch, sha: None, runs: BTreeMap::new(), trouble: None };
-    let outcome = ctx.waiting(timeout(watch.timeout.get(), follower.to_the_end())).await?;
+    let outcome = ctx.waiting(timeout(watch.timeout.get(), follower.follow())).await?;
     match outcome {
         Ok(Ok(sha)) => {
             let runs = follower.runs.into_values().map(Run::into_output).collect();
@@ -210,7 +210,7 @@ struct Follower<'a> {
 
 impl Follower<'_> {
     /// Gives the commit.
-    async fn to_the_end(&mut self) -> Result<String, ActionError> {
+    async fn follow(&mut self) -> Result<String, ActionError> {
         let sha = self.commit().await?;
         self.sha = Some(sha.clone());
         let log = &self.ctx.log;

@@ -46,9 +46,9 @@ pub(super) async fn create(call: Call) -> Outcome {
     let head_repo = {
         let state = call.state();
         let same_owner = folded(&head_owner) == folded(&repo.owner);
-        let fork = state.repos().find(|fork| {
-            folded(&fork.owner) == folded(&head_owner) && fork.setting("fork_of") == Value::from(repo.full_name())
-        });
+        let fork = state
+            .repos()
+            .find(|fork| folded(&fork.owner) == folded(&head_owner) && fork.setting("fork_of") == repo.full_name());
         if same_owner { Some(repo.clone()) } else { fork.cloned() }
     };
     let head_repo = head_repo.ok_or_else(|| invalid("head", "invalid"))?;
@@ -165,7 +165,7 @@ pub(super) async fn forks(call: Call) -> Outcome {
     let repo = call.repo(Access::Read)?;
     let (skip, count) = page(&call);
     let state = call.state();
-    let forks = state.repos().filter(|fork| fork.setting("fork_of") == Value::from(repo.full_name()));
+    let forks = state.repos().filter(|fork| fork.setting("fork_of") == repo.full_name());
     let shown = forks.map(|fork| call.urls().minimal_repository(&state, fork));
     Ok(Answer::Json(200, shown.skip(skip).take(count).collect()))
 }
