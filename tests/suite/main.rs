@@ -7,6 +7,7 @@ mod beta2;
 mod catalog;
 mod command_line;
 mod conformance;
+mod crossplane;
 mod eval;
 mod floors;
 mod hostile;

@@ -34,7 +34,8 @@ pub(crate) fn git(folder: &Utf8Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-fn tutorial() -> Utf8PathBuf {
+/// The folder of the tutorial's templates.
+pub(crate) fn tutorial() -> Utf8PathBuf {
     let folder = std::env::var("UNDERSTUDY_TUTORIAL")
         .map_or_else(|_| manifest_dir().join("../shared/tutorial"), Utf8PathBuf::from);
     assert!(

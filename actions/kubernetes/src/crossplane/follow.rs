@@ -198,6 +198,8 @@ struct Node {
     state: Option<State>,
     /// Whether it was there when last looked at.
     is_there: bool,
+    /// Where it is: what it refers to without a namespace is there too.
+    namespace: Option<String>,
     references: Vec<Reference>,
 }
 
@@ -254,8 +256,8 @@ impl Tree {
             }
             level = level
                 .iter()
-                .filter_map(|place| self.nodes.get(place).map(|node| (place, node)))
-                .flat_map(|(place, node)| below(&node.references, place.namespace.as_deref()))
+                .filter_map(|place| self.nodes.get(place))
+                .flat_map(|node| below(&node.references, node.namespace.as_deref()))
                 .collect();
         }
         changed
@@ -291,6 +293,7 @@ impl Tree {
             Seen::Object(object) => {
                 let node = self.nodes.entry(place).or_default();
                 node.references = references(&object);
+                node.namespace = namespace_of(&object);
                 let state = state(&object);
                 let changed = !node.is_there || node.state != state;
                 if changed {
@@ -341,9 +344,12 @@ fn as_value(object: &kube::api::DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
+fn namespace_of(object: &Value) -> Option<String> {
+    object.pointer("/metadata/namespace").and_then(Value::as_str).map(ToString::to_string)
+}
+
 fn places(object: &Value) -> Vec<Place> {
-    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
-    below(&references(object), namespace)
+    below(&references(object), namespace_of(object).as_deref())
 }
 
 /// A reference without a namespace means the namespace of who refers, for kinds that live in one.
