@@ -55,7 +55,16 @@ impl Stage {
         files: &[(&str, String)],
         templates: impl FnOnce(&str) -> Vec<(&'static str, Value)>,
     ) -> Self {
-        let cluster = Cluster::shared().await.unwrap();
+        Self::on(Cluster::shared().await.unwrap(), group, yaml, files, templates).await
+    }
+
+    async fn on(
+        cluster: Arc<Cluster>,
+        group: &str,
+        yaml: &str,
+        files: &[(&str, String)],
+        templates: impl FnOnce(&str) -> Vec<(&'static str, Value)>,
+    ) -> Self {
         let crossplane = Crossplane::start(&cluster).await.unwrap();
         crossplane.install(yaml).await.unwrap();
         let namespace = cluster.namespace("crossplane").await.unwrap();
@@ -389,7 +398,7 @@ async fn a_failure_names_what_is_not_ready_and_a_retry_goes_on() {
     let object = json!({
         "apiVersion": format!("{group}/v1alpha1"), "kind": "Bucket", "metadata": metadata, "spec": {"region": "eu-west-1"},
     });
-    stage.cluster.create(&stage.bucket(group, "").trim_end_matches('/').to_string(), &object).await.unwrap();
+    stage.cluster.create(stage.bucket(group, "").trim_end_matches('/'), &object).await.unwrap();
     let (name, message, _) = stage.fails("paused").await;
     assert_eq!(name, "ConflictError");
     has_all(&message, &["paused is paused by the annotation crossplane.io/paused", "remove the annotation and retry"]);
@@ -560,5 +569,64 @@ async fn missing_rules_are_named() {
     grant(&only_definitions, &["get", "list", "watch", "create", "patch"]).await;
     let (log, _) = stage.completes("order").await;
     has_all(&log, &["its state can't be shown", "is synced and ready"]);
+    stage.stop().await;
+}
+
+/// The cluster goes away in the middle of a wait and comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_waited_out() {
+    let group = "outage.example.org";
+    let cluster = Arc::new(Cluster::start().await.unwrap());
+    let stage = Stage::on(cluster, group, &golden("v2", group), &[], |namespace| {
+        let order = json!({"spec": {"region": "eu-west-1"}, "timeout": "85s"});
+        vec![("order", step("crossplane:claim", &input(group, namespace, "photos", &order)))]
+    })
+    .await;
+    stage.crossplane.set("user", Behaviour::Creating);
+    let id = stage.running.create_task(&json!({"templateRef": "order", "values": {}})).await;
+    stage.running.wait_event(&id, said("-user: not ready, Creating")).await;
+    stage.cluster.stop_server().await.unwrap();
+    stage.running.wait_event(&id, said("still waiting for Bucket")).await;
+    stage.cluster.start_server().await.unwrap();
+    stage.crossplane.set("user", Behaviour::Ready);
+    let (status, log, _) = stage.end(&id).await;
+    assert_eq!(status, "completed", "{log}");
+    has_all(&log, &["the cluster can be reached again after", "-user: ready", "is synced and ready"]);
+    // What could not be asked in the meantime is not said to be missing.
+    assert!(!log.contains("is gone") && !log.contains("can't be shown"), "{log}");
+    stage.stop().await;
+}
+
+/// An XRD that Crossplane hasn't accepted says why its kind is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_xrd_that_is_not_served_says_why() {
+    let group = "unserved.example.org";
+    let stage = Stage::new(group, &golden("v2", group), |namespace| {
+        let order = json!({"spec": {"region": "eu-west-1"}});
+        let unserved = input("unserved2.example.org", namespace, "photos", &order);
+        vec![("order", step("crossplane:claim", &unserved))]
+    })
+    .await;
+    let group = "unserved2.example.org";
+    let xrd = golden("v2", group);
+    let xrd: Value = serde_saphyr::from_str(xrd.split("\n---\n").next().unwrap()).unwrap();
+    let path = "/apis/apiextensions.crossplane.io/v2/compositeresourcedefinitions";
+    stage.cluster.create(path, &xrd).await.unwrap();
+    let condition = json!({
+        "type": "Established", "status": "False", "reason": "Creating", "message": "the name is taken",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    });
+    let path = format!("{path}/buckets.{group}");
+    stage.cluster.patch(&format!("{path}/status"), &json!({"status": {"conditions": [condition]}})).await.unwrap();
+    let (name, message, _) = stage.fails("order").await;
+    assert_eq!(name, "Error", "{message}");
+    has_all(
+        &message,
+        &[
+            "knows no kind Bucket",
+            "the XRD buckets.unserved2.example.org is not Established: Creating: the name is taken",
+        ],
+    );
+    stage.cluster.delete(&path).await.unwrap();
     stage.stop().await;
 }

@@ -27,7 +27,7 @@ pub struct KubernetesDeps {
 /// Adds all actions of this crate.
 pub fn register(registry: &mut Registry, deps: KubernetesDeps) {
     argocd::register(registry, &deps.clusters, &deps.argocd);
+    crossplane::register(registry, &deps.clusters);
     let deps = Arc::new(deps);
-    crossplane::register(registry, &deps);
     kubernetes::register(registry, &deps);
 }

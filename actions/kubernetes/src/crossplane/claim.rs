@@ -17,10 +17,7 @@ use super::{
     state::{Condition, conditions},
     validate::check_spec,
 };
-use crate::{
-    KubernetesDeps,
-    client::{Applied, ApplyOptions, Cluster, KubeError, Manifest, Outcome, Target},
-};
+use crate::client::{Applied, ApplyOptions, Cluster, Clusters, KubeError, Manifest, Outcome, Target};
 
 /// How long is waited where the step doesn't say.
 pub(super) const TIMEOUT: HumanDuration = HumanDuration::from_secs(10 * 60);
@@ -159,12 +156,12 @@ impl ClaimOutput {
 /// Makes a claim or composite resource.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    deps: Arc<KubernetesDeps>,
+    clusters: Clusters,
 }
 
 impl Claim {
-    pub(crate) fn new(deps: &Arc<KubernetesDeps>) -> Self {
-        Self { deps: Arc::clone(deps) }
+    pub(crate) fn new(clusters: &Clusters) -> Self {
+        Self { clusters: clusters.clone() }
     }
 }
 
@@ -245,7 +242,7 @@ impl Action for Claim {
             let built = checked(ctx, &offer, wish)?;
             return write(ctx, &offer, built, input.path, input.upsert);
         }
-        let cluster = self.deps.clusters.get(input.cluster_name.as_deref()).map_err(|error| match error {
+        let cluster = self.clusters.get(input.cluster_name.as_deref()).map_err(|error| match error {
             KubeError::NotConfigured { .. } if input.mode == Mode::Manifest => ActionError::failed(format!(
                 "{error}; or give the XRD as a file of the workspace in xrdPath, then no cluster is needed"
             )),

@@ -1,7 +1,5 @@
 //! `crossplane:delete`.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +12,7 @@ use super::{
     follow::{Tree, until_gone},
     source::target_of,
 };
-use crate::{KubernetesDeps, client::DeleteOptions};
+use crate::client::{Clusters, DeleteOptions};
 
 /// The input of `crossplane:delete`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -49,12 +47,12 @@ pub(crate) struct DeleteOutput {
 /// Deletes a claim or composite resource.
 #[derive(Debug)]
 pub(crate) struct Delete {
-    deps: Arc<KubernetesDeps>,
+    clusters: Clusters,
 }
 
 impl Delete {
-    pub(crate) fn new(deps: &Arc<KubernetesDeps>) -> Self {
-        Self { deps: Arc::clone(deps) }
+    pub(crate) fn new(clusters: &Clusters) -> Self {
+        Self { clusters: clusters.clone() }
     }
 }
 
@@ -85,7 +83,7 @@ impl Action for Delete {
     }
 
     async fn run(&self, ctx: &ActionContext, input: Self::Input) -> Result<Self::Output, ActionError> {
-        let cluster = self.deps.clusters.get(input.cluster_name.as_deref())?;
+        let cluster = self.clusters.get(input.cluster_name.as_deref())?;
         let wanted = Wanted {
             api_version: input.api_version.as_deref(),
             kind: input.kind.as_deref(),

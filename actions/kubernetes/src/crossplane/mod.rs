@@ -17,15 +17,13 @@ mod suggest;
 mod validate;
 mod wait;
 
-use std::sync::Arc;
-
 use understudy_sdk::Registry;
 
-use crate::KubernetesDeps;
+use crate::client::Clusters;
 
 /// Adds the Crossplane actions.
-pub(crate) fn register(registry: &mut Registry, deps: &Arc<KubernetesDeps>) {
-    registry.register(claim::Claim::new(deps));
-    registry.register(wait::Wait::new(deps));
-    registry.register(delete::Delete::new(deps));
+pub(crate) fn register(registry: &mut Registry, clusters: &Clusters) {
+    registry.register(claim::Claim::new(clusters));
+    registry.register(wait::Wait::new(clusters));
+    registry.register(delete::Delete::new(clusters));
 }

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::client::{Cluster, Kind, KubeError, Target, check_label, parse_manifests};
 
+/// The largest file that is read; a cluster keeps no larger object, and schemas take time to compile.
+const LARGEST: u64 = 2 << 20;
+
 impl From<DefinitionError> for ActionError {
     fn from(error: DefinitionError) -> Self {
         let name = match &error {
@@ -76,6 +79,9 @@ pub(super) async fn of_cluster(ctx: &ActionContext, cluster: &Cluster) -> Result
 /// # Errors
 /// There is no such file, it is no YAML, or holds no XRD.
 pub(super) fn of_file(workspace: &Workspace, path: &str) -> Result<Vec<Definition>, ActionError> {
+    if workspace.open_file(path)?.size() > LARGEST {
+        return Err(ActionError::input(format!("{path} is larger than any XRD (2 MiB)")));
+    }
     let text = String::from_utf8(workspace.read(path)?)
         .map_err(|_| ActionError::input(format!("{path} is no text in UTF-8, so it is no XRD")))?;
     let mut definitions = Vec::new();

@@ -1,7 +1,5 @@
 //! `crossplane:wait`.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,7 +12,7 @@ use super::{
     follow::{Presence, until_ready},
     source::target_of,
 };
-use crate::KubernetesDeps;
+use crate::client::Clusters;
 
 /// The input of `crossplane:wait`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -39,12 +37,12 @@ pub(crate) struct WaitInput {
 /// Waits for a claim or composite resource.
 #[derive(Debug)]
 pub(crate) struct Wait {
-    deps: Arc<KubernetesDeps>,
+    clusters: Clusters,
 }
 
 impl Wait {
-    pub(crate) fn new(deps: &Arc<KubernetesDeps>) -> Self {
-        Self { deps: Arc::clone(deps) }
+    pub(crate) fn new(clusters: &Clusters) -> Self {
+        Self { clusters: clusters.clone() }
     }
 }
 
@@ -76,7 +74,7 @@ impl Action for Wait {
     }
 
     async fn run(&self, ctx: &ActionContext, input: Self::Input) -> Result<Self::Output, ActionError> {
-        let cluster = self.deps.clusters.get(input.cluster_name.as_deref())?;
+        let cluster = self.clusters.get(input.cluster_name.as_deref())?;
         let wanted = Wanted {
             api_version: input.api_version.as_deref(),
             kind: input.kind.as_deref(),

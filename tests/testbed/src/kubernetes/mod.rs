@@ -32,18 +32,18 @@ use supervisor::Supervisor;
 const READY_WITHIN: Duration = Duration::from_secs(120);
 const PORT_ATTEMPTS: u32 = 5;
 
-static SHARED: OnceCell<Arc<Cluster>> = OnceCell::const_new();
+static SHARED: OnceCell<Cluster> = OnceCell::const_new();
 
-/// A running cluster. It ends, and its files go, when this is dropped or the process ends.
-#[derive(Debug)]
+/// A running cluster. It ends, and its files go, when this and its clones are dropped or the process ends.
+#[derive(Debug, Clone)]
 pub struct Cluster {
-    supervisor: Supervisor,
+    supervisor: Arc<Supervisor>,
     dir: PathBuf,
     port: u16,
     ca_pem: String,
     admin_token: String,
     http: reqwest::Client,
-    names: AtomicU32,
+    names: Arc<AtomicU32>,
 }
 
 impl Cluster {
@@ -52,7 +52,9 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start`].
     pub async fn shared() -> Result<Arc<Self>> {
-        SHARED.get_or_try_init(|| async { Self::start().await.map(Arc::new) }).await.cloned()
+        let shared = SHARED.get_or_try_init(Self::start).await?;
+        // Connections end with the runtime they were made in, and each test has its own.
+        Ok(Arc::new(Self { http: client(&shared.ca_pem)?, ..shared.clone() }))
     }
 
     /// Starts a cluster of the caller's own: for tests that stop it. The first start on a machine builds the programs, which
@@ -123,17 +125,9 @@ impl Cluster {
             "--profiling=false".to_string(),
             "--v=0".to_string(),
         ];
-        let ca = reqwest::Certificate::from_pem(identity.ca_pem.as_bytes()).map_err(Error::http("reading the CA"))?;
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only([ca])
-            .timeout(Duration::from_secs(30))
-            .build()
-            .map_err(Error::http("making a client"))?;
-        let supervisor = Supervisor::start(&dir, &etcd, &api)?;
-        let cluster =
-            Self { supervisor, dir, port, ca_pem: identity.ca_pem, admin_token, http, names: AtomicU32::new(0) };
+        let http = client(&identity.ca_pem)?;
+        let supervisor = Arc::new(Supervisor::start(&dir, &etcd, &api)?);
+        let cluster = Self { supervisor, dir, port, ca_pem: identity.ca_pem, admin_token, http, names: Arc::default() };
         cluster.wait_until_ready().await?;
         Ok(cluster)
     }
@@ -479,6 +473,17 @@ async fn programs_dir() -> Result<PathBuf> {
         return Err(Error::unexpected(script.display().to_string(), "it named no directory"));
     }
     Ok(PathBuf::from(dir))
+}
+
+fn client(ca_pem: &str) -> Result<reqwest::Client> {
+    let ca = reqwest::Certificate::from_pem(ca_pem.as_bytes()).map_err(Error::http("reading the CA"))?;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([ca])
+        .timeout(Duration::from_secs(30))
+        .build()
+        .map_err(Error::http("making a client"))
 }
 
 fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
