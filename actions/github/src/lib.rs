@@ -9,6 +9,7 @@
 
 mod actions_dispatch;
 mod api_commit;
+mod autocomplete;
 mod autolinks_create;
 mod branch_protection_create;
 mod client;
@@ -46,6 +47,7 @@ use understudy_scm::Scm;
 use understudy_sdk::Registry;
 
 use actions_dispatch::ActionsDispatch;
+use autocomplete::GithubAutocomplete;
 use autolinks_create::AutolinksCreate;
 use branch_protection_create::BranchProtectionCreate;
 use deploy_key_create::DeployKeyCreate;
@@ -71,8 +73,9 @@ pub struct GithubDeps {
     pub default_commit_message: Option<String>,
 }
 
-/// Adds all GitHub actions.
+/// Adds all GitHub actions, and suggestions for forms.
 pub fn register(registry: &mut Registry, deps: GithubDeps) {
+    registry.register_autocomplete(Arc::new(GithubAutocomplete::new(deps.scm.clone())));
     let deps = Arc::new(deps);
     registry
         .register(ActionsDispatch::new(deps.clone()))

@@ -5,6 +5,7 @@
 //! through its [`ActionContext`]; this crate knows no server, no database and no provider.
 
 pub mod action;
+pub mod autocomplete;
 pub mod catalog;
 pub mod context;
 pub mod duration;
@@ -16,6 +17,7 @@ pub mod secrets;
 pub mod workspace;
 
 pub use action::{Action, ActionExample, DynAction, NoOutput, Typed};
+pub use autocomplete::AutocompleteProvider;
 pub use catalog::{Catalog, Entity, EntityRef, LocationAnswer};
 pub use context::{
     ActionContext, ActionLogger, CheckpointStore, LogLevel, LogSink, TemplateInfo, UserInfo, WorkerSlot,

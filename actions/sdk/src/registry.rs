@@ -4,14 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     action::{Action, DynAction, Typed},
+    autocomplete::AutocompleteProvider,
     error::ActionError,
 };
 
-/// The actions a service offers, by id and alias.
+/// The actions a service offers, by id and alias, and who makes suggestions for the forms in front of them.
 #[derive(Default, Clone)]
 pub struct Registry {
     actions: BTreeMap<String, Arc<dyn DynAction>>,
     aliases: BTreeMap<String, String>,
+    autocomplete: BTreeMap<&'static str, Arc<dyn AutocompleteProvider>>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -37,6 +39,15 @@ impl Registry {
         }
         self.actions.insert(id, action);
         self
+    }
+    /// Adds a provider of suggestions; one with the same id is replaced.
+    pub fn register_autocomplete(&mut self, provider: Arc<dyn AutocompleteProvider>) -> &mut Self {
+        self.autocomplete.insert(provider.id(), provider);
+        self
+    }
+    /// The provider of suggestions with this id.
+    pub fn autocomplete(&self, id: &str) -> Option<Arc<dyn AutocompleteProvider>> {
+        self.autocomplete.get(id).cloned()
     }
     /// The action with this id or alias.
     ///

@@ -27,7 +27,7 @@ const fn elsewhere(text: &'static str) -> Reason {
 
 const OTHER_PLUGIN: Reason = elsewhere("answered by another plugin of the Backstage backend");
 const REGISTRY: Reason = differs("the actions registry comes with authentication");
-const AUTOCOMPLETE: Reason = differs("autocomplete comes with the other GitHub actions");
+const UNREACHABLE: Reason = elsewhere("deliberate: an error of GitHub's is told without the internals of its client");
 const PROMPT_CANCEL: Reason = Reason {
     text: "deliberate: a cancelled task stops at once here, upstream notices about a second later",
     replay: true,
@@ -60,7 +60,7 @@ pub(crate) fn reason(file: &str) -> Option<Reason> {
         108 | 109 => NAMED_INPUT,
         112 | 113 => NAMED_FILE,
         217 => BETA2,
-        228 | 229 => AUTOCOMPLETE,
+        229 => UNREACHABLE,
         172 => PROMPT_CANCEL,
         179 => OVER_ALREADY,
         403 => PUSHED,

@@ -10,6 +10,7 @@ mod git_data;
 mod hooks;
 mod issues;
 mod keys;
+mod mine;
 mod orgs;
 mod pages;
 mod pulls;
@@ -109,6 +110,8 @@ routes! {
     "GET" "/app/installations" => app::installations;
     "POST" "/app/installations/{installation_id}/access_tokens" => app::access_token;
     "GET" "/repos/{owner}/{repo}/installation" => app::repo_installation;
+    "GET" "/user/repos" => mine::repos;
+    "GET" "/user/orgs" => mine::orgs;
     "GET" "/users/{username}" => users::by_name;
     "GET" "/orgs/{org}" => orgs::get;
     "GET" "/orgs/{org}/teams/{team_slug}" => orgs::team;
