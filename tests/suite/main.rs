@@ -16,6 +16,7 @@ mod killed;
 mod kubernetes;
 mod language;
 mod large;
+mod private_reading;
 mod support;
 mod templates;
 mod tutorial;

@@ -37,8 +37,11 @@ async fn private_repository() -> GithubDouble {
     let client = github.client().unwrap();
     let made = client.post("/orgs/acme/repos", &json!({"name": "templates", "private": true})).await.unwrap();
     made.expect_json(201).unwrap();
-    let files =
-        [("tpl/template.yaml", TEMPLATE), ("tpl/skeleton/README.md", "# ${{ values.name }}\n"), ("NOTICE", "(c) acme\n")];
+    let files = [
+        ("tpl/template.yaml", TEMPLATE),
+        ("tpl/skeleton/README.md", "# ${{ values.name }}\n"),
+        ("NOTICE", "(c) acme\n"),
+    ];
     let sha = github.seed_repo("acme", "templates", &files).await.unwrap();
     let branch = json!({"ref": "refs/heads/feature/x", "sha": sha});
     client.post("/repos/acme/templates/git/refs", &branch).await.unwrap().expect_json(201).unwrap();

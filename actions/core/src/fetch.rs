@@ -123,7 +123,7 @@ pub(crate) async fn fetch_tree(
             .await
         }
         Origin::Remote(url) => {
-            let summary = scm.read_tree(&url, token, &ctx.workspace, target).await?;
+            let summary = scm.in_step(ctx).read_tree(&url, token, &ctx.workspace, target).await?;
             warn_all(ctx, &summary.warnings);
             Ok(())
         }
@@ -168,7 +168,7 @@ pub(crate) async fn fetch_file(
             })
             .await
         }
-        Origin::Remote(url) => Ok(FetchedFile { content: scm.read_file(&url, token).await?, mode: None }),
+        Origin::Remote(url) => Ok(FetchedFile { content: scm.in_step(ctx).read_file(&url, token).await?, mode: None }),
     }
 }
 

@@ -166,7 +166,7 @@ impl Action for FetchTemplate {
             Origin::Remote(url) => {
                 let (dir, tree) = temporary(ctx).await?;
                 downloaded = Some(dir);
-                let summary = self.scm.read_tree(&url, input.token.as_ref(), &tree, ".").await?;
+                let summary = self.scm.in_step(ctx).read_tree(&url, input.token.as_ref(), &tree, ".").await?;
                 fetch::warn_all(ctx, &summary.warnings);
                 tree
             }

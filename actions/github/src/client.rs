@@ -14,13 +14,13 @@ use octocrab::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
-use understudy_scm::GithubAccess;
-use understudy_sdk::{ActionContext, ActionError, Secret};
-
-use crate::{
-    error::{ApiError, octokit_message, with_causes},
+use understudy_scm::{
+    GithubAccess, is_out_of_reach,
     throttle::{self, RateLimit, Retries},
 };
+use understudy_sdk::{ActionContext, ActionError, Secret};
+
+use crate::error::{ApiError, octokit_message, with_causes};
 
 const USER_AGENT: &str = concat!("understudy/", env!("CARGO_PKG_VERSION"));
 
@@ -474,6 +474,7 @@ impl Failure {
                     None => Remedy::None,
                 }
             }
+            Self::Local(error) if is_out_of_reach(error) => Remedy::Repeat,
             Self::Bare(status) if throttle::is_outage(method, *status) => Remedy::Repeat,
             // A POST may have arrived.
             Self::Transport { never_sent, .. } if *never_sent || method != Method::POST => Remedy::Repeat,

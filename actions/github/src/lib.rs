@@ -36,7 +36,6 @@ mod session;
 mod target;
 #[cfg(test)]
 mod testing;
-mod throttle;
 mod wait_workflow;
 mod webhook;
 mod workflow_runs;

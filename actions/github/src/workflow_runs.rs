@@ -6,13 +6,13 @@ use http::HeaderValue;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use understudy_scm::throttle::UNNAMED_LIMIT;
 use understudy_sdk::{ActionContext, ActionError, ErrorName, HumanDuration};
 
 use crate::{
     client::{Client, Route, Trouble},
     error::ApiError,
     target::Target,
-    throttle::UNNAMED_LIMIT,
 };
 
 /// GitHub's largest page.
@@ -354,6 +354,8 @@ impl Follower<'_> {
 
     /// Keeps the runs and logs those that changed.
     fn take_notice(&mut self, runs: Vec<Run>) {
+        // Somebody may delete a run.
+        self.runs.retain(|id, _| runs.iter().any(|run| run.id == *id));
         for run in runs {
             let known = self.runs.get(&run.id);
             let changed =

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
-use understudy_sdk::{ActionError, Secret, Workspace};
+use understudy_sdk::{ActionContext, ActionError, Secret, Workspace};
 use url::Url;
 
 pub mod git;
@@ -15,8 +15,10 @@ pub mod integrations;
 mod reading;
 mod repo_url;
 mod resolve;
+pub mod throttle;
 
 use github_apps::Apps;
+pub use github_apps::is_out_of_reach;
 use integrations::{Integration, Integrations, config::Node};
 use reading::{Reader, allow::AllowList};
 
@@ -25,6 +27,8 @@ use reading::{Reader, allow::AllowList};
 pub struct Scm {
     inner: Arc<Inner>,
     as_service: bool,
+    /// The step on whose behalf things are read.
+    step: Option<ActionContext>,
 }
 
 #[derive(Debug)]
@@ -148,7 +152,7 @@ impl Scm {
                 .boolean()?
                 .unwrap_or(false),
         };
-        Ok(Self { inner: Arc::new(inner), as_service: false })
+        Ok(Self { inner: Arc::new(inner), as_service: false, step: None })
     }
     /// The known hosts.
     pub fn integrations(&self) -> &Integrations {
@@ -186,6 +190,12 @@ impl Scm {
     pub fn as_service(&self) -> Self {
         Self { as_service: true, ..self.clone() }
     }
+    /// The same for reading on behalf of a step: rate limits and outages are waited for, without a worker slot and until the
+    /// task is cancelled; its log tells how long.
+    #[must_use]
+    pub fn in_step(&self, ctx: &ActionContext) -> Self {
+        Self { step: Some(ctx.clone()), ..self.clone() }
+    }
     /// Reads one file of at most 10 MiB.
     ///
     /// # Errors
@@ -217,7 +227,13 @@ impl Scm {
         {
             return Err(credentials_required(integration.host()));
         }
-        Ok(Reader { integrations: &self.inner.integrations, apps: &self.inner.apps, allow: &self.inner.allow, token })
+        Ok(Reader {
+            integrations: &self.inner.integrations,
+            apps: &self.inner.apps,
+            allow: &self.inner.allow,
+            token,
+            step: self.step.as_ref(),
+        })
     }
     fn requires_user_credentials(&self) -> bool {
         self.inner.require_user_credentials && !self.as_service

@@ -66,6 +66,8 @@ async fn a_token_that_ends_during_a_wait_is_renewed() {
         while !case.job.log().iter().any(|line| line.contains("CI #1: queued")) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        // A new one is not to be had at once.
+        case.github.inject(Fault::error("POST", "/app/installations/*/access_tokens", 502, "Bad gateway").times(4));
         for token in case.github.app_tokens(&app) {
             case.github.revoke_token(&token);
         }
@@ -76,7 +78,7 @@ async fn a_token_that_ends_during_a_wait_is_renewed() {
     let (outcome, ()) = tokio::join!(case.run(), scripted);
     outcome.result.unwrap();
     let calls = case.calls();
-    assert_eq!(calls.iter().filter(|call| call.ends_with("/access_tokens")).count(), 2, "{calls:?}");
+    assert_eq!(calls.iter().filter(|call| call.ends_with("/access_tokens")).count(), 6, "{calls:?}");
     nothing_shows(&case, &app);
 }
 
@@ -158,4 +160,19 @@ async fn an_outage_while_a_token_is_fetched_is_survived() {
     case.github.advance_run("acme", "shop", run, RunState::completed("success")).unwrap();
     case.github.inject(Fault::error("POST", "/app/installations/*/access_tokens", 502, "Bad gateway").times(1));
     case.succeed().await;
+}
+
+#[tokio::test]
+async fn many_that_need_a_token_at_once_wait_for_one_request() {
+    let (mut case, _) = case(json!({"branch": "main"})).await;
+    case.job.action = "wait-workflow".into();
+    case.job.concurrency = 20;
+    case.github.seed_repo("acme", "shop", &[CI]).await.unwrap();
+    let run = case.github.workflow_runs("acme", "shop")[0].id;
+    case.github.advance_run("acme", "shop", run, RunState::completed("success")).unwrap();
+    case.github.inject(Fault::delay("POST", "/app/installations/*/access_tokens", Duration::from_millis(300)));
+    case.succeed().await;
+    let calls = case.calls();
+    let asked = |part: &str| calls.iter().filter(|call| call.contains(part)).count();
+    assert_eq!((asked("/app/installations?"), asked("/access_tokens"), asked("/actions/runs?")), (1, 1, 20));
 }

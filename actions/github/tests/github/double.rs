@@ -52,6 +52,7 @@ impl Case {
             entities: Value::Null,
             default_commit_message: None,
             cancel_after: None,
+            concurrency: 1,
             dir: dir.path().to_owned(),
         };
         Self { github, job, dir, violations_expected: false }

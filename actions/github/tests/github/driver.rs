@@ -37,6 +37,8 @@ pub(crate) struct Job {
     pub(crate) default_commit_message: Option<String>,
     /// Cancelled after this many milliseconds.
     pub(crate) cancel_after: Option<u64>,
+    /// How many run the same at the same time.
+    pub(crate) concurrency: usize,
     /// Holds `workspace/`, `job.json`, `log`, `checkpoints.json`, `result.json`.
     pub(crate) dir: PathBuf,
 }
@@ -103,7 +105,16 @@ async fn driver() {
             cancel.cancel();
         });
     }
-    let result = registry.get(&job.action).unwrap().run(&ctx, job.input.clone()).await;
+    let mut runs = tokio::task::JoinSet::new();
+    for _ in 0..job.concurrency {
+        let (action, ctx, input) = (registry.get(&job.action).unwrap(), ctx.clone(), job.input.clone());
+        runs.spawn(async move { action.run(&ctx, input).await });
+    }
+    let mut results = runs.join_all().await;
+    let result = match results.iter().position(Result::is_err) {
+        Some(failed) => results.swap_remove(failed),
+        None => results.swap_remove(0),
+    };
     let releases = *slot.0.lock().unwrap();
     let outcome = Outcome { result: result.map_err(|error| error.to_string()), releases };
     fs::write(job.dir.join("result.json"), serde_json::to_vec(&outcome).unwrap()).unwrap();

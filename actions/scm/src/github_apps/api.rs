@@ -11,6 +11,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use understudy_sdk::{ActionError, ErrorName, Secret};
 use url::Url;
 
+use super::OutOfReach;
 use crate::http;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -150,16 +151,24 @@ impl Api {
             .timeout(TIMEOUT)
             .bearer_auth(jwt.expose())
             .header(ACCEPT, HeaderValue::from_static("application/vnd.github+json"));
-        let unreachable =
-            |reason: String| ActionError::failed(format!("GitHub could not be reached: {method} {url}: {reason}"));
+        let unreachable = |reason: String| {
+            ActionError::failed(format!("GitHub could not be reached: {method} {url}: {reason}"))
+                .with_source(OutOfReach)
+        };
         let response = request.send().await.map_err(|error| (true, unreachable(http::request_failure(error))))?;
         let status = response.status();
         let body = response.bytes().await.map_err(|error| (true, unreachable(http::request_failure(error))))?;
         if status.is_success() {
-            return serde_json::from_slice(&body)
-                .map_err(|error| (false, unreachable(format!("the answer is not what GitHub documents: {error}"))));
+            return serde_json::from_slice(&body).map_err(|error| {
+                (
+                    false,
+                    ActionError::failed(format!("{method} {url}: the answer is not what GitHub documents: {error}")),
+                )
+            });
         }
-        Err((status.is_server_error(), self.refusal(method, url, status, &body)))
+        let refusal = self.refusal(method, url, status, &body);
+        let again = status.is_server_error();
+        Err((again, if again { refusal.with_source(OutOfReach) } else { refusal }))
     }
 
     fn refusal(&self, method: &Method, url: &Url, status: StatusCode, body: &[u8]) -> ActionError {

@@ -6,6 +6,7 @@ mod jwt;
 
 use std::{
     collections::HashMap,
+    error::Error as _,
     sync::{Arc, Mutex as SyncMutex, PoisonError},
     time::Duration,
 };
@@ -17,6 +18,16 @@ use understudy_sdk::{ActionError, ErrorName, Secret};
 use crate::integrations::{Github, GithubApp};
 use api::{Api, Installation, Selection};
 use jwt::AppKey;
+
+/// The source of an error that asking later may mend: GitHub is down, or the way to it.
+#[derive(Debug, thiserror::Error)]
+#[error("GitHub is out of reach at the moment")]
+pub(crate) struct OutOfReach;
+
+/// Whether an error about credentials says nothing about them: GitHub could not be asked for them.
+pub fn is_out_of_reach(error: &ActionError) -> bool {
+    error.source().is_some_and(|source| source.is::<OutOfReach>())
+}
 
 /// A cached token is not handed out any more when it has less time left than this.
 const SPARE: TimeDelta = TimeDelta::minutes(10);
@@ -116,7 +127,8 @@ impl App {
     fn explain(&self, host: &str, error: ActionError) -> ActionError {
         let message =
             format!("The GitHub App {} of the integration for {host}: {}", self.config.app_id, error.message());
-        ActionError::new(error.name().clone(), message)
+        let explained = ActionError::new(error.name().clone(), message);
+        if is_out_of_reach(&error) { explained.with_source(OutOfReach) } else { explained }
     }
 
     fn places(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Mutex<Option<Token>>>>> {

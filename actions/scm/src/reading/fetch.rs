@@ -1,20 +1,25 @@
 //! One GET with redirects followed under control: at most five, each hop agreed to by the caller, credentials never sent to
 //! another origin.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::Stream;
 use reqwest::{
-    Response, StatusCode,
+    Method, Response, StatusCode,
     header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION},
 };
-use understudy_sdk::{ActionError, Secret};
+use understudy_sdk::{ActionContext, ActionError, HumanDuration, Secret};
 use url::Url;
 
-use crate::http;
+use crate::{
+    http,
+    throttle::{self, Retries},
+};
 
 const MAX_REDIRECTS: usize = 5;
+/// Of an error's text.
+const MAX_REFUSAL: usize = 64 * 1024;
 /// Until the answer begins; hosts need a while to pack a large repository.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// Between two pieces of an answer.
@@ -26,6 +31,8 @@ pub(super) struct Request<'a> {
     pub(super) url: Url,
     pub(super) accept: Option<&'static str>,
     pub(super) token: Option<&'a Secret>,
+    /// The step that reads: it waits for rate limits and after outages, everybody else gets the error.
+    pub(super) step: Option<&'a ActionContext>,
     /// How the text about an error status begins.
     pub(super) failure: &'static str,
 }
@@ -35,31 +42,16 @@ pub(super) async fn get(
     request: Request<'_>,
     may_follow: impl Fn(&Url) -> Result<(), ActionError>,
 ) -> Result<Response, ActionError> {
-    let client = http::client().map_err(ActionError::failed)?;
-    let start = request.url;
+    let start = request.url.clone();
     let origin = start.origin();
     let mut url = start.clone();
     let mut redirects = 0;
+    let mut retries = Retries::default();
     loop {
-        let mut builder = client.get(url.clone());
-        if let Some(accept) = request.accept {
-            builder = builder.header(ACCEPT, accept);
-        }
-        if let Some(token) = request.token
-            && url.origin() == origin
-        {
-            builder = builder.header(AUTHORIZATION, bearer(token)?);
-        }
-        let response = tokio::time::timeout(ANSWER_TIMEOUT, builder.send())
-            .await
-            .map_err(|_| unreadable(&url, &format!("no answer within {} seconds", ANSWER_TIMEOUT.as_secs())))?
-            .map_err(|error| unreadable(&url, &http::request_failure(error)))?;
+        let token = request.token.filter(|_| url.origin() == origin);
+        let response = send(&request, &url, token, &mut retries).await?;
         if !is_redirect(response.status()) {
-            return if response.status().is_success() {
-                Ok(response)
-            } else {
-                Err(refusal(request.failure, &url, &response))
-            };
+            return Ok(response);
         }
         let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let Some(target) = target.and_then(|target| url.join(target).ok()) else {
@@ -74,6 +66,61 @@ pub(super) async fn get(
         }
         may_follow(&target)?;
         url = target;
+    }
+}
+
+/// Sends the request; in a step again and again as long as it may help. The answer is a success or a redirect.
+async fn send(
+    request: &Request<'_>,
+    url: &Url,
+    token: Option<&Secret>,
+    retries: &mut Retries,
+) -> Result<Response, ActionError> {
+    loop {
+        let (wait, reason, error) = match once(request, url, token).await {
+            Ok(response) if response.status().is_success() || is_redirect(response.status()) => return Ok(response),
+            Ok(response) => {
+                let (status, headers) = (response.status(), response.headers().clone());
+                let error = refusal(request.failure, url, &response);
+                let said = content(response, MAX_REFUSAL).await.unwrap_or_default();
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                match throttle::rate_limit(status, &headers, &String::from_utf8_lossy(&said), now) {
+                    Some(limit) => {
+                        let reason = format!("The {} of {} is reached", limit.kind, crate::host_of(url));
+                        (retries.limited(limit).ok(), reason, error)
+                    }
+                    None if throttle::is_outage(&Method::GET, status) => {
+                        (retries.outage(), error.message().to_string(), error)
+                    }
+                    None => return Err(error),
+                }
+            }
+            Err((false, error)) => return Err(error),
+            Err((true, error)) => (retries.outage(), error.message().to_string(), error),
+        };
+        let (Some(ctx), Some(wait)) = (request.step, wait) else { return Err(error) };
+        ctx.log.warn(format!("{reason}; trying again in {}", HumanDuration::from(wait)));
+        ctx.waiting(tokio::time::sleep(wait)).await?;
+    }
+}
+
+/// One exchange; with an error, whether another may go better.
+async fn once(request: &Request<'_>, url: &Url, token: Option<&Secret>) -> Result<Response, (bool, ActionError)> {
+    let client = http::client().map_err(|error| (false, ActionError::failed(error)))?;
+    let mut builder = client.get(url.clone());
+    if let Some(accept) = request.accept {
+        builder = builder.header(ACCEPT, accept);
+    }
+    if let Some(token) = token {
+        builder = builder.header(AUTHORIZATION, bearer(token).map_err(|error| (false, error))?);
+    }
+    match tokio::time::timeout(ANSWER_TIMEOUT, builder.send()).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) => {
+            let again = http::certificate_refused(&error).is_none();
+            Err((again, unreadable(url, &http::request_failure(error))))
+        }
+        Err(_) => Err((true, unreadable(url, &format!("no answer within {} seconds", ANSWER_TIMEOUT.as_secs())))),
     }
 }
 

@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::Response;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::mpsc;
-use understudy_sdk::{ActionError, ErrorName, Secret, Workspace};
+use understudy_sdk::{ActionContext, ActionError, ErrorName, Secret, Workspace};
 use url::Url;
 
 use super::{MAX_FILE, archive, fetch};
@@ -98,12 +98,13 @@ struct MatchingRef {
 pub(super) struct GithubReader<'a> {
     github: &'a Github,
     pub(super) token: Option<Secret>,
+    step: Option<&'a ActionContext>,
 }
 
 impl<'a> GithubReader<'a> {
     /// With this token, or anonymously.
-    pub(super) fn new(github: &'a Github, token: Option<Secret>) -> Self {
-        Self { github, token }
+    pub(super) fn new(github: &'a Github, token: Option<Secret>, step: Option<&'a ActionContext>) -> Self {
+        Self { github, token, step }
     }
 
     pub(super) async fn read_file(&self, url: &Url) -> Result<Vec<u8>, ActionError> {
@@ -144,7 +145,13 @@ impl<'a> GithubReader<'a> {
         let scheme = archive.scheme().to_string();
         let origin = archive.origin();
         let response = fetch::get(
-            fetch::Request { url: archive, accept: None, token: self.token.as_ref(), failure: FAILURE },
+            fetch::Request {
+                url: archive,
+                accept: None,
+                token: self.token.as_ref(),
+                step: self.step,
+                failure: FAILURE,
+            },
             |to| {
                 // Hosts hand archives out from another place, for which the redirect itself carries what is needed.
                 if to.origin() == origin || to.scheme() == "https" || (to.scheme() == "http" && scheme == "http") {
@@ -255,9 +262,12 @@ impl<'a> GithubReader<'a> {
     /// Follows redirects only within the host (a renamed repository).
     async fn get(&self, url: Url, accept: Option<&'static str>) -> Result<Response, ActionError> {
         let origin = url.origin();
-        fetch::get(fetch::Request { url, accept, token: self.token.as_ref(), failure: FAILURE }, |to| {
-            if to.origin() == origin { Ok(()) } else { Err(redirect_refused(to)) }
-        })
+        fetch::get(
+            fetch::Request { url, accept, token: self.token.as_ref(), step: self.step, failure: FAILURE },
+            |to| {
+                if to.origin() == origin { Ok(()) } else { Err(redirect_refused(to)) }
+            },
+        )
         .await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use understudy_sdk::{ActionError, Secret, Workspace};
+use understudy_sdk::{ActionContext, ActionError, Secret, Workspace};
 use url::Url;
 
 pub(crate) mod allow;
@@ -28,6 +28,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) apps: &'a HashMap<String, Arc<Apps>>,
     pub(crate) allow: &'a AllowList,
     pub(crate) token: Option<&'a Secret>,
+    /// The step that reads, if one does.
+    pub(crate) step: Option<&'a ActionContext>,
 }
 
 /// Who reads a URL.
@@ -51,7 +53,8 @@ impl Reader<'_> {
                 }
             }
             Source::Plain => {
-                let request = fetch::Request { url, accept: None, token: self.token, failure: "could not read" };
+                let (token, step) = (self.token, self.step);
+                let request = fetch::Request { url, accept: None, token, step, failure: "could not read" };
                 let response = fetch::get(request, |to| match self.allow.allows(to) {
                     true => Ok(()),
                     false => Err(ActionError::failed(format!(
@@ -102,7 +105,7 @@ impl Reader<'_> {
     }
 
     /// With the given token, else one of the integration's Apps, else the integration's.
-    async fn github<'g>(&self, github: &'g Github, url: &Url) -> Result<GithubReader<'g>, ActionError> {
+    async fn github<'g>(&'g self, github: &'g Github, url: &Url) -> Result<GithubReader<'g>, ActionError> {
         let given = self.token.cloned();
         let token = match (given, self.apps.get(&github.host)) {
             (Some(token), _) => Some(token),
@@ -112,7 +115,7 @@ impl Reader<'_> {
             }
             (None, None) => None,
         };
-        Ok(GithubReader::new(github, token.or_else(|| github.token.clone())))
+        Ok(GithubReader::new(github, token.or_else(|| github.token.clone()), self.step))
     }
 
     /// Forgets an App's token that GitHub refused; whether asking once more may help.

@@ -1,19 +1,19 @@
-//! When to try a request again.
+//! When to try a request to GitHub again.
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use reqwest::{Method, StatusCode, header::HeaderMap};
 
 /// The most time one request may spend waiting for rate limits.
 const MAX_LIMITED: Duration = Duration::from_secs(15 * 60);
 /// What to wait at first where GitHub names no time; doubled every time, as GitHub's documentation asks for.
-pub(crate) const UNNAMED_LIMIT: Duration = Duration::from_secs(60);
+pub const UNNAMED_LIMIT: Duration = Duration::from_secs(60);
 /// Pauses before each repetition after an outage.
 const OUTAGE_PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(9)];
 
 /// How often one request was tried again, and why.
 #[derive(Debug, Default)]
-pub(crate) struct Retries {
+pub struct Retries {
     limited: Duration,
     unnamed: u32,
     outages: usize,
@@ -24,7 +24,7 @@ impl Retries {
     ///
     /// # Errors
     /// The wait that would be too long.
-    pub(crate) fn limited(&mut self, limit: RateLimit) -> Result<Duration, Duration> {
+    pub fn limited(&mut self, limit: RateLimit) -> Result<Duration, Duration> {
         let wait = limit.wait.unwrap_or_else(|| {
             self.unnamed += 1;
             UNNAMED_LIMIT * 2_u32.saturating_pow(self.unnamed - 1)
@@ -33,7 +33,7 @@ impl Retries {
         if self.limited > MAX_LIMITED { Err(wait) } else { Ok(wait) }
     }
     /// How long to wait after an outage; `None` when it lasts too long.
-    pub(crate) fn outage(&mut self) -> Option<Duration> {
+    pub fn outage(&mut self) -> Option<Duration> {
         let pause = OUTAGE_PAUSES.get(self.outages).copied();
         self.outages += 1;
         pause
@@ -42,16 +42,16 @@ impl Retries {
 
 /// A limit that GitHub says we have hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RateLimit {
+pub struct RateLimit {
     /// For texts.
-    pub(crate) kind: &'static str,
+    pub kind: &'static str,
     /// When to come back, if GitHub says so.
-    pub(crate) wait: Option<Duration>,
+    pub wait: Option<Duration>,
 }
 
 /// Reads GitHub's signs of a rate limit from an answer; `now` in seconds since the epoch.
 /// See <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>.
-pub(crate) fn rate_limit(status: StatusCode, headers: &HeaderMap, message: &str, now: u64) -> Option<RateLimit> {
+pub fn rate_limit(status: StatusCode, headers: &HeaderMap, message: &str, now: u64) -> Option<RateLimit> {
     if status != StatusCode::FORBIDDEN && status != StatusCode::TOO_MANY_REQUESTS {
         return None;
     }
@@ -69,7 +69,7 @@ pub(crate) fn rate_limit(status: StatusCode, headers: &HeaderMap, message: &str,
 }
 
 /// Whether an answer with this status says nothing about the request itself, so that it may be repeated.
-pub(crate) fn is_outage(method: &Method, status: StatusCode) -> bool {
+pub fn is_outage(method: &Method, status: StatusCode) -> bool {
     // A POST may have been carried out before the gateway gave up.
     method != Method::POST && matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
@@ -80,7 +80,9 @@ mod tests {
     use super::*;
 
     fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
-        list.iter().map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap())).collect()
+        list.iter()
+            .map(|(name, value)| (name.parse::<reqwest::header::HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]
