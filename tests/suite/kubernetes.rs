@@ -598,3 +598,81 @@ async fn the_rules_of_the_documentation_are_enough_and_no_more() {
     contains(&bed.fails("apply", other).await, &["may not get configmaps"]);
     bed.running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_new_kinds_and_made_up_names() {
+    let write = |path: &str, text: &str| json!({"id": "write", "name": "Write", "action": "fetch:plain:file", "input": {"url": text, "targetPath": path}});
+    let apply = |input: Value| json!({"id": "apply", "name": "Apply", "action": "kubernetes:apply", "input": input});
+    let file = |path: &str| {
+        json!([
+            write("deploy/all.yaml", "./all.txt"),
+            apply(json!({"manifestPath": path})),
+            {"id": "log", "name": "Log", "action": "debug:log", "input": {"message": "${{ steps.apply.output | dump }}"}},
+        ])
+    };
+    let generated = json!([
+        apply(json!({"manifest": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "made-"}}})),
+        {"id": "log", "name": "Log", "action": "debug:log", "input": {"message": "named ${{ steps.apply.output.name }}"}},
+    ]);
+    let delete = json!([
+        write("deploy/all.yaml", "./all.txt"),
+        {"id": "delete", "name": "Delete", "action": "kubernetes:delete", "input": {"manifestPath": "deploy/all.yaml"}},
+    ]);
+    let templates = [
+        ("file", file("deploy/all.yaml")),
+        ("outside", file("../../../../etc/passwd")),
+        ("missing", file("deploy/none.yaml")),
+        ("generated", generated),
+        ("delete", delete),
+    ];
+    let bed = Bed::new("files", &templates).await;
+    let ns = &bed.namespace;
+    // A kind and an object of it in one file.
+    let group = format!("{ns}.example.org");
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": format!("gadgets.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"plural": "gadgets", "kind": "Gadget"}, "versions": [
+            {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer", "minimum": 1}}}}}}}]},
+    });
+    let gadget = json!({"apiVersion": format!("{group}/v1"), "kind": "Gadget", "metadata": {"name": "one"}, "spec": {"size": 1}});
+    crate::support::write(bed.dir.path.join("all.txt"), format!("{crd}\n---\n{gadget}\n"));
+    let log = bed.succeeds("file", json!({})).await;
+    contains(
+        &log,
+        &[
+            &format!("CustomResourceDefinition gadgets.{group} created"),
+            &format!("Gadget {ns}/one created"),
+            "\"result\":\"created\"",
+        ],
+    );
+    let log = bed.succeeds("file", json!({})).await;
+    contains(
+        &log,
+        &[&format!("CustomResourceDefinition gadgets.{group} unchanged"), &format!("Gadget {ns}/one unchanged")],
+    );
+    crate::support::write(
+        bed.dir.path.join("all.txt"),
+        format!("{crd}\n---\n{}\n", gadget.to_string().replace(":1}", ":0}")),
+    );
+    contains(
+        &bed.fails("file", json!({})).await,
+        &[&format!("Gadget {ns}/one in the cluster"), "is not valid:\n  spec.size: Invalid value"],
+    );
+    let log = bed.succeeds("delete", json!({})).await;
+    // The last first.
+    let at = |text: String| log.find(&text).unwrap_or_else(|| panic!("{text} is missing in\n{log}"));
+    assert!(
+        at(format!("Gadget {ns}/one deleted")) < at(format!("CustomResourceDefinition gadgets.{group} deleted")),
+        "{log}"
+    );
+    contains(&bed.succeeds("delete", json!({})).await, &["nothing to delete"]);
+
+    for template in ["outside", "missing"] {
+        let log = bed.fails(template, json!({})).await;
+        contains(&log, &["manifestPath", "can't be read"]);
+        assert!(!log.contains("root:"), "{log}");
+    }
+    let log = bed.succeeds("generated", json!({})).await;
+    contains(&log, &[&format!("ConfigMap {ns}/made-"), "named made-"]);
+    bed.running.stop().await;
+}

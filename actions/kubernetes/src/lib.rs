@@ -9,8 +9,6 @@ mod client;
 mod crossplane;
 mod kubernetes;
 
-use std::sync::Arc;
-
 use understudy_sdk::Registry;
 
 pub use client::Clusters;
@@ -28,6 +26,5 @@ pub struct KubernetesDeps {
 pub fn register(registry: &mut Registry, deps: KubernetesDeps) {
     argocd::register(registry, &deps.clusters, &deps.argocd);
     crossplane::register(registry, &deps.clusters);
-    let deps = Arc::new(deps);
-    kubernetes::register(registry, &deps);
+    kubernetes::register(registry, &deps.clusters);
 }

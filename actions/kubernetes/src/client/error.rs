@@ -140,6 +140,15 @@ impl KubeError {
             _ => None,
         }
     }
+
+    /// Whether the cluster may do better in a while.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Api { code, .. } => matches!(code, 408 | 429 | 500 | 502..=504),
+            _ => false,
+        }
+    }
 }
 
 /// A request, for messages.
@@ -360,4 +369,131 @@ impl Request {
 /// `conflict with "kubectl" using apps/v1` → `kubectl`.
 pub(super) fn manager(cause: &StatusCause) -> &str {
     cause.message.split('"').nth(1).unwrap_or(&cause.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::response::StatusDetails;
+
+    use super::*;
+
+    fn request(object: &str, namespace: Option<&str>, is_sensitive: bool) -> Request {
+        Request {
+            cluster: "the cluster 'c'".to_string(),
+            credentials: "they are in a file".to_string(),
+            verb: "patch",
+            object: object.to_string(),
+            namespace: namespace.map(str::to_string),
+            is_sensitive,
+        }
+    }
+
+    fn status(code: u16, reason: &str, message: &str, kind: &str, causes: &[(&str, &str, &str)]) -> kube::Error {
+        let causes = causes.iter().map(|(reason, field, message)| StatusCause {
+            reason: (*reason).to_string(),
+            field: (*field).to_string(),
+            message: (*message).to_string(),
+        });
+        let details = StatusDetails {
+            name: "x".to_string(),
+            kind: kind.to_string(),
+            causes: causes.collect(),
+            group: String::new(),
+            uid: String::new(),
+            retry_after_seconds: 0,
+        };
+        kube::Error::Api(Status::failure(message, reason).with_code(code).with_details(details).boxed())
+    }
+
+    #[test]
+    fn answers_in_words() {
+        let map = request("ConfigMap n/x", Some("n"), false);
+        let forbidden = "configmaps \"x\" is forbidden: User \"u\" cannot patch resource \"configmaps\" in API group \"\" in the namespace \"n\"";
+        let cluster_wide =
+            "nodes is forbidden: User \"u\" cannot list resource \"nodes\" in API group \"g\" at the cluster scope";
+        let quota = "configmaps \"x\" is forbidden: exceeded quota: q";
+        for (error, expected) in [
+            (
+                status(403, "Forbidden", forbidden, "configmaps", &[]),
+                "the cluster 'c' does not allow this: user 'u' may not patch configmaps in the namespace 'n' (for ConfigMap \
+                 n/x). a Role in 'n' needs the rule {apiGroups: [\"\"], resources: [\"configmaps\"], verbs: [\"patch\"]}; \
+                 docs/kubernetes.md has all rules of an action",
+            ),
+            (
+                status(403, "Forbidden", cluster_wide, "nodes", &[]),
+                "the cluster 'c' does not allow this: user 'u' may not list nodes.g at the cluster scope (for ConfigMap n/x). \
+                 a ClusterRole needs the rule {apiGroups: [\"g\"], resources: [\"nodes\"], verbs: [\"list\"]}; \
+                 docs/kubernetes.md has all rules of an action",
+            ),
+            (
+                status(403, "Forbidden", quota, "configmaps", &[]),
+                "the cluster 'c' does not allow this: patch of ConfigMap n/x: configmaps \"x\" is forbidden: exceeded quota: q",
+            ),
+            (
+                status(404, "NotFound", "namespaces \"n\" not found", "namespaces", &[]),
+                "the namespace 'n' for ConfigMap n/x in the cluster 'c' does not exist; create it first \
+                 (kubernetes:create-namespace)",
+            ),
+            (
+                status(404, "NotFound", "configmaps \"x\" not found", "configmaps", &[]),
+                "there is no ConfigMap n/x in the cluster 'c'",
+            ),
+            (
+                status(409, "AlreadyExists", "exists", "configmaps", &[]),
+                "ConfigMap n/x in the cluster 'c' exists already",
+            ),
+            (
+                status(
+                    409,
+                    "Conflict",
+                    "Apply failed with 2 conflicts",
+                    "configmaps",
+                    &[
+                        ("FieldManagerConflict", ".data.a", "conflict with \"kubectl\" using v1"),
+                        ("FieldManagerConflict", ".data.b", "conflict with \"helm\" using v1"),
+                    ],
+                ),
+                "ConfigMap n/x in the cluster 'c' has fields that others manage: data.a (by kubectl), data.b (by helm). Leave \
+                 these fields out of the manifest, or set force: true to take them over",
+            ),
+            (
+                status(
+                    422,
+                    "Invalid",
+                    "is invalid",
+                    "configmaps",
+                    &[
+                        ("FieldValueInvalid", "spec.a", "Invalid value: 0: too small"),
+                        ("FieldValueRequired", "spec.b", "Required value"),
+                    ],
+                ),
+                "ConfigMap n/x in the cluster 'c' is not valid:\n  spec.a: Invalid value: 0: too small\n  spec.b: Required value",
+            ),
+            (status(503, "", "busy", "", &[]), "the cluster 'c' answered 503 to patch ConfigMap n/x: busy"),
+        ] {
+            let text = map.fail(&error).to_string();
+            assert!(text.starts_with(expected), "{text}\n{expected}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_quotes_of_a_secret_is_cut() {
+        let secret = request("Secret n/x", Some("n"), true);
+        let message = "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte 4, error found \
+                       in #10 byte of ...|: \"hush-hush\"|..., bigger context ...";
+        for error in [
+            status(400, "BadRequest", message, "secrets", &[]),
+            status(500, "", &format!("failed to create typed patch object: {message}"), "secrets", &[]),
+            status(
+                422,
+                "Invalid",
+                "is invalid",
+                "secrets",
+                &[("FieldValueInvalid", "data[a]", "Invalid value: \"hush-hush\": no")],
+            ),
+        ] {
+            let text = secret.fail(&error).to_string();
+            assert!(!text.contains("hush") && text.contains("it may quote the Secret"), "{text}");
+        }
+    }
 }

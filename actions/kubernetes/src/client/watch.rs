@@ -202,7 +202,7 @@ impl Cluster {
                     return result.map(|()| object);
                 }
             }
-            Err(KubeError::Unreachable { .. }) => {}
+            Err(error) if error.is_passing() => {}
             Err(error) => return Err(error.into()),
         }
         let mut watch = self.watch(target, &ctx.log);

@@ -9,9 +9,8 @@ use serde_json::Value;
 use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, schema};
 
 use super::inputs::{ManifestInput, ObjectOutput, Source, examples};
-use crate::{
-    KubernetesDeps,
-    client::{ApplyOptions, Cluster, FIELD_MANAGER, KubeError, Manifest, Outcome, Progress, Target, as_value},
+use crate::client::{
+    ApplyOptions, Cluster, Clusters, FIELD_MANAGER, KubeError, Manifest, Outcome, Progress, Target, as_value,
 };
 
 /// How long a CRD may take until it can be used.
@@ -56,12 +55,12 @@ pub(crate) struct Output {
 /// Applies manifests.
 #[derive(Debug)]
 pub(crate) struct Apply {
-    deps: Arc<KubernetesDeps>,
+    clusters: Clusters,
 }
 
 impl Apply {
-    pub(crate) fn new(deps: &Arc<KubernetesDeps>) -> Self {
-        Self { deps: Arc::clone(deps) }
+    pub(crate) fn new(clusters: &Clusters) -> Self {
+        Self { clusters: clusters.clone() }
     }
 }
 
@@ -112,7 +111,7 @@ impl Action for Apply {
             path: input.manifest_path,
         };
         let manifests = source.read(ctx)?;
-        let cluster = self.deps.clusters.get(input.cluster_name.as_deref())?;
+        let cluster = self.clusters.get(input.cluster_name.as_deref())?;
         let options = ApplyOptions {
             field_manager: manager(input.field_manager)?,
             force: input.force,

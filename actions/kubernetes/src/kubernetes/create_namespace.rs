@@ -9,10 +9,7 @@ use serde_json::{Value, json};
 use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, EntityRef, Secret, schema};
 
 use super::inputs::examples;
-use crate::{
-    KubernetesDeps,
-    client::{Cluster, Clusters, FIELD_MANAGER, Kind, KubeError, Manifest, Outcome, Target, check_label},
-};
+use crate::client::{Cluster, Clusters, FIELD_MANAGER, Kind, KubeError, Manifest, Outcome, Target, check_label};
 
 const API_SERVER: &str = "kubernetes.io/api-server";
 const API_SERVER_CA: &str = "kubernetes.io/api-server-certificate-authority";
@@ -58,12 +55,12 @@ pub(crate) struct Output {
 /// Creates a namespace.
 #[derive(Debug)]
 pub(crate) struct CreateNamespace {
-    deps: Arc<KubernetesDeps>,
+    clusters: Clusters,
 }
 
 impl CreateNamespace {
-    pub(crate) fn new(deps: &Arc<KubernetesDeps>) -> Self {
-        Self { deps: Arc::clone(deps) }
+    pub(crate) fn new(clusters: &Clusters) -> Self {
+        Self { clusters: clusters.clone() }
     }
 
     async fn cluster(&self, ctx: &ActionContext, input: &Input) -> Result<Arc<Cluster>, ActionError> {
@@ -75,7 +72,7 @@ impl CreateNamespace {
                     "clusterName excludes clusterRef, url and token: the configuration has address and credentials",
                 ));
             }
-            return Ok(self.deps.clusters.get(Some(name))?);
+            return Ok(self.clusters.get(Some(name))?);
         }
         // The texts are those of @backstage-community/plugin-scaffolder-backend-module-kubernetes 2.21.0.
         let (url, ca) = match (reference, url) {
@@ -85,7 +82,7 @@ impl CreateNamespace {
             (None, None) if input.token.is_some() => {
                 return Err(ActionError::failed("Cluster reference or url are required"));
             }
-            (None, None) => return Ok(self.deps.clusters.get(None)?),
+            (None, None) => return Ok(self.clusters.get(None)?),
             (None, Some(url)) => (url.to_string(), None),
             (Some(reference), None) => {
                 let reference = EntityRef::parse(reference, Some("resource"), Some("default"))?;

@@ -10,10 +10,7 @@ use serde_json::Value;
 use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, HumanDuration, schema};
 
 use super::inputs::{ManifestInput, ObjectOutput, Source, examples};
-use crate::{
-    KubernetesDeps,
-    client::{Cluster, DeleteOptions, KubeError, Progress, Target, as_value},
-};
+use crate::client::{Cluster, Clusters, DeleteOptions, KubeError, Progress, Target, as_value};
 
 /// How long is waited where the step doesn't say.
 const TIMEOUT: HumanDuration = HumanDuration::from_secs(5 * 60);
@@ -76,12 +73,12 @@ pub(crate) struct Output {
 /// Deletes objects.
 #[derive(Debug)]
 pub(crate) struct Delete {
-    deps: Arc<KubernetesDeps>,
+    clusters: Clusters,
 }
 
 impl Delete {
-    pub(crate) fn new(deps: &Arc<KubernetesDeps>) -> Self {
-        Self { deps: Arc::clone(deps) }
+    pub(crate) fn new(clusters: &Clusters) -> Self {
+        Self { clusters: clusters.clone() }
     }
 }
 
@@ -126,7 +123,7 @@ impl Action for Delete {
             object: input.manifest_object,
             path: input.manifest_path,
         };
-        let cluster = self.deps.clusters.get(input.cluster_name.as_deref())?;
+        let cluster = self.clusters.get(input.cluster_name.as_deref())?;
         let mut targets = Vec::new();
         match (input.api_version, input.kind, input.name, source.is_none()) {
             (Some(api_version), Some(kind), Some(name), true) => {

@@ -1,7 +1,5 @@
 //! `kubernetes:get`
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,10 +7,7 @@ use serde_json::{Map, Value};
 use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, schema};
 
 use super::inputs::examples;
-use crate::{
-    KubernetesDeps,
-    client::{Kind, as_value},
-};
+use crate::client::{Clusters, Kind, as_value};
 
 /// The input of `kubernetes:get`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -60,12 +55,12 @@ pub(crate) struct Output {
 /// Reads objects.
 #[derive(Debug)]
 pub(crate) struct Get {
-    deps: Arc<KubernetesDeps>,
+    clusters: Clusters,
 }
 
 impl Get {
-    pub(crate) fn new(deps: &Arc<KubernetesDeps>) -> Self {
-        Self { deps: Arc::clone(deps) }
+    pub(crate) fn new(clusters: &Clusters) -> Self {
+        Self { clusters: clusters.clone() }
     }
 }
 
@@ -105,7 +100,7 @@ impl Action for Get {
     }
 
     async fn run(&self, ctx: &ActionContext, input: Input) -> Result<Output, ActionError> {
-        let cluster = self.deps.clusters.get(input.cluster_name.as_deref())?;
+        let cluster = self.clusters.get(input.cluster_name.as_deref())?;
         let kind = cluster.kind(&input.api_version, &input.kind).await?;
         let found = match (&input.name, &input.label_selector) {
             (Some(_), Some(_)) => {

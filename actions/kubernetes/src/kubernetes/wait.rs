@@ -1,7 +1,5 @@
 //! `kubernetes:wait`
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,10 +10,7 @@ use super::{
     expression::Expression,
     inputs::{ObjectOutput, examples},
 };
-use crate::{
-    KubernetesDeps,
-    client::{Progress, as_value},
-};
+use crate::client::{Clusters, Progress, as_value};
 
 /// How long is waited where the step doesn't say.
 const TIMEOUT: HumanDuration = HumanDuration::from_secs(10 * 60);
@@ -87,12 +82,12 @@ pub(crate) struct Output {
 /// Waits for a state of an object.
 #[derive(Debug)]
 pub(crate) struct Wait {
-    deps: Arc<KubernetesDeps>,
+    clusters: Clusters,
 }
 
 impl Wait {
-    pub(crate) fn new(deps: &Arc<KubernetesDeps>) -> Self {
-        Self { deps: Arc::clone(deps) }
+    pub(crate) fn new(clusters: &Clusters) -> Self {
+        Self { clusters: clusters.clone() }
     }
 }
 
@@ -138,7 +133,7 @@ impl Action for Wait {
             return Err(ActionError::input("for: the list is empty, there is nothing to wait for"));
         }
         let failures = input.fail_on.as_ref().map(|texts| texts.parse("failOn")).transpose()?.unwrap_or_default();
-        let cluster = self.deps.clusters.get(input.cluster_name.as_deref())?;
+        let cluster = self.clusters.get(input.cluster_name.as_deref())?;
         let kind = cluster.kind(&input.api_version, &input.kind).await?;
         let target = cluster.target(&kind, input.namespace.as_deref(), &input.name).await?;
         let shown = input.r#for.shown();
