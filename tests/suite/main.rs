@@ -11,6 +11,7 @@ mod conformance;
 mod crossplane;
 mod eval;
 mod floors;
+mod gitops;
 mod hostile;
 mod killed;
 mod kubernetes;

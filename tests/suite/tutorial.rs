@@ -68,7 +68,7 @@ pub(crate) fn files(folder: &Utf8Path) -> BTreeMap<String, (Vec<u8>, bool)> {
 }
 
 /// What the tutorial's skeleton becomes: its expressions are few, so they are replaced by hand here.
-fn expected(skeleton: &Utf8Path) -> BTreeMap<String, (Vec<u8>, bool)> {
+pub(crate) fn expected(skeleton: &Utf8Path) -> BTreeMap<String, (Vec<u8>, bool)> {
     files(skeleton)
         .into_iter()
         .map(|(name, (content, executable))| {
