@@ -331,14 +331,14 @@ impl ApiClient {
 
     fn request(&self, method: Method, path: &[String], query: &[(&'static str, String)]) -> RequestBuilder {
         // The base has been parsed when the configuration was read, so it can be extended.
-        let url = Url::parse(&self.instance.url).and_then(|mut url| {
+        let url = Url::parse(&self.instance.url).map(|mut url| {
             if let Ok(mut segments) = url.path_segments_mut() {
                 segments.pop_if_empty().extend(["api", "v1"]).extend(path);
             }
             if !query.is_empty() {
                 url.query_pairs_mut().extend_pairs(query);
             }
-            Ok(url)
+            url
         });
         match url {
             Ok(url) => self.http.request(method, url),
