@@ -118,7 +118,12 @@ async fn round(cluster: &Cluster, collection: &str, script: &Script) -> Result<(
             next["kind"] = "Application".into();
             let path = format!("{collection}/{name}");
             // Refused when it has changed since it was read.
-            cluster.request(Method::PUT, &path, Some(("application/json", next.to_string()))).await?;
+            let (status, answer) =
+                cluster.request(Method::PUT, &path, Some(("application/json", next.to_string()))).await?;
+            // What the CRD refuses is a fault of the player; nobody would get to see it otherwise.
+            if status == 422 {
+                eprintln!("the player of Argo CD wrote what the CRD refuses: {}", answer["message"]);
+            }
         }
     }
     Ok(())
