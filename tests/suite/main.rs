@@ -13,6 +13,7 @@ mod crossplane;
 mod eval;
 mod floors;
 mod gitops;
+mod golden_path;
 mod hostile;
 mod killed;
 mod kubernetes;
