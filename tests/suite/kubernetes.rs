@@ -196,9 +196,9 @@ async fn what_is_wrong_with_a_manifest_is_said_before_anything_is_sent() {
             vec!["the namespace '../x' is no DNS label"],
         ),
         (
-            format!("{good}apiVersion: platform.example.org/v1\nkind: Bucket\nmetadata: {{name: a}}\n"),
+            format!("{good}apiVersion: nowhere.example.org/v1\nkind: Reservoir\nmetadata: {{name: a}}\n"),
             vec![
-                "the cluster of the kubeconfig context 'testbed' knows no kind Bucket in platform.example.org/v1",
+                "the cluster of the kubeconfig context 'testbed' knows no kind Reservoir in nowhere.example.org/v1",
                 "install the CRD first",
             ],
         ),

@@ -272,6 +272,8 @@ impl Tree {
         let describe = place.reference.describe();
         match seen {
             Seen::Away => false,
+            // A server that has just started refuses what it allowed before, until it has read its rules.
+            Seen::Closed(_) if self.nodes.get(&place).is_some_and(|node| node.is_there) => false,
             Seen::Closed(why) => {
                 if !self.is_closed(&place) {
                     let Reference { api_version, kind, .. } = place.reference;
