@@ -1,4 +1,4 @@
-//! The public tutorial's third template, unmodified: repository, workflow run, Argo CD application, catalog.
+//! The public tutorial's third and fourth templates, unmodified: repository, workflow run, Argo CD application, catalog.
 
 use std::time::Duration;
 
@@ -16,6 +16,16 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn repository_run_application_and_component() {
+    walk("03-argocd", "hello-world-gitops").await;
+}
+
+/// The claim is a file of its chart; `crossplane` holds it against the XRD and has it made.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_with_a_bucket_in_the_chart() {
+    walk("04-crossplane", "nodejs-with-bucket").await;
+}
+
+async fn walk(folder: &str, template: &str) {
     let cluster = Cluster::shared().await.unwrap();
     cluster.install_crds(&crds().join("argocd.yaml")).await.unwrap();
     // The tutorial's service account: everything on applications in its own namespace.
@@ -23,7 +33,7 @@ async fn repository_run_application_and_component() {
     let rules = json!([{"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": ["*"]}]);
     let token = cluster.service_account(&namespace, "backstage", &rules).await.unwrap();
 
-    let source = tutorial().join("03-argocd");
+    let source = tutorial().join(folder);
     let github = double().await;
     github.play_workflows(Play::Manual);
     github.seed_repo("octo", "templates", source.as_std_path()).await.unwrap();
@@ -41,7 +51,7 @@ async fn repository_run_application_and_component() {
     let answer = running.post("/api/catalog/locations", &json!({"type": "url", "target": target})).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     let id = running
-        .create_task(&json!({"templateRef": "template:default/hello-world-gitops", "values": {
+        .create_task(&json!({"templateRef": format!("template:default/{template}"), "values": {
             "serviceName": "my-service", "owner": "team-a",
             "repoUrl": "github.com?owner=octo&repo=my-service",
         }}))
