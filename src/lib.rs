@@ -14,3 +14,4 @@ pub mod store;
 pub mod tasks;
 pub mod telemetry;
 pub mod yaml;
+pub mod zod;

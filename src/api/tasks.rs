@@ -140,7 +140,7 @@ pub(super) async fn list(state: Data<ApiState>, _caller: Caller, http: HttpReque
         TaskPage { tasks: Vec::new(), total: 0 }
     } else {
         let created_by = query.all("createdBy").to_vec();
-        state.tasks.list(&TaskFilter { created_by, status, order, limit, offset }).await?
+        state.tasks.list(&TaskFilter { created_by, status, visible: None, order, limit, offset }).await?
     };
     Ok(reply::ok(&TaskList { tasks: page.tasks, total_tasks: page.total }))
 }

@@ -3,6 +3,7 @@
 //! Keys of other plugins are ignored. A wrong value of a key that is read here is an error that names file, key and
 //! reason. Without any file everything has a default: see [`Config::load`].
 
+mod actions;
 mod env;
 mod error;
 mod loader;
@@ -20,6 +21,7 @@ use serde_json::Value;
 use understudy_actions_core::templating::Language;
 use understudy_sdk::Secrets;
 
+pub use actions::{ActionAttributes, ActionsConfig};
 pub use error::ConfigError;
 
 /// Where to look for the configuration.
@@ -96,6 +98,8 @@ pub struct BackendConfig {
     pub working_directory: Utf8PathBuf,
     /// `backend.cors`
     pub cors: Option<CorsConfig>,
+    /// `backend.actions`
+    pub actions: ActionsConfig,
     /// `backend.auth.dangerouslyDisableDefaultAuthPolicy`
     pub auth_disabled: bool,
 }

@@ -491,3 +491,37 @@ fn mistakes_in_the_template_language_are_told_with_their_place() {
         assert_eq!(setup.error(), format!("<dir>/app-config.yaml: scaffolder.{expected}"), "{templating}");
     }
 }
+
+#[test]
+fn actions_are_offered_by_plugin_and_filter() {
+    let attributes = ActionAttributes { destructive: false, idempotent: true, read_only: true };
+    let offered = |text: &str, id: &str| {
+        one(&format!("backend:\n  actions: {text}\n")).load().unwrap().backend.actions.offers(
+            "scaffolder",
+            id,
+            attributes,
+        )
+    };
+    for (config, id, expected) in [
+        ("{}", "scaffolder:x", true),
+        ("{pluginSources: [catalog, scaffolder]}", "scaffolder:x", true),
+        ("{pluginSources: [catalog]}", "scaffolder:x", false),
+        ("{pluginSources: []}", "scaffolder:x", false),
+        ("{filter: {include: [{id: 'scaffolder:list-*'}]}}", "scaffolder:list-tasks", true),
+        ("{filter: {include: [{id: 'scaffolder:list-*'}]}}", "scaffolder:execute", false),
+        ("{filter: {include: [{id: '!*:list-*'}]}}", "scaffolder:list-tasks", false),
+        ("{filter: {include: [{id: 'scaffolder:{a,b}'}]}}", "scaffolder:b", true),
+        ("{filter: {exclude: [{attributes: {destructive: true}}]}}", "scaffolder:x", true),
+        ("{filter: {exclude: [{attributes: {readOnly: 'yes'}}]}}", "scaffolder:x", false),
+        (
+            "{filter: {include: [{id: '*', attributes: {idempotent: false}}, {id: 'scaffolder:x'}]}}",
+            "scaffolder:x",
+            true,
+        ),
+        ("{filter: {include: [{}]}}", "scaffolder:x", true),
+    ] {
+        assert_eq!(offered(config, id), expected, "{config} {id}");
+    }
+    let error = one("backend: {actions: {filter: {include: [{id: 'a[b'}]}}}").error();
+    assert!(error.contains("backend.actions.filter.include[0].id") && error.contains("no pattern"), "{error}");
+}

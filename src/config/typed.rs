@@ -78,6 +78,7 @@ fn backend(
         database: database(&backend.at("database")?, options)?,
         working_directory: working_directory(&backend.at("workingDirectory")?, options)?,
         cors: cors(&backend.at("cors")?)?,
+        actions: super::actions::read(&backend.at("actions")?)?,
         auth_disabled,
     })
 }

@@ -136,6 +136,21 @@ pub(super) async fn lists_filter_order_and_page<S: TaskStore>(store: S) {
     assert_eq!(listed(TaskFilter { offset: Some(1), ..Default::default() }).await, (vec![2, 1, 0], 4));
     assert_eq!(listed(TaskFilter { limit: Some(0), ..Default::default() }).await, (vec![], 4));
     assert_eq!(listed(TaskFilter { limit: Some(u64::MAX), offset: Some(u64::MAX), ..Default::default() }).await.1, 4);
+    let visible = async |filter| listed(TaskFilter { visible: Some(filter), ..Default::default() }).await;
+    let by =
+        |names: &[&str]| CreatorFilter::Creators(names.iter().map(|name| format!("user:default/{name}")).collect());
+    let not = |filter| CreatorFilter::Not(Box::new(filter));
+    assert_eq!(visible(by(&["a"])).await, (vec![3, 0], 2));
+    assert_eq!(visible(by(&["b", "nobody"])).await, (vec![1], 1));
+    assert_eq!(visible(by(&[])).await, (vec![], 0));
+    // A task without a creator is neither theirs nor not theirs.
+    assert_eq!(visible(not(by(&["a"]))).await, (vec![1], 1));
+    assert_eq!(visible(not(by(&[]))).await, (vec![3, 2, 1, 0], 4));
+    assert_eq!(visible(CreatorFilter::Any(vec![by(&["b"]), by(&["a"])])).await, (vec![3, 1, 0], 3));
+    assert_eq!(visible(CreatorFilter::All(vec![by(&["b", "a"]), not(by(&["b"]))])).await, (vec![3, 0], 2));
+    assert_eq!(visible(not(CreatorFilter::Any(vec![by(&["a"]), by(&["b"])]))).await, (vec![], 0));
+    let page = TaskFilter { visible: Some(by(&["a"])), status: open(), limit: Some(1), ..Default::default() };
+    assert_eq!(listed(page).await, (vec![3], 1));
     let order = |order| TaskFilter { order, ..Default::default() };
     assert_eq!(listed(order(vec![(OrderField::CreatedAt, Direction::Asc)])).await.0, [0, 1, 2, 3]);
     let by_status = vec![(OrderField::Status, Direction::Desc), (OrderField::CreatedAt, Direction::Asc)];

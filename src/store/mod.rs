@@ -8,6 +8,7 @@ mod contract;
 mod error;
 mod rows;
 mod sqlite;
+mod visible;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 
 pub use error::StoreError;
 pub use sqlite::SqliteStore;
+pub use visible::CreatorFilter;
 
 use crate::model::{NewEvent, SerializedTask, TaskEvent, TaskId, TaskSpec, TaskStatus};
 
@@ -52,6 +54,8 @@ pub struct TaskFilter {
     pub created_by: Vec<String>,
     /// Any of these statuses; empty means all.
     pub status: Vec<TaskStatus>,
+    /// Only those that this lets through (what the caller may see); `None` means all.
+    pub visible: Option<CreatorFilter>,
     /// Fields and directions; default newest first.
     pub order: Vec<(OrderField, Direction)>,
     /// At most so many.

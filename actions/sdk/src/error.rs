@@ -48,6 +48,7 @@ impl fmt::Display for ErrorName {
 pub struct ActionError {
     name: ErrorName,
     message: String,
+    status: Option<u16>,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -55,7 +56,7 @@ pub struct ActionError {
 impl ActionError {
     /// An error of the given class.
     pub fn new(name: ErrorName, message: impl Into<String>) -> Self {
-        Self { name, message: message.into(), source: None }
+        Self { name, message: message.into(), status: None, source: None }
     }
     /// A plain `Error`.
     pub fn failed(message: impl Into<String>) -> Self {
@@ -87,6 +88,17 @@ impl ActionError {
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+    /// The HTTP status with which another service answered. Who asked for what failed gets the same status, as upstream
+    /// does with a `ResponseError`.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+    /// The HTTP status with which another service answered, if that is what went wrong.
+    pub fn status(&self) -> Option<u16> {
+        self.status
     }
     /// The error's class name.
     pub fn name(&self) -> &ErrorName {

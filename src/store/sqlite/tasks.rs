@@ -12,6 +12,7 @@ use crate::{
     store::{
         ClaimedTask, Direction, NewTask, OrderField, StoreError, TaskFilter, TaskPage, TaskStore,
         rows::{parse_state, parse_time, recover_strategy, starts_over, trim_events},
+        visible,
     },
 };
 
@@ -601,6 +602,11 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &TaskFilter) {
             list.push_bind(creator.clone());
         }
         query.push(")");
+        joint = " AND ";
+    }
+    if let Some(visible) = &filter.visible {
+        query.push(joint);
+        visible::push(query, visible);
         joint = " AND ";
     }
     if !filter.status.is_empty() {
