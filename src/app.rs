@@ -11,7 +11,12 @@
 //! # }
 //! ```
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::{HttpServer, middleware::from_fn, web::Data};
 use tokio::{
@@ -25,12 +30,13 @@ use understudy_scm::Scm;
 use understudy_sdk::{Action, Catalog, DynAction, Registry, Typed};
 
 use crate::{
-    api::{self, ApiState},
+    api::{self, ApiParts, ApiState},
+    auth::{Auth, KeyFileError},
     catalog::{
-        EmbeddedCatalog,
+        CatalogFactory, EmbeddedCatalog,
         query::{EntityFilter, EntityQuery, Fields},
     },
-    config::{Config, DatabaseConfig},
+    config::{AuthPolicy, Config, DatabaseConfig},
     store::{SqliteStore, StoreError},
     tasks::{
         EngineDeps, EngineSettings, TaskService, log::log_level, observe::LogObserver, policy::AllowAll, runner::Runner,
@@ -54,6 +60,9 @@ pub enum AppError {
     /// A value of the configuration is wrong.
     #[error("{0}")]
     Config(String),
+    /// A key file of `backend.auth.pluginKeyStore` can't be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -95,27 +104,30 @@ impl AppBuilder {
     pub async fn build(self) -> Result<App, AppError> {
         let Self { config, actions } = self;
         let parts = Parts::new(&config, actions).await?;
-        let catalog: Arc<dyn Catalog> = parts.catalog.clone();
+        let http = parts.scm.http_client().map_err(|error| AppError::Config(error.message().to_owned()))?;
+        let auth = Auth::new(&config.auth, &config.discovery, parts.store.clone(), http)?;
+        let catalog = parts.catalog_factory();
         let tasks = TaskService::new(EngineDeps {
             store: parts.store.clone(),
             registry: parts.registry.clone(),
             templating: parts.templating.clone(),
-            catalog: Arc::new(move |_| Arc::clone(&catalog)),
+            catalog: catalog.clone(),
             config: EngineSettings::from_config(&config, log_level(std::env::var("LOG_LEVEL").ok().as_deref())),
             policy: Arc::new(AllowAll),
             observer: Arc::new(LogObserver),
             runtime: Handle::current(),
         });
         let stopping = CancellationToken::new();
-        let state = ApiState::new(
-            tasks.clone(),
-            parts.registry.clone(),
-            parts.catalog.clone(),
-            Some(parts.catalog.clone()),
-            parts.store.clone(),
-            config.backend.cors.as_ref(),
-            stopping.clone(),
-        )
+        let state = ApiState::new(ApiParts {
+            tasks: tasks.clone(),
+            actions: parts.registry.clone(),
+            catalog,
+            embedded: Some(parts.catalog.clone()),
+            auth,
+            store: parts.store.clone(),
+            cors: config.backend.cors.clone(),
+            stopping: stopping.clone(),
+        })
         .map_err(AppError::Config)?;
         Ok(App { config, parts, tasks, state: Data::new(state), stopping })
     }
@@ -162,8 +174,12 @@ impl Parts {
     }
     /// Runs templates without a store.
     pub fn runner(&self) -> Runner {
+        Runner::new(self.registry.clone(), self.templating.clone(), self.catalog_factory())
+    }
+    /// The embedded catalog, the same for everybody.
+    fn catalog_factory(&self) -> CatalogFactory {
         let catalog: Arc<dyn Catalog> = self.catalog.clone();
-        Runner::new(self.registry.clone(), self.templating.clone(), Arc::new(move |_| Arc::clone(&catalog)))
+        Arc::new(move |_| Arc::clone(&catalog))
     }
 }
 
@@ -259,7 +275,7 @@ impl App {
         raise_file_limit();
         // Bound before anything runs, so that a second process on the same port touches no task.
         let listen = |source| AppError::Listen { address, source };
-        let listener = TcpListener::bind(address).map_err(listen)?;
+        let listener = bind(address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let mut signals = Signals::new()?;
         for warning in &self.config.warnings {
@@ -339,12 +355,15 @@ impl App {
 
     fn announce(&self, address: std::net::SocketAddr) {
         tracing::info!(%address, base_url = self.config.backend.base_url, "listening");
-        if address.ip().is_loopback() {
-            tracing::info!(
-                "only this machine can reach the service: requests are not authenticated yet; backend.listen names another address"
-            );
-        } else {
-            tracing::warn!(%address, "requests are not authenticated yet, and the service listens beyond this machine: whoever reaches it can run templates");
+        match self.config.auth.policy {
+            AuthPolicy::Required => tracing::info!("requests need credentials"),
+            AuthPolicy::Disabled => {
+                tracing::warn!("requests need no credentials: backend.auth.dangerouslyDisableDefaultAuthPolicy is set");
+            }
+            AuthPolicy::Standalone => tracing::info!(
+                "standalone: requests need no credentials, and only this machine can reach the service; docs/drop-in.md \
+                 says how to put it beside Backstage, backend.auth.externalAccess gives clients tokens"
+            ),
         }
         let database = match &self.config.backend.database {
             DatabaseConfig::SqliteMemory => "in memory: tasks are lost when the service ends".to_string(),
@@ -362,6 +381,16 @@ impl App {
             "ready"
         );
     }
+}
+
+/// Listens. Where all addresses are meant, those of IPv4 are enough on a machine without IPv6.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let all = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
+    TcpListener::bind(address).or_else(|error| match error.kind() {
+        ErrorKind::AddrInUse | ErrorKind::PermissionDenied => Err(error),
+        _ if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => TcpListener::bind(all),
+        _ => Err(error),
+    })
 }
 
 /// What asks the service to end.

@@ -1,13 +1,15 @@
 //! Understudy: the service that takes over the role of Backstage's scaffolder backend.
 //!
-//! Seven shelves, each standing on those below: `cli` → `app` → `api` → `tasks`, `catalog` → `store` → `config`,
-//! `telemetry` → `model`. Actions come from the crates below `actions/`, the template language from `templating/`.
+//! Shelves, each standing on those below: `cli` → `app` → `api` → `tasks`, `catalog` → `auth` → `store` → `config`,
+//! `telemetry` → `discovery`, `model`. Actions come from the crates below `actions/`, the template language from `templating/`.
 
 pub mod api;
 pub mod app;
+pub mod auth;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod discovery;
 mod form_schema;
 pub mod model;
 pub mod store;

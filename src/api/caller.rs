@@ -2,34 +2,33 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload};
-use serde_json::{Map, Value, json};
-
-use understudy_sdk::EntityRef;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
+use serde_json::{Map, Value};
+use understudy_sdk::{EntityRef, Secret};
 
 use super::{ApiState, error::ApiError};
-use crate::model::UserSpec;
+use crate::{
+    auth::{Credentials, INITIATOR_SECRET, TOKEN_SECRET},
+    model::UserSpec,
+};
 
-/// The principal behind a request. Every handler that reads or changes tasks takes one, so that authentication has one
-/// place to happen: this extractor.
+/// The plugin whose token a retried task gets as its `backstageToken`.
+const CATALOG: &str = "catalog";
+
+/// The principal behind a request, as the [barrier](super::barrier) found it. Every handler takes one.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    principal: Principal,
-}
-
-/// Kinds of principals.
-#[derive(Debug, Clone)]
-enum Principal {
-    /// Nobody in particular: the service runs without authentication.
-    Anonymous,
+    credentials: Credentials,
 }
 
 impl Caller {
+    /// What the caller has shown.
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
     /// The user's entity reference, `None` for services and anonymous callers.
     pub(super) fn user_ref(&self) -> Option<&str> {
-        match self.principal {
-            Principal::Anonymous => None,
-        }
+        self.credentials.user_ref()
     }
     /// The caller as a task's spec keeps it.
     ///
@@ -37,18 +36,42 @@ impl Caller {
     /// The catalog can't be asked for the user's entity; that it has none is no error.
     pub(super) async fn user_spec(&self, state: &ApiState) -> Result<UserSpec, ApiError> {
         let Some(user_ref) = self.user_ref() else { return Ok(UserSpec::default()) };
-        let entity = state.catalog.entity_by_ref(&EntityRef::parse(user_ref, Some("user"), None)?).await?;
+        let entity_ref = EntityRef::parse(user_ref, Some("user"), None)?;
+        let entity = state.catalog_for(self).entity_by_ref(&entity_ref).await?;
         Ok(UserSpec { entity, entity_ref: Some(user_ref.to_string()) })
     }
-    /// The caller's own secrets joined with what the engine needs to act for the caller later
-    /// (`@backstage/plugin-scaffolder-backend` 4.2.0, `createTask`).
-    pub(super) fn task_secrets(&self, mut secrets: Map<String, Value>) -> Map<String, Value> {
-        let principal = match self.principal {
-            Principal::Anonymous => json!({"type": "none"}),
-        };
-        let credentials = json!({"$$type": "@backstage/BackstageCredentials", "version": "v1", "principal": principal});
-        secrets.shift_remove("backstageToken");
-        secrets.insert("__initiatorCredentials".into(), Value::String(credentials.to_string()));
+    /// The secrets of a new task: the caller's own ones joined with what the engine needs to act for the caller later
+    /// (`@backstage/plugin-scaffolder-backend` 4.2.0, router).
+    pub(super) fn task_secrets(&self, secrets: Map<String, Value>) -> Map<String, Value> {
+        self.joined(secrets, self.credentials.token.as_ref())
+    }
+    /// The secrets of a task that is tried again. Upstream gives it a token for the catalog in the place of the caller's.
+    ///
+    /// # Errors
+    /// No such token can be made.
+    pub(super) async fn retry_secrets(
+        &self,
+        state: &ApiState,
+        secrets: Map<String, Value>,
+    ) -> Result<Map<String, Value>, ApiError> {
+        let token = state.auth.plugin_token(&self.credentials, CATALOG).await?;
+        Ok(self.joined(secrets, token.as_ref()))
+    }
+
+    /// The secrets of a dry run, which is over before anybody needs to act for the caller later.
+    pub(super) fn dry_run_secrets(&self, mut secrets: Map<String, Value>) -> Map<String, Value> {
+        if let Some(token) = &self.credentials.token {
+            secrets.insert(TOKEN_SECRET.into(), token.expose().into());
+        }
+        secrets
+    }
+
+    fn joined(&self, mut secrets: Map<String, Value>, token: Option<&Secret>) -> Map<String, Value> {
+        secrets.shift_remove(TOKEN_SECRET);
+        if let Some(token) = token {
+            secrets.insert(TOKEN_SECRET.into(), token.expose().into());
+        }
+        secrets.insert(INITIATOR_SECRET.into(), self.credentials.to_stored().expose().into());
         secrets
     }
 }
@@ -57,7 +80,10 @@ impl FromRequest for Caller {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 
-    fn from_request(_: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(Self { principal: Principal::Anonymous }))
+    fn from_request(http: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let credentials = http.extensions().get::<Credentials>().cloned();
+        // Nobody came through the barrier: better no answer than one to a stranger.
+        let missing = || ApiError::new("AuthenticationError", "Missing credentials");
+        ready(credentials.map(|credentials| Self { credentials }).ok_or_else(missing))
     }
 }

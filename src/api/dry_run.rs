@@ -142,7 +142,9 @@ pub(super) async fn run(
     templates::check_values(&template, &values)?;
     templates::check_secrets(&template, &secrets)?;
     let user = caller.user_spec(&state).await?;
-    let result = state.tasks.dry_run(DryRunRequest { template, values, secrets, directory_contents, user }).await?;
+    let (secrets, initiator) = (caller.dry_run_secrets(secrets), caller.credentials().clone());
+    let request = DryRunRequest { template, values, secrets, directory_contents, user, initiator };
+    let result = state.tasks.dry_run(request).await?;
     Ok(reply::ok(&result))
 }
 

@@ -19,7 +19,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use sha1::{Digest, Sha1};
 
-use super::{ApiState, cors::add_vary, error::ApiError};
+use super::{ApiState, barrier, cors::add_vary, error::ApiError};
 
 /// Bodies below this many bytes are not worth compressing (`compression`'s default).
 const COMPRESS_FROM: usize = 1024;
@@ -43,6 +43,10 @@ pub async fn edge(
     }
     let (request, response) = if state.is_stopping() && request.path().starts_with("/api/") {
         let answer = ApiError::new("ServiceUnavailableError", "Service is shutting down").answer(request.request());
+        let (request, _) = request.into_parts();
+        (request, answer)
+    } else if let Err(refused) = barrier::check(&state, request.request()).await {
+        let answer = refused.answer(request.request());
         let (request, _) = request.into_parts();
         (request, answer)
     } else {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use understudy_sdk::{ActionError, schema::Violation};
 use utoipa::ToSchema;
 
-use crate::store::StoreError;
+use crate::{auth::AuthError, store::StoreError};
 
 /// Why a request was refused or failed.
 #[derive(Debug)]
@@ -199,6 +199,15 @@ impl From<StoreError> for ApiError {
             StoreError::NoTask(_) => Self::not_found(error.to_string()),
             StoreError::Conflict(message) => Self::new("ConflictError", message),
             other => Self::internal(&other),
+        }
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Keys(_) => Self::internal(&error),
+            other => Self::new(other.name().to_string(), other.to_string()),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod actions;
 mod autocomplete;
+mod barrier;
 mod caller;
 mod catalog;
 mod cors;
@@ -39,20 +40,43 @@ pub use actions::ActionItem;
 pub use edge::edge;
 pub use error::ApiError;
 
-use crate::{catalog::EmbeddedCatalog, config::CorsConfig, store::TaskStore, tasks::TaskService};
+use self::caller::Caller;
+use crate::{
+    auth::Auth,
+    catalog::{CatalogFactory, EmbeddedCatalog},
+    config::CorsConfig,
+    store::TaskStore,
+    tasks::TaskService,
+};
 
-/// What the handlers work with.
-pub struct ApiState {
+/// What an API is made of.
+pub struct ApiParts {
     /// The engine.
     pub tasks: TaskService,
     /// The actions templates can use.
     pub actions: Registry,
-    /// Where templates come from.
-    pub catalog: Arc<dyn Catalog>,
+    /// Where templates come from, as somebody sees it.
+    pub catalog: CatalogFactory,
     /// Our own catalog, where it is in use; its routes answer only then.
     pub embedded: Option<Arc<EmbeddedCatalog>>,
+    /// Who asks.
+    pub auth: Auth,
     /// The database, asked whether it answers.
     pub store: Arc<dyn TaskStore>,
+    /// `backend.cors`
+    pub cors: Option<CorsConfig>,
+    /// When it fires, requests are refused.
+    pub stopping: CancellationToken,
+}
+
+/// What the handlers work with.
+pub struct ApiState {
+    tasks: TaskService,
+    actions: Registry,
+    catalog: CatalogFactory,
+    embedded: Option<Arc<EmbeddedCatalog>>,
+    auth: Auth,
+    store: Arc<dyn TaskStore>,
     /// What the template language has beyond its own.
     extensions: Value,
     cors: Option<cors::Cors>,
@@ -60,33 +84,23 @@ pub struct ApiState {
 }
 
 impl ApiState {
-    /// The state of an API. When `stopping` fires, requests are refused.
+    /// The state of an API.
     ///
     /// # Errors
     /// An origin of `backend.cors` is no valid pattern.
-    pub fn new(
-        tasks: TaskService,
-        actions: Registry,
-        catalog: Arc<dyn Catalog>,
-        embedded: Option<Arc<EmbeddedCatalog>>,
-        store: Arc<dyn TaskStore>,
-        cors: Option<&CorsConfig>,
-        stopping: CancellationToken,
-    ) -> Result<Self, String> {
+    pub fn new(parts: ApiParts) -> Result<Self, String> {
+        let ApiParts { tasks, actions, catalog, embedded, auth, store, cors, stopping } = parts;
         let cors = cors
+            .as_ref()
             .map(cors::Cors::new)
             .transpose()
             .map_err(|error| format!("backend.cors.origin holds a pattern that can't be read: {error}"))?;
-        Ok(Self {
-            extensions: extensions::of(tasks.templating().language()),
-            tasks,
-            actions,
-            catalog,
-            embedded,
-            store,
-            cors,
-            stopping,
-        })
+        let extensions = extensions::of(tasks.templating().language());
+        Ok(Self { tasks, actions, catalog, embedded, auth, store, extensions, cors, stopping })
+    }
+    /// The catalog as the caller sees it.
+    fn catalog_for(&self, caller: &Caller) -> Arc<dyn Catalog> {
+        (self.catalog)(caller.credentials())
     }
     fn is_stopping(&self) -> bool {
         self.stopping.is_cancelled()
@@ -187,7 +201,7 @@ async fn not_found() -> HttpResponse {
     HttpResponse::NotFound().finish()
 }
 
-/// The public keys of the tokens we sign: none, since we sign none.
-async fn key_set() -> HttpResponse {
-    reply::ok(&serde_json::json!({ "keys": [] }))
+/// The public keys of the tokens we sign.
+async fn key_set(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
+    Ok(reply::ok(&serde_json::json!({ "keys": state.auth.public_keys().await? })))
 }

@@ -220,7 +220,8 @@ pub(super) async fn retry(
         let template = templates::authorized(&state, &caller, &entity_ref).await?;
         templates::check_secrets(&template, &secrets)?;
     }
-    state.tasks.retry(&id, Some(caller.task_secrets(secrets))).await?;
+    let secrets = caller.retry_secrets(&state, secrets).await?;
+    state.tasks.retry(&id, Some(secrets)).await?;
     Ok(reply::json(StatusCode::CREATED, &TaskCreated { id }))
 }
 

@@ -107,11 +107,11 @@ fn parameter_schema_of(template: &Entity) -> ParameterSchema {
 
 /// The template this reference names, checked: kind, existence, version. (Filtering of parameters and steps by
 /// permissions has its place here.)
-pub(super) async fn authorized(state: &ApiState, _caller: &Caller, entity_ref: &EntityRef) -> Result<Entity, ApiError> {
+pub(super) async fn authorized(state: &ApiState, caller: &Caller, entity_ref: &EntityRef) -> Result<Entity, ApiError> {
     if !entity_ref.kind.eq_ignore_ascii_case("template") {
         return Err(ApiError::input("Invalid kind, only 'Template' kind is supported"));
     }
-    let Some(template) = state.catalog.entity_by_ref(entity_ref).await? else {
+    let Some(template) = state.catalog_for(caller).entity_by_ref(entity_ref).await? else {
         return Err(ApiError::not_found(format!("Template {} not found", entity_ref.canonical())));
     };
     form::check_version(&template).map_err(ApiError::input)?;

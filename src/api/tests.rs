@@ -19,9 +19,12 @@ use understudy_actions_core::CoreDeps;
 use understudy_scm::Scm;
 use understudy_sdk::{ActionError, Catalog, Entity, EntityRef, LocationAnswer, LogLevel, Registry};
 
-use super::{ApiState, edge, routes};
+use super::{ApiParts, ApiState, edge, routes};
 use crate::{
-    config::{CorsConfig, DatabaseConfig},
+    auth::Auth,
+    catalog::CatalogFactory,
+    config::{AuthConfig, AuthPolicy, CorsConfig, DatabaseConfig, KeyStoreConfig},
+    discovery::Discovery,
     store::{SqliteStore, TaskStore},
     tasks::{EngineDeps, EngineSettings, TaskService, observe::LogObserver, policy::AllowAll},
 };
@@ -82,17 +85,26 @@ impl Api {
         ));
         let mut registry = Registry::new();
         let scm = Scm::from_config(&json!({})).unwrap();
+        let scm_http = scm.http_client().unwrap();
         let deps = CoreDeps::new(scm);
         let templating = deps.templating.clone();
         understudy_actions_core::register(&mut registry, deps);
-        let store: Arc<dyn TaskStore> = Arc::new(SqliteStore::open(&DatabaseConfig::SqliteMemory).await.unwrap());
+        let database = Arc::new(SqliteStore::open(&DatabaseConfig::SqliteMemory).await.unwrap());
+        let store: Arc<dyn TaskStore> = database.clone();
         let work = tempfile::tempdir().unwrap();
-        let catalog = shelf.clone();
+        let catalog: CatalogFactory = Arc::new(move |_| shelf.clone());
+        let auth = Auth::new(
+            &AuthConfig { policy: AuthPolicy::Standalone, external: Vec::new(), key_store: KeyStoreConfig::Database },
+            &Discovery::new(&[], "http://localhost", ([127, 0, 0, 1], 7007).into()),
+            database,
+            scm_http,
+        )
+        .unwrap();
         let tasks = TaskService::new(EngineDeps {
             store: store.clone(),
             registry: registry.clone(),
             templating,
-            catalog: Arc::new(move |_| catalog.clone()),
+            catalog: catalog.clone(),
             config: EngineSettings {
                 working_directory: camino::Utf8PathBuf::from_path_buf(work.path().canonicalize().unwrap()).unwrap(),
                 concurrency: 4,
@@ -112,7 +124,17 @@ impl Api {
         tasks.start_workers();
         let cors = CorsConfig { origin: vec!["http://localhost:*".into()], credentials: true, ..CorsConfig::default() };
         let stopping = CancellationToken::new();
-        let state = ApiState::new(tasks, registry, shelf, None, store, Some(&cors), stopping.clone()).unwrap();
+        let state = ApiState::new(ApiParts {
+            tasks,
+            actions: registry,
+            catalog,
+            embedded: None,
+            auth,
+            store,
+            cors: Some(cors),
+            stopping: stopping.clone(),
+        })
+        .unwrap();
         Self { state: Data::new(state), stopping, _work: work }
     }
 

@@ -14,7 +14,16 @@ mod relations;
 mod tests;
 mod validation;
 
+use std::sync::Arc;
+
+use understudy_sdk::Catalog;
+
+use crate::auth::Credentials;
+
 pub use discover::Problem;
 pub use embedded::{AddedLocation, EmbeddedCatalog, LocationView};
 pub use location::{Location, LocationKind};
 pub use validation::{problems, validate};
+
+/// Makes the catalog as somebody sees it.
+pub type CatalogFactory = Arc<dyn Fn(&Credentials) -> Arc<dyn Catalog> + Send + Sync>;

@@ -4,6 +4,7 @@
 //! reason. Without any file everything has a default: see [`Config::load`].
 
 mod actions;
+mod auth;
 mod env;
 mod error;
 mod loader;
@@ -22,7 +23,10 @@ use understudy_actions_core::templating::Language;
 use understudy_sdk::Secrets;
 
 pub use actions::{ActionAttributes, ActionsConfig};
+pub use auth::{AuthConfig, AuthPolicy, ExternalAccess, ExternalKind, KeyStoreConfig, StaticKey};
 pub use error::ConfigError;
+
+use crate::discovery::Discovery;
 
 /// Where to look for the configuration.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +65,10 @@ pub struct Config {
     pub raw: Value,
     /// `backend.*`
     pub backend: BackendConfig,
+    /// `backend.auth`
+    pub auth: AuthConfig,
+    /// `discovery.endpoints`, or what follows from the rest.
+    pub discovery: Discovery,
     /// `scaffolder.*`
     pub scaffolder: ScaffolderConfig,
     /// `catalog.locations[]`
@@ -76,6 +84,8 @@ impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Config")
             .field("backend", &self.backend)
+            .field("auth", &self.auth)
+            .field("discovery", &self.discovery)
             .field("scaffolder", &self.scaffolder)
             .field("catalog_locations", &self.catalog_locations)
             .field("catalog_refresh", &self.catalog_refresh)
@@ -89,7 +99,8 @@ impl std::fmt::Debug for Config {
 pub struct BackendConfig {
     /// External URL, `backend.baseUrl`; default `http://localhost:<port>`.
     pub base_url: String,
-    /// Where to listen; default `127.0.0.1:7007`. An address other than loopback only where `backend.listen` names it.
+    /// Where to listen. Without a host in `backend.listen`: everywhere when requests need credentials, else on loopback.
+    /// The default port is 7007.
     pub listen: SocketAddr,
     /// `backend.database` of the plugin `scaffolder`.
     pub database: DatabaseConfig,
@@ -100,8 +111,6 @@ pub struct BackendConfig {
     pub cors: Option<CorsConfig>,
     /// `backend.actions`
     pub actions: ActionsConfig,
-    /// `backend.auth.dangerouslyDisableDefaultAuthPolicy`
-    pub auth_disabled: bool,
 }
 
 /// Which database.

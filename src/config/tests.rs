@@ -53,7 +53,7 @@ fn defaults_without_a_file() {
     let database = setup.options.root.join("understudy-data/understudy.sqlite");
     assert_eq!(config.backend.database, DatabaseConfig::SqliteFile(database));
     assert!(config.backend.working_directory.as_str().ends_with("/understudy-jane"));
-    assert!(config.backend.cors.is_none() && !config.backend.auth_disabled);
+    assert!(config.backend.cors.is_none() && config.auth.policy == AuthPolicy::Standalone);
     let scaffolder = &config.scaffolder;
     assert_eq!(scaffolder.default_author, ("Scaffolder".to_string(), "scaffolder@backstage.io".to_string()));
     assert_eq!(scaffolder.concurrent_tasks_limit, 10);
@@ -218,9 +218,6 @@ fn listening() {
         ("127.0.0.1:1", "127.0.0.1:1", ""),
         ("'localhost:1'", "127.0.0.1:1", ""),
         ("'[::1]:1'", "[::1]:1", ""),
-        ("0.0.0.0:80", "0.0.0.0:80", "not authenticated"),
-        ("{host: 0.0.0.0, port: 80}", "0.0.0.0:80", "not authenticated"),
-        ("'[::]:80'", "[::]:80", "not authenticated"),
     ] {
         let config = one(&format!("backend: {{listen: {listen}}}")).load().unwrap();
         assert_eq!(config.backend.listen.to_string(), address, "{listen}");
@@ -228,6 +225,44 @@ fn listening() {
         assert!(config.warnings.iter().all(|text| text.contains(warning)), "{listen}: {:?}", config.warnings);
     }
     assert_eq!(one("backend: {listen: ':9'}").load().unwrap().backend.base_url, "http://localhost:9");
+    for listen in ["0.0.0.0:80", "{host: 0.0.0.0, port: 80}", "'[::]:80'"] {
+        let text = format!("backend: {{listen: {listen}}}");
+        let error = one(&text).error();
+        assert!(error.contains("backend.listen: ") && error.contains("nothing is configured that says who"), "{error}");
+        let disabled =
+            format!("{}, auth: {{dangerouslyDisableDefaultAuthPolicy: true}}}}", text.strip_suffix('}').unwrap());
+        let config = one(&disabled).load().unwrap();
+        assert!(config.backend.listen.ip().is_unspecified() && config.warnings[0].contains("lets everybody in"));
+        let required =
+            format!("{}, auth: {{dangerouslyDisableDefaultAuthPolicy: false}}}}", text.strip_suffix('}').unwrap());
+        let config = one(&required).load().unwrap();
+        assert!(config.backend.listen.ip().is_unspecified() && config.warnings.is_empty());
+    }
+    // Where requests need credentials, the default is Backstage's.
+    for (text, address) in [
+        ("discovery: {endpoints: [{target: 'http://portal/api/{{pluginId}}', plugins: [auth]}]}", "[::]:7007"),
+        (
+            "backend: {listen: ':9', auth: {externalAccess: [{type: static, options: {token: 12345678, subject: ci}}]}}",
+            "",
+        ),
+        (
+            "backend: {listen: ':9', auth: {externalAccess: [{type: static, options: {token: '12345678', subject: ci}}]}}",
+            "[::]:9",
+        ),
+        (
+            "backend: {baseUrl: 'http://localhost:7007', listen: ':7008'}\ndiscovery: {endpoints: [{target: 'http://localhost:7008/api/{{pluginId}}', plugins: [scaffolder]}]}",
+            "[::]:7008",
+        ),
+    ] {
+        match one(text).load() {
+            Ok(config) => assert_eq!(
+                (config.auth.policy, config.backend.listen.to_string()),
+                (AuthPolicy::Required, address.to_string()),
+                "{text}"
+            ),
+            Err(error) => assert!(address.is_empty(), "{text}: {error}"),
+        }
+    }
     let base = one("backend: {baseUrl: 'https://x.example/'}").load().unwrap().backend.base_url;
     assert_eq!(base, "https://x.example");
 }
@@ -524,4 +559,100 @@ fn actions_are_offered_by_plugin_and_filter() {
     }
     let error = one("backend: {actions: {filter: {include: [{id: 'a[b'}]}}}").error();
     assert!(error.contains("backend.actions.filter.include[0].id") && error.contains("no pattern"), "{error}");
+}
+
+#[test]
+fn access_is_granted_to_clients() {
+    let config = one("backend:
+  auth:
+    keys: [{secret: YWJj}]
+    externalAccess:
+      - {type: static, options: {token: s3cret-token, subject: ci}}
+      - type: legacy
+        options: {secret: '-_8', subject: old}
+        accessRestrictions:
+          - {plugin: scaffolder, permission: 'a, b', permissionAttribute: {action: [read, create read]}}
+          - {plugin: catalog}
+      - {type: jwks, options: {url: 'https://x/keys', issuer: 'a b', audience: [c, d], subjectPrefix: p}}
+")
+    .load()
+    .unwrap();
+    assert!(config.warnings[0].contains("backend.auth.keys"), "{:?}", config.warnings);
+    let external = &config.auth.external;
+    let kinds: Vec<_> = external.iter().map(|access| format!("{:?}", access.kind)).collect();
+    assert_eq!(kinds, ["Static(ci)", "Legacy(old)", "Jwks(https://x/keys)", "Legacy(external:backstage-plugin)"]);
+    let restrictions = external[1].restrictions.as_ref().unwrap();
+    assert_eq!(
+        serde_json::to_value(restrictions).unwrap(),
+        json!({"catalog": {}, "scaffolder": {"permissionNames": ["a", "b"], "permissionAttributes": {"action": ["read", "create"]}}})
+    );
+    assert!(external[0].restrictions.is_none() && !format!("{config:?}").contains("s3cret"));
+    let ExternalKind::Legacy { secret, .. } = &external[1].kind else { panic!() };
+    assert_eq!(secret.as_slice(), [0xfb, 0xff]);
+    let ExternalKind::Jwks { issuers, audiences, algorithms, .. } = &external[2].kind else { panic!() };
+    assert_eq!((issuers.len(), audiences.len(), algorithms.len()), (2, 2, 0));
+}
+
+#[test]
+fn access_that_says_nothing_sensible_is_refused() {
+    for (auth, expected) in [
+        (
+            "externalAccess: [{type: magic, options: {}}]",
+            "backend.auth.externalAccess[0].type: no type of external access",
+        ),
+        (
+            "externalAccess: [{options: {}}]",
+            "externalAccess[0].type: expected 'static', 'legacy' or 'jwks'; found nothing",
+        ),
+        (
+            "externalAccess: [{type: static, options: {token: short, subject: x}}]",
+            "options.token: a token has at least 8 characters",
+        ),
+        (
+            "externalAccess: [{type: static, options: {token: 'two words', subject: x}}]",
+            "options.token: must be without white space",
+        ),
+        (
+            "externalAccess: [{type: static, options: {token: longenough}}]",
+            "options.subject: expected a text; found nothing",
+        ),
+        ("externalAccess: [{type: legacy, options: {secret: '!', subject: x}}]", "options.secret: no base64 text"),
+        ("externalAccess: [{type: jwks, options: {url: 'ftp://x'}}]", "options.url: no http or https URL"),
+        (
+            "externalAccess: [{type: static, options: {token: longenough, subject: x}, accessRestrictions: [{plugin: a}, {plugin: a}]}]",
+            "accessRestrictions[1].plugin: has restrictions in this list already",
+        ),
+        (
+            "externalAccess: [{type: static, options: {token: longenough, subject: x}, accessRestrictions: [{plugin: a, permissions: b}]}]",
+            "accessRestrictions[0].permissions: not known here",
+        ),
+        (
+            "externalAccess: [{type: static, options: {token: longenough, subject: x}, accessRestrictions: [{plugin: a, permissionAttribute: {action: run}}]}]",
+            "no action is called 'run'",
+        ),
+        ("pluginKeyStore: {type: magic}", "pluginKeyStore.type: no type of key store"),
+        ("pluginKeyStore: {type: static}", "static.keys: the type static needs at least one key"),
+        (
+            "pluginKeyStore: {type: static, static: {keys: [{publicKeyFile: a, keyId: k}]}}",
+            "the first key signs, so it needs a privateKeyFile",
+        ),
+        (
+            "pluginKeyStore: {type: static, static: {keys: [{publicKeyFile: a, keyId: k, algorithm: RS256}]}}",
+            "only ES256 is supported",
+        ),
+    ] {
+        let error = one(&format!("backend: {{auth: {{{auth}}}}}")).error();
+        assert!(error.contains(expected), "{auth}: {error}");
+    }
+    for (entry, expected) in [
+        ("{plugins: [catalog]}", "discovery.endpoints[0].target: expected a URL"),
+        ("{target: catalog, plugins: [catalog]}", "discovery.endpoints[0].target: no http or https URL"),
+        (
+            "{target: {internal: 'http+srv://x/api'}, plugins: [catalog]}",
+            "target.internal: SRV records are not looked up",
+        ),
+    ] {
+        let error = one(&format!("discovery: {{endpoints: [{entry}]}}")).error();
+        assert!(error.contains(expected), "{entry}: {error}");
+    }
 }

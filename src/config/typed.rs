@@ -1,15 +1,16 @@
 //! The typed configuration.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Map, Value};
 use understudy_sdk::Secrets;
 
 use super::{
-    BackendConfig, Config, ConfigError, CorsConfig, DatabaseConfig, LoadOptions, LocationConfig, ScaffolderConfig,
-    loader, reader::Reader,
+    AuthConfig, AuthPolicy, BackendConfig, Config, ConfigError, CorsConfig, DatabaseConfig, LoadOptions,
+    LocationConfig, ScaffolderConfig, auth, loader, reader::Reader,
 };
+use crate::discovery::Discovery;
 
 const DEFAULT_PORT: u16 = 7007;
 /// Below [`LoadOptions::root`], when no database is configured.
@@ -30,11 +31,20 @@ impl Config {
         let loaded = loader::load(options)?;
         let root = Reader::root(&loaded);
         let mut warnings = Vec::new();
-        let backend = backend(&root.at("backend")?, options, &mut warnings)?;
+        let (backend, auth, discovery) = backend(&root, options, &mut warnings)?;
         let scaffolder = scaffolder(&root.at("scaffolder")?, &mut warnings)?;
         let catalog_locations = locations(&root, options, &mut warnings)?;
         let catalog_refresh = refresh_interval(&root.at("catalog.processingInterval")?)?;
-        Ok(Self { backend, scaffolder, catalog_locations, catalog_refresh, warnings, raw: loaded.value.clone() })
+        Ok(Self {
+            backend,
+            auth,
+            discovery,
+            scaffolder,
+            catalog_locations,
+            catalog_refresh,
+            warnings,
+            raw: loaded.value.clone(),
+        })
     }
 }
 
@@ -52,48 +62,56 @@ fn refresh_interval(interval: &Reader<'_>) -> Result<Option<std::time::Duration>
 }
 
 fn backend(
-    backend: &Reader<'_>,
+    root: &Reader<'_>,
     options: &LoadOptions,
     warnings: &mut Vec<String>,
-) -> Result<BackendConfig, ConfigError> {
+) -> Result<(BackendConfig, AuthConfig, Discovery), ConfigError> {
+    let backend = root.at("backend")?;
     let https = backend.at("https")?;
     if !matches!(https.value(), None | Some(Value::Bool(false))) {
         return Err(
             https.wrong("this version serves plain HTTP only; remove the key and put a proxy with TLS in front")
         );
     }
-    let auth_disabled = backend.at("auth.dangerouslyDisableDefaultAuthPolicy")?.boolean()?.unwrap_or(false);
-    let listen = listen(&backend.at("listen")?, warnings)?;
+    let listen_place = backend.at("listen")?;
+    let (host, port) = host_and_port(&listen_place)?;
     let base_url = backend.at("baseUrl")?;
     let base_url = match base_url.string()? {
         Some(text) => match url::Url::parse(text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => text.trim_end_matches('/').to_string(),
             _ => return Err(base_url.wrong("no http or https URL, as in http://localhost:7007")),
         },
-        None => format!("http://localhost:{}", listen.port()),
+        None => format!("http://localhost:{}", port.unwrap_or(DEFAULT_PORT)),
     };
-    Ok(BackendConfig {
+    let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.unwrap_or(DEFAULT_PORT));
+    let endpoints = auth::endpoints(root)?;
+    let auth_is_elsewhere = Discovery::new(&endpoints, &base_url, loopback).is_elsewhere("auth");
+    let auth = auth::read(&backend.at("auth")?, auth_is_elsewhere, options, warnings)?;
+    let listen = listen(&listen_place, host, port, auth.policy, warnings)?;
+    let discovery = Discovery::new(&endpoints, &base_url, listen);
+    let backend = BackendConfig {
         base_url,
         listen,
         database: database(&backend.at("database")?, options)?,
         working_directory: working_directory(&backend.at("workingDirectory")?, options)?,
         cors: cors(&backend.at("cors")?)?,
         actions: super::actions::read(&backend.at("actions")?)?,
-        auth_disabled,
-    })
+    };
+    Ok((backend, auth, discovery))
 }
 
-fn listen(listen: &Reader<'_>, warnings: &mut Vec<String>) -> Result<SocketAddr, ConfigError> {
-    let (host, port) = match listen.value() {
-        None => (None, None),
+/// `backend.listen`, as far as it says something.
+fn host_and_port(listen: &Reader<'_>) -> Result<(Option<String>, Option<u16>), ConfigError> {
+    match listen.value() {
+        None => Ok((None, None)),
         Some(Value::Object(_)) => {
             let port = listen.at("port")?;
             let number = port.whole()?.map(|number| port_number(number, &port)).transpose()?;
-            (listen.at("host")?.string()?.map(String::from), number)
+            Ok((listen.at("host")?.string()?.map(String::from), number))
         }
         Some(Value::Number(_)) => match listen.whole()? {
-            Some(number) => (None, Some(port_number(number, listen)?)),
-            None => (None, None),
+            Some(number) => Ok((None, Some(port_number(number, listen)?))),
+            None => Ok((None, None)),
         },
         Some(Value::String(text)) => {
             let malformed =
@@ -107,27 +125,52 @@ fn listen(listen: &Reader<'_>, warnings: &mut Vec<String>) -> Result<SocketAddr,
             if host.contains(['/', ' ']) {
                 return Err(malformed());
             }
-            (Some(host).filter(|host| !host.is_empty()).map(String::from), Some(port_number(number, listen)?))
+            Ok((Some(host).filter(|host| !host.is_empty()).map(String::from), Some(port_number(number, listen)?)))
         }
-        Some(_) => return Err(listen.expected("a port, a text like host:port, or an object with host and port")),
-    };
-    let port_given = port.is_some();
-    let port = port.unwrap_or(DEFAULT_PORT);
+        Some(_) => Err(listen.expected("a port, a text like host:port, or an object with host and port")),
+    }
+}
+
+/// Where to listen: beyond this machine only where requests need credentials, or where the operator said that they need
+/// none.
+fn listen(
+    place: &Reader<'_>,
+    host: Option<String>,
+    given_port: Option<u16>,
+    policy: AuthPolicy,
+    warnings: &mut Vec<String>,
+) -> Result<SocketAddr, ConfigError> {
+    let port = given_port.unwrap_or(DEFAULT_PORT);
     let Some(host) = host else {
-        if port_given {
+        if policy == AuthPolicy::Required {
+            return Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port));
+        }
+        if given_port.is_some() {
             warnings.push(format!(
-                "backend.listen names no host, so only this machine can reach the service (127.0.0.1:{port}): requests are \
-                 not authenticated by this version. Name a host, as in 0.0.0.0:{port}, to listen elsewhere."
+                "backend.listen names no host and requests need no credentials, so only this machine can reach the service \
+                 (127.0.0.1:{port})"
             ));
         }
         return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     };
-    let address = resolve(&host, port).ok_or_else(|| listen.wrong(&format!("the host {host} has no address")))?;
-    if !address.ip().is_loopback() {
-        warnings.push(format!(
-            "the service listens on {address}, and requests are not authenticated by this version: whoever reaches it can \
-             run templates and read their logs. Keep it behind something that authenticates."
-        ));
+    let address = resolve(&host, port).ok_or_else(|| place.wrong(&format!("the host {host} has no address")))?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    match policy {
+        AuthPolicy::Required => {}
+        AuthPolicy::Disabled => warnings.push(format!(
+            "the service listens on {address}, and backend.auth.dangerouslyDisableDefaultAuthPolicy lets everybody in: \
+             whoever reaches it can run templates and read their logs. Keep it behind something that authenticates."
+        )),
+        AuthPolicy::Standalone => {
+            return Err(place.wrong(&format!(
+                "{address} can be reached from other machines, and nothing is configured that says who may ask. Name the \
+                 Backstage backend that signs users in (discovery.endpoints for auth), or give clients tokens \
+                 (backend.auth.externalAccess); or, where something in front of the service authenticates, set \
+                 backend.auth.dangerouslyDisableDefaultAuthPolicy: true"
+            )));
+        }
     }
     Ok(address)
 }

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod contract;
 mod error;
+mod keys;
 mod rows;
 mod sqlite;
 mod visible;
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 pub use error::StoreError;
+pub use keys::{KeyStore, StoredKey};
 pub use sqlite::SqliteStore;
 pub use visible::CreatorFilter;
 

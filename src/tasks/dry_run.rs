@@ -83,6 +83,7 @@ async fn run_in(
         task_id: id.into(),
         spec,
         secrets: secrets(&request.secrets),
+        initiator: request.initiator,
         directory: directories.workspace.clone(),
         restored: serde_json::Map::new(),
         notice: None,

@@ -15,7 +15,7 @@ use super::{
     spec::build_task_spec,
     state::TaskState,
 };
-use crate::model::UserSpec;
+use crate::{auth::Credentials, model::UserSpec};
 
 /// A template to be run here and now.
 pub struct LocalRun {
@@ -53,6 +53,7 @@ pub async fn run_local(
         info.base_url = Some(file_url(file));
     }
     let job = Job {
+        initiator: Credentials::none(),
         task_id: uuid::Uuid::new_v4().to_string().into(),
         spec,
         secrets: run.secrets,

@@ -43,10 +43,12 @@ use self::{
     events::EventLog,
     observe::TaskObserver,
     policy::ActionPolicy,
-    runner::{CatalogFactory, Runner, StopReason},
+    runner::{Runner, StopReason},
     worker::Worker,
 };
 use crate::{
+    auth::Credentials,
+    catalog::CatalogFactory,
     config::{Config, DatabaseConfig},
     model::{SerializedTask, TaskEvent, TaskId},
     store::{NewTask, StoreError, TaskFilter, TaskPage, TaskStore},
@@ -149,8 +151,10 @@ pub struct DryRunRequest {
     pub secrets: Map<String, Value>,
     /// Uploaded files: relative path and content.
     pub directory_contents: Vec<(String, Vec<u8>)>,
-    /// Who asks.
+    /// Who asks, as templates see it.
     pub user: crate::model::UserSpec,
+    /// Who asks; the catalog and others are asked in this name.
+    pub initiator: Credentials,
 }
 
 /// What a dry run gives; serialises as `POST /v2/dry-run` answers (spec/01 §2.10).

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use understudy_sdk::{ActionError, Secrets};
+use understudy_sdk::ActionError;
+
+use crate::auth::Credentials;
 
 /// Asked once for a task with steps, with the credentials of its initiator (upstream's permission
 /// `scaffolder.action.execute`).
@@ -14,7 +16,7 @@ pub trait ActionPolicy: Send + Sync + 'static {
     ///
     /// # Errors
     /// Whoever decides can't be asked; the task fails with this.
-    async fn grants(&self, secrets: &Secrets) -> Result<Arc<dyn ActionGrants>, ActionError>;
+    async fn grants(&self, initiator: &Credentials) -> Result<Arc<dyn ActionGrants>, ActionError>;
 }
 
 /// The answer for one task, applied to each action call.
@@ -29,7 +31,7 @@ pub struct AllowAll;
 
 #[async_trait]
 impl ActionPolicy for AllowAll {
-    async fn grants(&self, _: &Secrets) -> Result<Arc<dyn ActionGrants>, ActionError> {
+    async fn grants(&self, _: &Credentials) -> Result<Arc<dyn ActionGrants>, ActionError> {
         Ok(Arc::new(Self))
     }
 }

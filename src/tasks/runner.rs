@@ -28,10 +28,7 @@ use super::{
     state::TaskState,
     step::{StepEnd, StepRun},
 };
-use crate::model::TaskSpec;
-
-/// Makes the catalog a task's actions see, with the credentials among its secrets.
-pub type CatalogFactory = Arc<dyn Fn(&Secrets) -> Arc<dyn Catalog> + Send + Sync>;
+use crate::{auth::Credentials, catalog::CatalogFactory, model::TaskSpec};
 
 /// Why a run is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +152,8 @@ pub(super) struct Job {
     pub(super) spec: TaskSpec,
     /// The task's secrets.
     pub(super) secrets: Secrets,
+    /// Who started it; the catalog and others are asked in this name.
+    pub(super) initiator: Credentials,
     /// Where its files are.
     pub(super) directory: RunDirectory,
     /// Outputs of the steps an earlier run completed.
@@ -354,7 +353,7 @@ impl Runner {
         let grants = if no_steps {
             Arc::new(AllowAll) as Arc<dyn ActionGrants>
         } else {
-            self.policy.grants(&job.secrets).await?
+            self.policy.grants(&job.initiator).await?
         };
         let none = Secrets::default();
         let environment_secrets = if job.dry_run { &none } else { &self.environment_secrets };
@@ -376,7 +375,7 @@ impl Runner {
             data,
             secrets: self.secrets_of(job),
             grants,
-            catalog: (self.catalog)(&job.secrets),
+            catalog: (self.catalog)(&job.initiator),
             user: UserInfo { entity_ref: user.entity_ref.clone(), entity: user.entity.clone() },
             template: job.spec.template_info.as_ref().map(|info| TemplateInfo {
                 entity_ref: info.entity_ref.clone(),

@@ -35,6 +35,7 @@ use super::{
     step::panic_text,
 };
 use crate::{
+    auth::Credentials,
     model::{EventType, TaskId, TaskSpec, TaskStatus},
     store::{ClaimedTask, StoreError, TaskStore},
 };
@@ -279,6 +280,11 @@ impl Worker {
             }
             Err(reason) => return Ok(RunEnd::Failed(ActionError::failed(reason))),
         };
+        let task_secrets = secrets(&task.secrets);
+        let initiator = match Credentials::of_task(&task_secrets) {
+            Ok(initiator) => initiator,
+            Err(error) => return Ok(RunEnd::Failed(ActionError::failed(error.to_string()))),
+        };
         let events = self
             .store
             .list_events(&task.id, None)
@@ -295,7 +301,8 @@ impl Worker {
         let job = Job {
             resumable: self.settings.recovery && !spec.starts_over(),
             spec,
-            secrets: secrets(&task.secrets),
+            secrets: task_secrets,
+            initiator,
             directory: directory.clone(),
             restored,
             notice,

@@ -90,8 +90,8 @@ pub(crate) fn causes(error: &dyn Error) -> String {
     text
 }
 
-/// As [`causes`] for a request's failure, without the URL, which may carry credentials and is named by the caller.
-pub(crate) fn request_failure(error: reqwest::Error) -> String {
+/// A request's failure with its causes, `a: b: c`, without the URL, which may carry credentials and is named by the caller.
+pub fn request_failure(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = causes(&error);
     if let Some(reason) = certificate_refused(&error) {

@@ -1,6 +1,7 @@
 //! The embedded database: one SQLite file, nothing to set up.
 
 mod catalog;
+mod keys;
 mod schema;
 mod tasks;
 #[cfg(test)]

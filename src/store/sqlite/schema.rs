@@ -46,6 +46,10 @@ const BACKSTAGE: [BackstageStep; 5] = [
 
 const BOOKKEEPING: &str = include_str!("../migrations/backstage/bookkeeping.sql");
 
+/// The table of public keys, which Backstage's framework keeps in each plugin's database, with its own bookkeeping
+/// (`@backstage/backend-defaults` 0.18.0, `migrations/auth`).
+const PUBLIC_KEYS: &str = include_str!("../migrations/backstage/public_keys.sql");
+
 /// Our own steps, in order.
 const OURS: [(&str, &str); 2] = [
     ("0001_catalog", include_str!("../migrations/understudy/0001_catalog.sql")),
@@ -110,6 +114,7 @@ async fn migrate_within(conn: &mut SqliteConnection) -> Result<(), SchemaError> 
         .collect();
     refuse_foreign(&tables)?;
     backstage_steps(conn, &tables).await?;
+    sqlx::raw_sql(PUBLIC_KEYS).execute(&mut *conn).await?;
     our_steps(conn).await
 }
 

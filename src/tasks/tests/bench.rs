@@ -19,11 +19,12 @@ use understudy_actions_core::templating::Templating;
 use understudy_scm::Scm;
 use understudy_sdk::{
     ActionContext, ActionError, ActionExample, Catalog, DynAction, Entity, EntityRef, LocationAnswer, LogLevel,
-    Registry, Secrets,
+    Registry, Secret,
 };
 
 use super::failures::{FailingStore, Refusals};
 use crate::{
+    auth::Credentials,
     config::DatabaseConfig,
     model::{EventType, SerializedTask, TaskEvent, TaskId, TaskStatus, UserSpec},
     store::{NewTask, SqliteStore, TaskStore},
@@ -247,7 +248,7 @@ fn service(
         store,
         registry,
         templating: Templating::new(&Scm::from_config(&json!({})).unwrap()),
-        catalog: Arc::new(|_: &Secrets| Arc::new(NoCatalog) as _),
+        catalog: Arc::new(|_: &Credentials| Arc::new(NoCatalog) as _),
         config: settings.clone(),
         policy,
         observer: Arc::new(LogObserver),
@@ -320,7 +321,13 @@ impl Bench {
     }
     /// `more` replaces members of the template's `spec`.
     pub(super) async fn create_with(&self, steps: Value, values: Value, more: Value) -> TaskId {
-        let secrets = json!({"backstageToken": "plugin-token", "apiKey": "hunter2"});
+        let secrets = json!({
+            "backstageToken": "plugin-token",
+            "apiKey": "hunter2",
+            "__initiatorCredentials": Credentials::user("user:default/jane", None, Secret::new("user-token"), None)
+                .to_stored()
+                .expose(),
+        });
         let template = template(steps, more);
         let spec = build_task_spec(&template, values.as_object().unwrap().clone(), UserSpec::default()).unwrap();
         let task = NewTask { spec, secrets: secrets.as_object().cloned(), created_by: None };

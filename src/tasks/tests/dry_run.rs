@@ -20,6 +20,7 @@ fn request(steps: Value, more: Value) -> DryRunRequest {
         secrets: json!({"k": "topsecret"}).as_object().unwrap().clone(),
         directory_contents: Vec::new(),
         user: crate::model::UserSpec::default(),
+        initiator: crate::auth::Credentials::none(),
     }
 }
 

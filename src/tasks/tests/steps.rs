@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use understudy_sdk::{ActionError, LogLevel, Secrets};
+use understudy_sdk::{ActionError, LogLevel};
 
 use super::bench::{Bench, bodies, messages};
-use crate::tasks::policy::{ActionGrants, ActionPolicy};
+use crate::{
+    auth::Credentials,
+    tasks::policy::{ActionGrants, ActionPolicy},
+};
 
 /// Compared as text: the order of members counts.
 #[track_caller]
@@ -317,8 +320,8 @@ struct OnlyLogs;
 
 #[async_trait]
 impl ActionPolicy for OnlyLogs {
-    async fn grants(&self, secrets: &Secrets) -> Result<Arc<dyn ActionGrants>, ActionError> {
-        assert!(secrets.get("backstageToken").is_some());
+    async fn grants(&self, initiator: &Credentials) -> Result<Arc<dyn ActionGrants>, ActionError> {
+        assert_eq!(initiator.user_ref(), Some("user:default/jane"));
         Ok(Arc::new(Self))
     }
 }
