@@ -37,7 +37,7 @@ use crate::{
         query::{EntityFilter, EntityQuery, Fields},
     },
     config::{AuthPolicy, Config, DatabaseConfig},
-    store::{SqliteStore, StoreError},
+    store::{StoreError, Stores},
     tasks::{
         EngineDeps, EngineSettings, TaskService, log::log_level, observe::LogObserver, policy::AllowAll, runner::Runner,
     },
@@ -105,10 +105,10 @@ impl AppBuilder {
         let Self { config, actions } = self;
         let parts = Parts::new(&config, actions).await?;
         let http = parts.scm.http_client().map_err(|error| AppError::Config(error.message().to_owned()))?;
-        let auth = Auth::new(&config.auth, &config.discovery, parts.store.clone(), http)?;
+        let auth = Auth::new(&config.auth, &config.discovery, parts.stores.keys.clone(), http)?;
         let catalog = parts.catalog_factory();
         let tasks = TaskService::new(EngineDeps {
-            store: parts.store.clone(),
+            store: parts.stores.tasks.clone(),
             registry: parts.registry.clone(),
             templating: parts.templating.clone(),
             catalog: catalog.clone(),
@@ -124,7 +124,7 @@ impl AppBuilder {
             catalog,
             embedded: Some(parts.catalog.clone()),
             auth,
-            store: parts.store.clone(),
+            store: parts.stores.tasks.clone(),
             cors: config.backend.cors.clone(),
             stopping: stopping.clone(),
         })
@@ -138,7 +138,7 @@ pub struct Parts {
     scm: Scm,
     templating: Templating,
     registry: Registry,
-    store: Arc<SqliteStore>,
+    stores: Stores,
     catalog: Arc<EmbeddedCatalog>,
 }
 
@@ -155,10 +155,10 @@ impl Parts {
         for action in actions {
             registry.register_dyn(action);
         }
-        let store = Arc::new(SqliteStore::open(&config.backend.database).await?);
-        let catalog = EmbeddedCatalog::open(store.clone(), scm.clone(), &config.catalog_locations).await?;
+        let stores = Stores::open(&config.backend).await?;
+        let catalog = EmbeddedCatalog::open(stores.catalog.clone(), scm.clone(), &config.catalog_locations).await?;
         let catalog = Arc::new(catalog);
-        Ok(Self { scm, templating, registry, store, catalog })
+        Ok(Self { scm, templating, registry, stores, catalog })
     }
     /// Integrations and readers.
     pub fn scm(&self) -> &Scm {
@@ -287,6 +287,7 @@ impl App {
         }
         self.tasks.start_workers();
         self.keep_catalog_fresh();
+        self.follow_catalog();
 
         let state = self.state.clone();
         let server = HttpServer::new(move || {
@@ -315,7 +316,7 @@ impl App {
             signal = signals.next() => tracing::warn!(signal, "not waiting for running steps any longer"),
         }
         handle.stop(true).await;
-        self.parts.store.close().await;
+        self.parts.stores.tasks.close().await;
         tracing::info!("ended");
         Ok(())
     }
@@ -353,6 +354,23 @@ impl App {
         });
     }
 
+    /// Takes over what other processes change in the catalog, until the service stops.
+    fn follow_catalog(&self) {
+        let catalog = Arc::clone(&self.parts.catalog);
+        let (changed, stopping) = (self.tasks.catalog_changed(), self.stopping.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = changed.notified() => {}
+                    () = stopping.cancelled() => return,
+                }
+                if let Err(error) = catalog.reload().await {
+                    tracing::warn!(%error, "the catalog could not be read again");
+                }
+            }
+        });
+    }
+
     fn announce(&self, address: std::net::SocketAddr) {
         tracing::info!(%address, base_url = self.config.backend.base_url, "listening");
         match self.config.auth.policy {
@@ -368,6 +386,7 @@ impl App {
         let database = match &self.config.backend.database {
             DatabaseConfig::SqliteMemory => "in memory: tasks are lost when the service ends".to_string(),
             DatabaseConfig::SqliteFile(path) => path.to_string(),
+            DatabaseConfig::Postgres(config) => format!("{} on {}", config.database, config.host),
         };
         let templates = EntityQuery {
             filter: EntityFilter::parse(&["kind=template"]).unwrap_or_default(),

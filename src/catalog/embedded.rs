@@ -434,7 +434,11 @@ impl EmbeddedCatalog {
         Arc::clone(&self.0.index.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn reload(&self) -> Result<(), StoreError> {
+    /// Reads again what is stored.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn reload(&self) -> Result<(), StoreError> {
         let index = Arc::new(Index::new(self.0.store.entities().await?));
         *self.0.index.write().unwrap_or_else(PoisonError::into_inner) = index;
         Ok(())

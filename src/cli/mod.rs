@@ -2,6 +2,7 @@
 
 mod actions;
 mod eval;
+mod migrate;
 mod run;
 mod source;
 mod validate;
@@ -55,6 +56,14 @@ enum Command {
     },
     /// Render templates: JSON objects in, one a line, JSON objects out
     Eval(ConfigArgs),
+    /// Make the database's tables, or bring them to this version, without serving
+    Migrate {
+        /// Only say what would be done; exit code 1 when there is something to do
+        #[arg(long)]
+        check: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
     /// Show what templates can do in a step
     Actions {
         /// One action, with its inputs and outputs
@@ -157,6 +166,7 @@ async fn execute(command: Command) -> Result<(), Failure> {
             let templating = app::templating(&config, &scm).map_err(Failure::input)?;
             quiet_pipe(eval::run(&templating, io::stdin().lock(), io::stdout().lock()))
         }
+        Command::Migrate { check, config } => migrate::run(&config.load()?, check).await,
         Command::Actions { id, json } => actions(id.as_deref(), json),
         Command::Openapi => print(&openapi::yaml().map_err(Failure::task)?),
     }

@@ -5,6 +5,7 @@
 
 mod actions;
 mod auth;
+mod database;
 mod env;
 mod error;
 mod loader;
@@ -24,6 +25,7 @@ use understudy_sdk::Secrets;
 
 pub use actions::{ActionAttributes, ActionsConfig};
 pub use auth::{AuthConfig, AuthPolicy, ExternalAccess, ExternalKind, KeyStoreConfig, StaticKey};
+pub use database::{DatabaseConfig, PostgresConfig, PostgresTls};
 pub use error::ConfigError;
 
 use crate::discovery::Discovery;
@@ -104,6 +106,8 @@ pub struct BackendConfig {
     pub listen: SocketAddr,
     /// `backend.database` of the plugin `scaffolder`.
     pub database: DatabaseConfig,
+    /// `backend.database.skipMigrations`: the tables are as they must be, or the service does not start.
+    pub skip_migrations: bool,
     /// `backend.workingDirectory`; default `understudy-<user>` in the system's temporary directory, made by
     /// [`BackendConfig::prepare_working_directory`].
     pub working_directory: Utf8PathBuf,
@@ -111,15 +115,6 @@ pub struct BackendConfig {
     pub cors: Option<CorsConfig>,
     /// `backend.actions`
     pub actions: ActionsConfig,
-}
-
-/// Which database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DatabaseConfig {
-    /// `:memory:`
-    SqliteMemory,
-    /// A file.
-    SqliteFile(Utf8PathBuf),
 }
 
 /// `backend.cors`

@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 use understudy_sdk::Secrets;
 
 use super::{
-    AuthConfig, AuthPolicy, BackendConfig, Config, ConfigError, CorsConfig, DatabaseConfig, LoadOptions,
-    LocationConfig, ScaffolderConfig, auth, loader, reader::Reader,
+    AuthConfig, AuthPolicy, BackendConfig, Config, ConfigError, CorsConfig, LoadOptions, LocationConfig,
+    ScaffolderConfig, auth, loader, reader::Reader,
 };
 use crate::discovery::Discovery;
 
 const DEFAULT_PORT: u16 = 7007;
-/// Below [`LoadOptions::root`], when no database is configured.
-const DEFAULT_DATABASE: &str = "understudy-data/understudy.sqlite";
+/// Below it a busy worker would lose its tasks.
+const MIN_STALE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3);
 
 impl Config {
     /// Reads the configuration: the files of `options` (or `app-config.yaml`, `app-config.<env>.yaml`,
@@ -92,7 +92,8 @@ fn backend(
     let backend = BackendConfig {
         base_url,
         listen,
-        database: database(&backend.at("database")?, options)?,
+        database: super::database::read(&backend.at("database")?, options)?,
+        skip_migrations: super::database::skip_migrations(&backend.at("database")?)?,
         working_directory: working_directory(&backend.at("workingDirectory")?, options)?,
         cors: cors(&backend.at("cors")?)?,
         actions: super::actions::read(&backend.at("actions")?)?,
@@ -185,64 +186,6 @@ fn resolve(host: &str, port: u16) -> Option<SocketAddr> {
     }
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().ok()?.collect();
     addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first()).copied()
-}
-
-fn database(database: &Reader<'_>, options: &LoadOptions) -> Result<DatabaseConfig, ConfigError> {
-    let plugin = database.at("plugin.scaffolder")?;
-    let (own_client, base_client) = (plugin.at("client")?, database.at("client")?);
-    let client = if own_client.value().is_some() { &own_client } else { &base_client };
-    let name = client.string()?;
-    let own_connection = plugin.at("connection")?;
-    let base_connection = database.at("connection")?;
-    match name {
-        Some("better-sqlite3" | "sqlite3") => {}
-        Some("pg") => {
-            return Err(client.wrong(
-                "PostgreSQL is not supported by this version; use better-sqlite3 (with backend.database.plugin.scaffolder \
-                 for this service alone)",
-            ));
-        }
-        Some(other) => {
-            return Err(client.wrong(&format!("the client {other} is not supported, better-sqlite3 and sqlite3 are")));
-        }
-        None if base_connection.value().is_none() && own_connection.value().is_none() => {
-            return Ok(DatabaseConfig::SqliteFile(options.root.join(DEFAULT_DATABASE)));
-        }
-        None => return Err(client.expected("better-sqlite3")),
-    }
-    // A connection of another kind of database says nothing about this one.
-    let same_client = own_client.string()?.is_none() || own_client.string()? == base_client.string()?;
-    let mut filename = None;
-    let mut directory = None;
-    let connections = if same_client { vec![base_connection, own_connection] } else { vec![own_connection] };
-    let mut last = None;
-    for connection in connections {
-        match connection.value() {
-            None => continue,
-            Some(Value::Object(_)) => {
-                if let Some(text) = connection.at("filename")?.string()? {
-                    filename = Some(text.to_string());
-                }
-                if let Some(text) = connection.at("directory")?.string()? {
-                    directory = Some(text.to_string());
-                }
-            }
-            Some(Value::String(_)) => filename = connection.string()?.map(String::from),
-            Some(_) => return Err(connection.expected("':memory:', {filename} or {directory}")),
-        }
-        last = Some(connection);
-    }
-    match (directory, filename) {
-        (_, Some(filename)) if filename == ":memory:" => Ok(DatabaseConfig::SqliteMemory),
-        (Some(directory), filename) => {
-            let name = filename.unwrap_or_else(|| "scaffolder.sqlite".to_string());
-            Ok(DatabaseConfig::SqliteFile(options.root.join(directory).join(name)))
-        }
-        (None, Some(filename)) => Ok(DatabaseConfig::SqliteFile(options.root.join(filename))),
-        (None, None) => Err(last
-            .unwrap_or_else(|| database.clone())
-            .wrong("the connection names neither a file nor a directory: ':memory:', {filename} or {directory}")),
-    }
 }
 
 fn working_directory(place: &Reader<'_>, options: &LoadOptions) -> Result<Utf8PathBuf, ConfigError> {
@@ -374,6 +317,12 @@ fn scaffolder(scaffolder: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Sca
             warnings.push(format!("scaffolder.{key} has no effect in this version"));
         }
     }
+    // Signs of life come every second; upstream waits for 30 s.
+    let stale_timeout = duration(&stale, 10)?;
+    if stale_timeout < MIN_STALE_TIMEOUT {
+        let place = scaffolder.at(stale[0])?;
+        return Err(place.wrong("must be 3 seconds or longer: signs of life come every second"));
+    }
     let mut environment_parameters = Map::new();
     for (name, place) in scaffolder.at("defaultEnvironment.parameters")?.members()? {
         environment_parameters.insert(name, Value::String(environment_text(&place)?));
@@ -392,7 +341,7 @@ fn scaffolder(scaffolder: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Sca
         task_timeout: duration(&["taskTimeout"], 24 * HOUR)?,
         janitor_frequency,
         recovery_enabled,
-        stale_timeout: duration(&stale, 30)?,
+        stale_timeout,
         templating: super::templating::read(&scaffolder.at("templating")?)?,
         environment_parameters,
         environment_secrets,

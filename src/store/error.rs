@@ -10,6 +10,9 @@ pub enum StoreError {
     /// The task is in the wrong state; upstream's texts.
     #[error("{0}")]
     Conflict(String),
+    /// The worker that writes no longer has the right to.
+    #[error("task '{0}' is no longer this worker's: it ended, or went back to the queue")]
+    LostClaim(String),
     /// The database holds something that can't be read.
     #[error("the database holds {what} that can't be read: {reason}")]
     Corrupt {
@@ -32,4 +35,11 @@ pub enum StoreError {
     /// The database refused or is out of reach.
     #[error("the database refused: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed a moment later.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::NotWritten(_) | Self::Database(_))
+    }
 }

@@ -7,21 +7,71 @@
 mod contract;
 mod error;
 mod keys;
+mod postgres;
+mod recoverable;
 mod rows;
+mod schema;
 mod sqlite;
 mod visible;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use tokio::sync::mpsc;
 
 pub use error::StoreError;
 pub use keys::{KeyStore, StoredKey};
+pub use postgres::PostgresStore;
+pub use schema::PendingStep;
 pub use sqlite::SqliteStore;
 pub use visible::CreatorFilter;
 
-use crate::model::{NewEvent, SerializedTask, TaskEvent, TaskId, TaskSpec, TaskStatus};
+use crate::{
+    config::{BackendConfig, DatabaseConfig},
+    model::{NewEvent, SerializedTask, TaskEvent, TaskId, TaskSpec, TaskStatus},
+};
+
+/// The stores over one database.
+#[derive(Clone)]
+pub struct Stores {
+    /// Tasks and events.
+    pub tasks: Arc<dyn TaskStore>,
+    /// The embedded catalog.
+    pub catalog: Arc<dyn CatalogStore>,
+    /// Public keys.
+    pub keys: Arc<dyn KeyStore>,
+}
+
+impl Stores {
+    /// Opens the configured database, makes what is missing of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] with the reason, and with what to do.
+    pub async fn open(config: &BackendConfig) -> Result<Self, StoreError> {
+        match &config.database {
+            DatabaseConfig::Postgres(database) => {
+                Ok(Self::over(Arc::new(PostgresStore::open(database, config.skip_migrations).await?)))
+            }
+            sqlite => Ok(Self::over(Arc::new(SqliteStore::open_with(sqlite, config.skip_migrations).await?))),
+        }
+    }
+    fn over<S: TaskStore + CatalogStore + KeyStore>(store: Arc<S>) -> Self {
+        Self { tasks: store.clone(), catalog: store.clone(), keys: store }
+    }
+}
+
+/// What would have to be done to the configured database before the service can use it, in order; nothing is changed.
+///
+/// # Errors
+/// [`StoreError::Open`] when it can't be used, whatever is done.
+pub async fn pending_migrations(config: &DatabaseConfig) -> Result<Vec<PendingStep>, StoreError> {
+    match config {
+        DatabaseConfig::SqliteMemory => Ok(Vec::new()),
+        DatabaseConfig::SqliteFile(path) => sqlite::pending(path).await,
+        DatabaseConfig::Postgres(config) => postgres::pending(config).await,
+    }
+}
 
 /// A task to be created.
 #[derive(Debug, Clone)]
@@ -34,11 +84,47 @@ pub struct NewTask {
     pub created_by: Option<String>,
 }
 
+/// The right to run a task. It ends when the task ends or goes back to the queue, whoever puts it there; from then on
+/// every write that shows it is refused with [`StoreError::LostClaim`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The task.
+    pub task_id: TaskId,
+    /// Larger than that of every claim before it.
+    pub token: i64,
+}
+
+/// What a heartbeat found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// The task is still ours.
+    Alive,
+    /// It is, and somebody asked to cancel it.
+    Cancelled,
+    /// It no longer is.
+    Lost,
+}
+
+/// What another process that uses the same database did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// A task waits in the queue.
+    Open,
+    /// An event of this task was stored.
+    Event(TaskId),
+    /// Somebody asked to cancel this task.
+    Cancelled(TaskId),
+    /// Locations or entities of the catalog changed.
+    Catalog,
+    /// Signals come at once (`true`), or they don't, and whoever wants to know has to ask. Some may have been missed.
+    Hearing(bool),
+}
+
 /// A task taken by a worker.
 #[derive(Debug, Clone)]
 pub struct ClaimedTask {
-    /// The id.
-    pub id: TaskId,
+    /// The claim, with the task's id.
+    pub claim: Claim,
     /// What to run; an error text when the stored spec can't be read (the task must then be failed with it).
     pub spec: Result<TaskSpec, String>,
     /// The secrets.
@@ -107,34 +193,70 @@ pub trait TaskStore: Send + Sync + 'static {
     /// Takes the oldest open task, sets it to `processing` with a fresh heartbeat. Secrets stay in the row only when
     /// `keep_secrets` (recovery) or when the template starts over.
     async fn claim_task(&self, keep_secrets: bool) -> Result<Option<ClaimedTask>, StoreError>;
-    /// Signs life; [`StoreError::Conflict`] when the task is no longer processing.
-    async fn heartbeat(&self, id: &str) -> Result<(), StoreError>;
-    /// Appends events in order, in one transaction.
-    async fn append_events(&self, id: &str, events: Vec<NewEvent>) -> Result<Vec<TaskEvent>, StoreError>;
+    /// Signs life for these claims; gives what was found, in the same order.
+    async fn heartbeat(&self, claims: &[Claim]) -> Result<Vec<Beat>, StoreError>;
+    /// Appends events of a running task in order, in one transaction. `batch` counts the calls of a claim from 1: one that
+    /// was stored already is not stored again, and gives no events (the answer to the first attempt was lost).
+    async fn append_events(
+        &self,
+        claim: &Claim,
+        batch: i64,
+        events: Vec<NewEvent>,
+    ) -> Result<Vec<TaskEvent>, StoreError>;
     /// The events with `id > after` or of type completion (all when `after` is `None`), trimmed for templates that start
     /// over: upstream 4.2.0 `listEvents` + `trimEventsTillLastRecovery`.
     async fn list_events(&self, id: &str, after: Option<i64>) -> Result<Vec<TaskEvent>, StoreError>;
-    /// Ends a processing task: status, secrets wiped, completion event. [`StoreError::Conflict`] when it isn't
-    /// processing; `None` when it was cancelled meanwhile.
-    async fn complete_task(&self, id: &str, status: TaskStatus, body: Value) -> Result<Option<TaskEvent>, StoreError>;
+    /// The events with `id > after`, as they are stored. An event that is stored later has a larger id than those given.
+    async fn events_after(&self, id: &str, after: i64) -> Result<Vec<TaskEvent>, StoreError>;
+    /// The id of each task's newest event; tasks without events are left out.
+    async fn newest_events(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, i64)>, StoreError>;
+    /// Ends a running task: status, secrets wiped, completion event. [`StoreError::Conflict`] when it isn't processing;
+    /// `None` when it was cancelled meanwhile.
+    async fn complete_task(
+        &self,
+        claim: &Claim,
+        status: TaskStatus,
+        body: Value,
+    ) -> Result<Option<TaskEvent>, StoreError>;
     /// Wipes the secrets and stores a `cancelled` event with this body; the status stays.
     async fn cancel_task(&self, id: &str, body: Value) -> Result<TaskEvent, StoreError>;
     /// Puts an ended task back to `open`: secrets replaced, cancelled and completion events removed, `recovered` event
-    /// stored. [`StoreError::Conflict`] with upstream's text when the task has not ended.
-    async fn retry_task(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError>;
-    /// Puts a processing task back to `open` with a `recovered` event: graceful shutdown hands it over. Secrets that were
+    /// stored, and with `from_start` what is known of completed steps forgotten. [`StoreError::Conflict`] with upstream's
+    /// text when the task has not ended.
+    async fn retry_task(
+        &self,
+        id: &str,
+        secrets: Option<Map<String, Value>>,
+        from_start: bool,
+    ) -> Result<TaskEvent, StoreError>;
+    /// Puts a running task back to `open` with a `recovered` event: graceful shutdown hands it over. Secrets that were
     /// not kept when it was claimed can be given back; `None` leaves what is stored.
-    async fn release_task(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError>;
+    async fn release_task(&self, claim: &Claim, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError>;
     /// Puts processing tasks whose heartbeat is at least this old back to `open`, each with a `recovered` event.
     async fn recover_stale(&self, older_than: Duration) -> Result<Vec<TaskEvent>, StoreError>;
     /// Processing tasks whose heartbeat is at least this old (the janitor closes them).
     async fn list_stale(&self, older_than: Duration) -> Result<Vec<TaskId>, StoreError>;
+    /// Fails a processing task whose heartbeat is at least this old, with these events before the completion; gives all of
+    /// them, or nothing when the task is no longer such a one.
+    async fn close_stale(
+        &self,
+        id: &str,
+        older_than: Duration,
+        events: Vec<NewEvent>,
+        body: Value,
+    ) -> Result<Vec<TaskEvent>, StoreError>;
     /// `tasks.state`'s inner object.
     async fn load_state(&self, id: &str) -> Result<Map<String, Value>, StoreError>;
-    /// Replaces it.
-    async fn save_state(&self, id: &str, state: &Map<String, Value>) -> Result<(), StoreError>;
+    /// Replaces that of a running task.
+    async fn save_state(&self, claim: &Claim, state: &Map<String, Value>) -> Result<(), StoreError>;
     /// A round trip to the database, for the readiness route.
     async fn ping(&self) -> Result<(), StoreError>;
+    /// Whether other processes may use the database at the same time.
+    fn is_shared(&self) -> bool;
+    /// What the others do; nothing where there are none. Only the first caller gets it.
+    fn signals(&self) -> Option<mpsc::Receiver<Signal>>;
+    /// Ends what is on its way and closes the database; later calls fail.
+    async fn close(&self);
 }
 
 /// A location registered with the embedded catalog.

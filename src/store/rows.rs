@@ -1,13 +1,226 @@
-//! What the columns' texts mean, the same for every database.
+//! What the columns' texts mean, and which rows are asked for: the same for every database.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::{
-    model::{EventType, TaskEvent},
-    store::StoreError,
+    model::{EventType, SerializedTask, TaskEvent, TaskSpec, TaskStatus},
+    store::{Claim, ClaimedTask, Direction, OrderField, StoreError, StoredEntity, TaskFilter, visible},
 };
+
+/// A row of `tasks`, without what only workers see.
+pub(super) struct TaskRow {
+    pub(super) id: String,
+    pub(super) spec: String,
+    pub(super) status: String,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) last_heartbeat_at: Option<DateTime<Utc>>,
+    pub(super) created_by: Option<String>,
+}
+
+impl TaskRow {
+    pub(super) fn serialized(self) -> Result<SerializedTask, StoreError> {
+        let Self { id, spec, status, created_at, last_heartbeat_at, created_by } = self;
+        let corrupt = |reason: String| StoreError::Corrupt { what: format!("task '{id}'"), reason };
+        let spec = serde_json::from_str(&spec)
+            .map_err(|error| corrupt(format!("Failed to parse spec of task '{id}', {error}")))?;
+        let status =
+            TaskStatus::parse(&status).ok_or_else(|| corrupt(format!("its status '{status}' is not known")))?;
+        Ok(SerializedTask { spec, status, created_at, last_heartbeat_at, created_by, id })
+    }
+}
+
+/// The tasks of a list; one damaged row must not hide all the others.
+pub(super) fn readable(
+    rows: impl Iterator<Item = Result<SerializedTask, StoreError>>,
+) -> Result<Vec<SerializedTask>, StoreError> {
+    let mut tasks = Vec::new();
+    for row in rows {
+        match row {
+            Ok(task) => tasks.push(task),
+            Err(StoreError::Corrupt { what, reason }) => {
+                tracing::warn!(%what, %reason, "left out of the list of tasks");
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(tasks)
+}
+
+/// What a worker sees of a row of `tasks`.
+pub(super) struct ClaimedRow {
+    pub(super) claim: Claim,
+    pub(super) spec: String,
+    pub(super) secrets: Option<String>,
+    pub(super) created_by: Option<String>,
+    pub(super) state: Option<String>,
+}
+
+impl ClaimedRow {
+    /// A task whose row is damaged is handed out all the same, so that the worker ends it with the reason.
+    pub(super) fn task(self) -> ClaimedTask {
+        let id = &self.claim.task_id;
+        let secrets = match &self.secrets {
+            Some(text) => serde_json::from_str(text).map_err(|error| format!("its secrets can't be read: {error}")),
+            None => Ok(Map::new()),
+        };
+        let state = parse_state(self.state.as_deref()).map_err(|error| format!("its state can't be read: {error}"));
+        let spec = serde_json::from_str::<TaskSpec>(&self.spec)
+            .map_err(|error| format!("Failed to parse spec of task '{id}', {error}"));
+        let (secrets, state, spec) = match (secrets, state) {
+            (Ok(secrets), Ok(state)) => (secrets, state, spec),
+            (Err(reason), _) | (_, Err(reason)) => {
+                (Map::new(), Map::new(), Err(format!("Failed to read task '{id}', {reason}")))
+            }
+        };
+        ClaimedTask { claim: self.claim, spec, secrets, created_by: self.created_by, state }
+    }
+}
+
+/// A row of `task_events`.
+pub(super) struct EventRow {
+    pub(super) id: i64,
+    pub(super) body: String,
+    pub(super) kind: String,
+    pub(super) created_at: DateTime<Utc>,
+}
+
+impl EventRow {
+    pub(super) fn event(self, task_id: &str, is_task_recoverable: bool) -> Result<TaskEvent, StoreError> {
+        let Self { id, body, kind, created_at } = self;
+        let corrupt = |reason: String| StoreError::Corrupt { what: format!("event {id} of task '{task_id}'"), reason };
+        let body = serde_json::from_str(&body).map_err(|error| {
+            corrupt(format!("Failed to parse event body from event taskId={task_id} id={id}, {error}"))
+        })?;
+        let kind = EventType::parse(&kind).ok_or_else(|| corrupt(format!("its type '{kind}' is not known")))?;
+        Ok(TaskEvent { id, is_task_recoverable, task_id: task_id.to_string(), body, kind, created_at })
+    }
+}
+
+/// Id and time of an event that was just stored.
+pub(super) type Stored = (i64, DateTime<Utc>);
+
+/// The event of a [`Stored`].
+pub(super) fn stored_event(
+    task_id: &str,
+    kind: EventType,
+    body: Value,
+    (id, created_at): Stored,
+    is_task_recoverable: bool,
+) -> TaskEvent {
+    TaskEvent { id, is_task_recoverable, task_id: task_id.to_string(), body, kind, created_at }
+}
+
+/// The body of a `recovered` event.
+pub(super) fn recovered_body(strategy: &str) -> Value {
+    json!({ "recoverStrategy": strategy })
+}
+
+/// A value as its column has it.
+pub(super) fn to_json(value: &impl Serialize) -> Result<String, StoreError> {
+    // Maps of strings always serialise; kept as an error so that no input can end the process.
+    serde_json::to_string(value)
+        .map_err(|error| StoreError::Corrupt { what: "a value".to_string(), reason: error.to_string() })
+}
+
+/// `tasks.state` for this inner object.
+pub(super) fn state_json(state: &Map<String, Value>) -> Result<String, StoreError> {
+    to_json(&json!({ "state": state }))
+}
+
+/// `tasks.state` without what is known of completed steps; `None` when nothing changes.
+pub(super) fn without_steps(state: Option<&str>) -> Option<String> {
+    let mut state = parse_state(state).ok()?;
+    state.shift_remove("steps")?;
+    state_json(&state).ok()
+}
+
+/// Why a task that isn't processing can't be ended, in upstream's words (4.2.0, `completeTask`).
+pub(super) fn refuse_completion(id: &str, wanted: TaskStatus, current: &str) -> StoreError {
+    StoreError::Conflict(format!(
+        "Refusing to update status of run '{id}' to status '{}' as it is currently '{current}', expected 'processing'",
+        wanted.as_str()
+    ))
+}
+
+/// Why a task can't be retried, in upstream's words (4.2.0, `retryTask`).
+pub(super) fn refuse_retry(id: &str) -> StoreError {
+    StoreError::Conflict(format!("Task with taskId {id} cannot be retried"))
+}
+
+/// Why a location can't be added, in upstream's words.
+pub(super) fn refuse_location(kind: &str, target: &str) -> StoreError {
+    StoreError::Conflict(format!("Location {kind}:{target} already exists"))
+}
+
+/// Reference, location and JSON text of an entity.
+pub(super) type EntityRow = (String, String, String);
+
+/// The rows of entities.
+pub(super) fn entity_rows(entities: &[StoredEntity]) -> Result<Vec<EntityRow>, StoreError> {
+    let row =
+        |entity: &StoredEntity| Ok((entity.entity_ref.clone(), entity.location.clone(), to_json(&entity.entity)?));
+    entities.iter().map(row).collect()
+}
+
+/// The entity of `(entity_ref, location, origin, entity)`.
+pub(super) fn entity(
+    (entity_ref, location, origin, entity): (String, String, String, String),
+) -> Result<StoredEntity, StoreError> {
+    match serde_json::from_str(&entity) {
+        Ok(entity) => Ok(StoredEntity { entity_ref, location, origin, entity }),
+        Err(error) => Err(StoreError::Corrupt { what: format!("entity '{entity_ref}'"), reason: error.to_string() }),
+    }
+}
+
+/// Adds the `WHERE` clause of a filter.
+pub(super) fn push_filter<DB: Database>(query: &mut QueryBuilder<DB>, filter: &TaskFilter)
+where
+    String: Type<DB> + for<'q> Encode<'q, DB>,
+{
+    let statuses: Vec<String> = filter.status.iter().map(|status| status.as_str().to_string()).collect();
+    let mut joint = " WHERE ";
+    for (column, values) in [("created_by", &filter.created_by), ("status", &statuses)] {
+        if values.is_empty() {
+            continue;
+        }
+        query.push(joint).push(column).push(" IN (");
+        let mut list = query.separated(", ");
+        for value in values {
+            list.push_bind(value.clone());
+        }
+        query.push(")");
+        joint = " AND ";
+    }
+    if let Some(visible) = &filter.visible {
+        query.push(joint);
+        visible::push(query, visible);
+    }
+}
+
+/// Adds the `ORDER BY` clause of a filter. `tie` is a column without equals: times alone would let pages overlap.
+pub(super) fn push_order<DB: Database>(query: &mut QueryBuilder<DB>, filter: &TaskFilter, tie: &str) {
+    let column = |field| match field {
+        OrderField::CreatedAt => "created_at",
+        OrderField::Status => "status",
+        OrderField::CreatedBy => "created_by",
+    };
+    let keyword = |direction| match direction {
+        Direction::Asc => " ASC",
+        Direction::Desc => " DESC",
+    };
+    query.push(" ORDER BY ");
+    for (field, direction) in &filter.order {
+        query.push(column(*field)).push(keyword(*direction)).push(", ");
+    }
+    if filter.order.is_empty() {
+        query.push("created_at DESC, ");
+    }
+    let last = filter.order.last().map_or(Direction::Desc, |(_, direction)| *direction);
+    query.push(tie).push(keyword(last));
+}
 
 /// Reads a timestamp as upstream's `parseDatabaseTime` does (SQL format, UTC unless it names a zone); digits alone are
 /// milliseconds, which is what knex makes of a JavaScript date on SQLite.

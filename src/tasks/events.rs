@@ -2,6 +2,10 @@
 //!
 //! Each task that somebody writes to or listens to has a channel. Whoever stores an event of a task does it under the
 //! channel's lock and publishes before letting go, so listeners see events in the order of their ids.
+//!
+//! Where other processes write to the same database, an event of theirs may lie between two of ours. There, what is
+//! published is not what was written but what the store has beyond the last event published: the store shows events of a
+//! task in the order of their ids, so nothing can appear before that later.
 
 use std::{
     collections::HashMap,
@@ -21,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{EventStream, lock};
 use crate::{
     model::{EventType, NewEvent, TaskEvent, TaskId, TaskStatus},
-    store::{StoreError, TaskStore},
+    store::{Claim, StoreError, TaskStore},
 };
 
 /// How many batches a listener may lag behind before it reads from the store again.
@@ -30,7 +34,9 @@ const CHANNEL_BATCHES: usize = 32;
 struct Channel {
     /// How many [`ChannelRef`]s there are; changed under the lock of the list only.
     users: AtomicUsize,
-    order: tokio::sync::Mutex<()>,
+    /// Held while an event is stored and published. In it, where others write too: the last event that was published;
+    /// `None`: nothing was, or nobody listened for a while.
+    published: tokio::sync::Mutex<Option<i64>>,
     live: broadcast::Sender<Arc<Vec<TaskEvent>>>,
 }
 
@@ -60,20 +66,60 @@ impl Drop for ChannelRef {
 impl ChannelRef {
     /// Stores by `write` and publishes what it gives, in order with all other events of the task.
     async fn write(&self, write: impl Future<Output = Result<Vec<TaskEvent>, StoreError>>) -> Result<(), StoreError> {
-        let _order = self.channel.order.lock().await;
+        let mut published = self.channel.published.lock().await;
         let events = write.await?;
-        if !events.is_empty() && self.channel.live.receiver_count() > 0 {
+        if self.log.store.is_shared() {
+            if let Err(error) = self.publish_stored(&mut published).await {
+                // It is stored; listeners get it with what comes next, or when the store is asked for news.
+                tracing::warn!(task_id = self.id, %error, "an event could not be published at once");
+            }
+        } else if !events.is_empty() && self.channel.live.receiver_count() > 0 {
             // An error says that the last listener has just left.
             let _ = self.channel.live.send(Arc::new(events));
         }
         Ok(())
     }
-    /// Appends events.
+    /// Publishes what the store has beyond the last event published.
+    async fn publish_stored(&self, published: &mut Option<i64>) -> Result<(), StoreError> {
+        if self.channel.live.receiver_count() == 0 {
+            *published = None;
+            return Ok(());
+        }
+        let events = self.log.store.events_after(&self.id, published.unwrap_or(0)).await?;
+        if let Some(last) = events.last() {
+            *published = Some(last.id);
+            let _ = self.channel.live.send(Arc::new(events));
+        }
+        Ok(())
+    }
+    /// What a listener begins with, and the last event that it takes account of. Where others write too, the first one
+    /// settles from where on events are published, so that a long log is not read again for each of them.
+    async fn begin(&self, after: Option<i64>) -> Result<(Vec<TaskEvent>, Option<i64>), StoreError> {
+        let store = &self.log.store;
+        let mut known = after;
+        if store.is_shared() {
+            let mut published = self.channel.published.lock().await;
+            let newest = match *published {
+                Some(newest) => newest,
+                None => {
+                    let newest = store.newest_events(std::slice::from_ref(&self.id)).await?;
+                    newest.first().map_or(0, |(_, event)| *event)
+                }
+            };
+            *published = Some(newest);
+            // It is stored, so it is among those read below, unless a start-over hides it.
+            known = known.max(Some(newest));
+        }
+        let events = store.list_events(&self.id, after).await?;
+        let known = events.iter().map(|event| event.id).chain(known).max();
+        Ok((events, known))
+    }
+    /// Appends events of a run; `batch` as for [`TaskStore::append_events`].
     ///
     /// # Errors
     /// As the store.
-    pub(super) async fn append(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
-        self.write(self.log.store.append_events(&self.id, events)).await
+    pub(super) async fn append(&self, claim: &Claim, batch: i64, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        self.write(self.log.store.append_events(claim, batch, events)).await
     }
     /// Ends the task. `before_publishing` runs between storing and publishing.
     ///
@@ -81,12 +127,13 @@ impl ChannelRef {
     /// As the store.
     pub(super) async fn complete(
         &self,
+        claim: &Claim,
         status: TaskStatus,
         body: Value,
         before_publishing: impl Future<Output = ()>,
     ) -> Result<(), StoreError> {
         self.write(async {
-            let event = self.log.store.complete_task(&self.id, status, body).await?;
+            let event = self.log.store.complete_task(claim, status, body).await?;
             before_publishing.await;
             Ok(event.into_iter().collect())
         })
@@ -110,7 +157,7 @@ impl EventLog {
         let channel = channels.entry(id.to_string()).or_insert_with(|| {
             Arc::new(Channel {
                 users: AtomicUsize::new(0),
-                order: tokio::sync::Mutex::default(),
+                published: tokio::sync::Mutex::default(),
                 live: broadcast::channel(CHANNEL_BATCHES).0,
             })
         });
@@ -140,7 +187,7 @@ impl EventLog {
             })
             .await
     }
-    /// Puts an ended task back into the queue.
+    /// Puts an ended task back into the queue; see [`TaskStore::retry_task`].
     ///
     /// # Errors
     /// As the store.
@@ -148,9 +195,10 @@ impl EventLog {
         self: &Arc<Self>,
         id: &str,
         secrets: Option<Map<String, Value>>,
+        from_start: bool,
     ) -> Result<(), StoreError> {
         let channel = self.channel(id);
-        channel.write(async { Ok(vec![self.store.retry_task(id, secrets).await?]) }).await
+        channel.write(async { Ok(vec![self.store.retry_task(id, secrets, from_start).await?]) }).await
     }
     /// Puts a running task back into the queue.
     ///
@@ -158,11 +206,11 @@ impl EventLog {
     /// As the store.
     pub(super) async fn release(
         self: &Arc<Self>,
-        id: &str,
+        claim: &Claim,
         secrets: Option<Map<String, Value>>,
     ) -> Result<(), StoreError> {
-        let channel = self.channel(id);
-        channel.write(async { Ok(vec![self.store.release_task(id, secrets).await?]) }).await
+        let channel = self.channel(&claim.task_id);
+        channel.write(async { Ok(vec![self.store.release_task(claim, secrets).await?]) }).await
     }
     /// Puts tasks without a sign of life back into the queue; gives their number.
     ///
@@ -176,6 +224,58 @@ impl EventLog {
             channel.write(async { Ok(vec![event]) }).await?;
         }
         Ok(count)
+    }
+    /// Fails a task without a sign of life for so long; these events come before the completion.
+    ///
+    /// # Errors
+    /// As the store.
+    pub(super) async fn close_stale(
+        self: &Arc<Self>,
+        id: &str,
+        older_than: Duration,
+        events: Vec<NewEvent>,
+        body: Value,
+    ) -> Result<(), StoreError> {
+        self.channel(id).write(self.store.close_stale(id, older_than, events, body)).await
+    }
+    /// Publishes events of a task that another process stored, if anybody listens here.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub(super) async fn catch_up(self: &Arc<Self>, id: &str) -> Result<(), StoreError> {
+        let listeners = lock(&self.channels).get(id).map_or(0, |channel| channel.live.receiver_count());
+        if listeners == 0 {
+            return Ok(());
+        }
+        let channel = self.channel(id);
+        let mut published = channel.channel.published.lock().await;
+        channel.publish_stored(&mut published).await
+    }
+    /// As [`EventLog::catch_up`], for every task that somebody listens to, as far as the store has news of it.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub(super) async fn catch_up_all(self: &Arc<Self>) -> Result<(), StoreError> {
+        let watched: Vec<(TaskId, Arc<Channel>)> = lock(&self.channels)
+            .iter()
+            .filter(|(_, channel)| channel.live.receiver_count() > 0)
+            .map(|(id, channel)| (id.clone(), Arc::clone(channel)))
+            .collect();
+        if watched.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<TaskId> = watched.iter().map(|(id, _)| id.clone()).collect();
+        let newest: HashMap<TaskId, i64> = self.store.newest_events(&ids).await?.into_iter().collect();
+        for (id, channel) in watched {
+            let Some(newest) = newest.get(&id) else { continue };
+            // Whoever holds the lock is about to publish.
+            let is_behind =
+                channel.published.try_lock().is_ok_and(|published| published.is_none_or(|last| last < *newest));
+            if is_behind {
+                self.catch_up(&id).await?;
+            }
+        }
+        Ok(())
     }
     /// Ends all streams.
     pub(super) fn close(&self) {
@@ -210,11 +310,12 @@ impl Listener {
             self.started = true;
             // Completion events come whatever `after` says, here and only here: a client that asks again after the end
             // learns that it was the end.
-            match self.channel.log.store.list_events(&self.channel.id, self.last).await {
-                Ok(events) if events.is_empty() => {}
-                Ok(events) => {
-                    self.advance(&events);
-                    return Some(Ok(events));
+            match self.channel.begin(self.last).await {
+                Ok((events, known)) => {
+                    self.last = known;
+                    if !events.is_empty() {
+                        return Some(Ok(events));
+                    }
                 }
                 Err(error) => return Some(Err(error)),
             }

@@ -2,16 +2,18 @@
 //!
 //! [`TaskService`] is what the API calls. Behind it: [`spec`] makes a [`TaskSpec`](crate::model::TaskSpec) of a template
 //! and a form, `worker` claims tasks and runs them in slots, [`runner`] and `step` are the step algorithm, `events`
-//! carries events to live subscribers, `recovery` brings back the tasks of dead processes, `dry_run` and [`local`] run
+//! carries events to live subscribers, `follow` hears what other processes do, `recovery` brings back the tasks of dead processes, `dry_run` and [`local`] run
 //! templates without a store. [`beta2`] is what differs in templates of `backstage.io/v1beta2`.
 
 pub mod beta2;
 mod directory;
 mod dry_run;
 mod events;
+mod follow;
 pub mod local;
 pub mod log;
 pub mod observe;
+mod persist;
 pub mod policy;
 mod queue;
 mod recovery;
@@ -35,7 +37,7 @@ use std::{
 use camino::Utf8PathBuf;
 use futures_util::Stream;
 use serde_json::{Map, Value};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Notify};
 use understudy_actions_core::templating::Templating;
 use understudy_sdk::{LogLevel, Registry, Secrets};
 
@@ -95,10 +97,7 @@ impl EngineSettings {
             working_directory: config.backend.working_directory.clone(),
             concurrency: scaffolder.concurrent_tasks_limit,
             recovery: scaffolder.recovery_enabled,
-            sole_process: matches!(
-                config.backend.database,
-                DatabaseConfig::SqliteMemory | DatabaseConfig::SqliteFile(_)
-            ),
+            sole_process: !matches!(config.backend.database, DatabaseConfig::Postgres(_)),
             stale_timeout: scaffolder.stale_timeout,
             task_timeout: scaffolder.task_timeout,
             janitor_frequency: scaffolder.janitor_frequency,
@@ -210,6 +209,9 @@ impl TaskService {
             worker.claims.spawn_on(Arc::clone(worker).claim_tasks(), &self.runtime);
         }
         spawn(Box::pin(Arc::clone(worker).close_stale_tasks()));
+        if let Some(signals) = self.store.signals() {
+            spawn(Box::pin(Arc::clone(worker).follow(signals)));
+        }
     }
     /// The template language.
     pub fn templating(&self) -> &Templating {
@@ -239,15 +241,13 @@ impl TaskService {
     /// Puts an ended task back into the queue. It runs from its first step on, but what its actions kept by checkpoints
     /// is not done again.
     pub async fn retry(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<(), StoreError> {
-        if self.store.get_task(id).await?.status.is_terminal() {
-            let mut state = self.store.load_state(id).await?;
-            if state.shift_remove("steps").is_some() {
-                self.store.save_state(id, &state).await?;
-            }
-        }
-        self.log.retry(id, secrets).await?;
+        self.log.retry(id, secrets, true).await?;
         self.worker.wake.notify_one();
         Ok(())
+    }
+    /// Told when another process has changed the stored catalog.
+    pub fn catalog_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.worker.catalog_changed)
     }
     /// The task's events with `id > after`, live. Does not check that the task exists.
     pub fn subscribe(&self, id: &str, after: Option<i64>) -> EventStream {

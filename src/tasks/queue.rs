@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, PoisonError},
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -16,7 +15,10 @@ use super::{
     events::{ChannelRef, log_event},
     lock,
     log::{EventSink, LogEvent, StorageFailed},
+    persist::persist,
+    runner::{StopReason, StopSignal},
 };
+use crate::store::{Claim, StoreError};
 
 /// From here on whoever pushes has to wait: so many events,
 const CAPACITY: usize = 2048;
@@ -26,10 +28,6 @@ const CAPACITY_BYTES: usize = 8 << 20;
 const BATCH: usize = 512;
 /// of about so many bytes: a slow listener keeps a number of batches in memory.
 const BATCH_BYTES: usize = 1 << 20;
-/// Pauses between attempts to store a batch.
-const RETRIES: [Duration; 4] =
-    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
-
 #[derive(Default)]
 struct Pending {
     events: VecDeque<LogEvent>,
@@ -81,15 +79,15 @@ struct Shared {
 pub(super) struct EventQueue(Arc<Shared>);
 
 impl EventQueue {
-    /// Starts the writer on a runtime.
-    pub(super) fn start(runtime: &Handle, channel: ChannelRef) -> Self {
+    /// Starts the writer on a runtime. A run whose claim is gone is told by `stop`.
+    pub(super) fn start(runtime: &Handle, channel: ChannelRef, claim: Claim, stop: Arc<StopSignal>) -> Self {
         let shared = Arc::new(Shared {
             pending: Mutex::default(),
             room: Condvar::new(),
             work: Notify::new(),
             progress: watch::Sender::new(Progress::default()),
         });
-        runtime.spawn(Arc::clone(&shared).write_all(channel));
+        runtime.spawn(Arc::clone(&shared).write_all(BatchWriter { channel, claim, stop, batch: 0 }));
         Self(shared)
     }
 }
@@ -150,7 +148,7 @@ impl Shared {
             Err(_) => wait(),
         }
     }
-    async fn write_all(self: Arc<Self>, channel: ChannelRef) {
+    async fn write_all(self: Arc<Self>, mut writer: BatchWriter) {
         loop {
             let (batch, closed) = {
                 let mut pending = lock(&self.pending);
@@ -169,7 +167,7 @@ impl Shared {
                 None
             } else {
                 let events: Vec<_> = batch.into_iter().map(|event| log_event(event.to_body())).collect();
-                store(&channel, events).await.err()
+                writer.store(events).await.err()
             };
             self.progress.send_modify(|progress| {
                 progress.written += count;
@@ -181,18 +179,27 @@ impl Shared {
     }
 }
 
-async fn store(channel: &ChannelRef, events: Vec<crate::model::NewEvent>) -> Result<(), StorageFailed> {
-    let mut pauses = RETRIES.iter();
-    loop {
-        match channel.append(events.clone()).await {
-            Ok(()) => return Ok(()),
-            Err(error) => match pauses.next() {
-                Some(pause) => {
-                    tracing::warn!(%error, "events of a task could not be stored, trying again");
-                    tokio::time::sleep(*pause).await;
+/// Stores one run's batches.
+struct BatchWriter {
+    channel: ChannelRef,
+    claim: Claim,
+    stop: Arc<StopSignal>,
+    batch: i64,
+}
+
+impl BatchWriter {
+    async fn store(&mut self, events: Vec<crate::model::NewEvent>) -> Result<(), StorageFailed> {
+        // The same number at every attempt: one that was stored, though nobody heard so, is not stored twice.
+        self.batch += 1;
+        let append = || self.channel.append(&self.claim, self.batch, events.clone());
+        match persist("events of a task", &self.stop, append).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                if matches!(error, StoreError::LostClaim(_)) {
+                    self.stop.stop(StopReason::Lost);
                 }
-                None => return Err(StorageFailed { what: "log", reason: error.to_string() }),
-            },
+                Err(StorageFailed { what: "log", reason: error.to_string() })
+            }
         }
     }
 }

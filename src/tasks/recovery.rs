@@ -7,13 +7,11 @@ use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
 use super::{log::LogEvent, log::StepStatus, worker::Worker};
-use crate::{
-    model::{TaskEvent, TaskStatus},
-    store::StoreError,
-};
+use crate::{model::TaskEvent, store::StoreError};
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
-const RECOVERY: Duration = Duration::from_secs(10);
+/// Stale tasks are looked for this often at most, and at least four times within the stale timeout.
+const RECOVERY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 const STALE: &str = "This task was marked as stale as it exceeded its timeout";
 
 impl Worker {
@@ -32,10 +30,14 @@ impl Worker {
 
     /// Puts tasks of dead processes back into the queue, until the service stops.
     pub(super) async fn recover_tasks(self: Arc<Self>) {
-        while self.pause(RECOVERY).await {
-            // Ours first, in case this process itself was held up.
-            self.heartbeat().await;
-            self.recover(self.settings.stale_timeout).await;
+        let stale = self.settings.stale_timeout;
+        let pause = (stale / 4).clamp(RECOVERY.0, RECOVERY.1);
+        while self.pause(pause).await {
+            // After an interruption of the database everybody's signs of life are old. Nobody is declared dead before all
+            // had the time to give a new one.
+            if self.database_trusted_for() >= stale.min(Duration::from_secs(10)) {
+                self.recover(stale).await;
+            }
         }
     }
 
@@ -46,7 +48,10 @@ impl Worker {
                 tracing::info!(count, "tasks of a process that is gone went back to the queue");
                 self.wake.notify_one();
             }
-            Err(error) => tracing::warn!(%error, "stale tasks could not be recovered"),
+            Err(error) => {
+                self.database_failed();
+                tracing::warn!(%error, "stale tasks could not be recovered");
+            }
         }
     }
 
@@ -70,16 +75,12 @@ impl Worker {
     }
 
     async fn close_stale(&self, id: &str) -> Result<(), StoreError> {
-        let channel = self.log.channel(id);
         let steps = unfinished_steps(&self.store.list_events(id, None).await?);
         let events = steps
             .into_iter()
             .map(|step| super::events::log_event(LogEvent::step(&step.into(), StepStatus::Failed, STALE).to_body()))
-            .collect::<Vec<_>>();
-        if !events.is_empty() {
-            channel.append(events).await?;
-        }
-        channel.complete(TaskStatus::Failed, json!({ "message": STALE }), async {}).await
+            .collect();
+        self.log.close_stale(id, self.settings.task_timeout, events, json!({ "message": STALE })).await
     }
 
     /// Sleeps; `false` when the service stops.

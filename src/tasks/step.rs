@@ -155,7 +155,8 @@ impl StepRun<'_> {
                 logger.log(LogLevel::Info, &format!("{verb} step each: {shown}"));
             }
             let Some(input) = input else { continue };
-            let output = self.call(&*action, progress, logger, input).await?;
+            let iteration = each.as_ref().map(|(key, _)| key.clone());
+            let output = self.call(&*action, progress, logger, input, iteration).await?;
             if each.is_some() {
                 for (name, value) in output {
                     if let Value::Array(values) = outputs.entry(name).or_insert_with(|| json!([])) {
@@ -311,8 +312,10 @@ impl StepRun<'_> {
         progress: &Progress,
         logger: &Arc<StepLogger>,
         input: Value,
+        iteration: Option<String>,
     ) -> Result<Map<String, Value>, ActionError> {
         let (job, step) = (self.job, self.step);
+        job.slot.confirm().await?;
         let temp = job.directory.step_temp(&step.id)?;
         let ctx = ActionContext {
             workspace: self.workspace.clone(),
@@ -322,6 +325,7 @@ impl StepRun<'_> {
             template: progress.template.clone(),
             task_id: job.task_id.to_string(),
             step_id: step.id.to_string(),
+            iteration,
             step_name: step.name.clone(),
             is_dry_run: job.dry_run,
             cancel: job.stop.token(),

@@ -5,14 +5,14 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures_util::{FutureExt, future::join_all};
+use futures_util::FutureExt;
 use serde_json::{Map, Value, json};
 use tokio::{
     runtime::Handle,
@@ -29,6 +29,7 @@ use super::{
     events::{ChannelRef, EventLog},
     lock,
     log::{EventSink, StorageFailed},
+    persist::persist,
     queue::EventQueue,
     runner::{Job, RunEnd, Runner, StopReason, StopSignal},
     state::{StateSaver, TaskState, completed_steps},
@@ -37,22 +38,24 @@ use super::{
 use crate::{
     auth::Credentials,
     model::{EventType, TaskId, TaskSpec, TaskStatus},
-    store::{ClaimedTask, StoreError, TaskStore},
+    store::{Beat, Claim, ClaimedTask, StoreError, TaskStore},
 };
 
 /// The present version of templates.
 const API_VERSION: &str = "scaffolder.backstage.io/v1beta3";
 /// How often the store is asked for tasks that nobody announced.
 const POLL: Duration = Duration::from_secs(5);
-/// Pauses between attempts to store an outcome.
-const COMPLETION_RETRIES: [Duration; 4] =
-    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(10)];
+/// How long heartbeats may take before they count as failed.
+const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
+/// A sign of life younger than this needs no confirmation: stale timeouts are longer.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// One of the process's places to work, held by a running step and given back while it waits.
 struct Slot {
     places: Arc<Semaphore>,
     held: Mutex<Option<OwnedSemaphorePermit>>,
-    stop: CancellationToken,
+    run: Arc<ActiveRun>,
+    store: Arc<dyn TaskStore>,
 }
 
 #[async_trait]
@@ -61,19 +64,43 @@ impl WorkerSlot for Slot {
         lock(&self.held).take();
     }
     async fn acquire(&self) {
+        let stop = self.run.stop.token();
         tokio::select! {
             biased;
             // The run is on its way out and does no more work: it needs no place for that.
-            () = self.stop.cancelled() => {}
+            () = stop.cancelled() => {}
             // The semaphore is never closed.
             permit = Arc::clone(&self.places).acquire_owned() => *lock(&self.held) = permit.ok(),
         }
+    }
+    async fn confirm(&self) -> Result<(), ActionError> {
+        let run = &self.run;
+        if run.stop.reason().is_some() {
+            return Err(ActionError::cancelled());
+        }
+        if lock(&run.alive).elapsed() < FRESH {
+            return Ok(());
+        }
+        // This process, or the database, was away for a while.
+        let sent = Instant::now();
+        let beat = || self.store.heartbeat(std::slice::from_ref(&run.claim));
+        let beats = persist("a sign of life", &run.stop, beat).await.map_err(|error| {
+            ActionError::failed(format!("whether the task is still this worker's can't be found out: {error}"))
+        })?;
+        for beat in beats {
+            run.hear(beat, sent);
+        }
+        if run.stop.reason().is_some() { Err(ActionError::cancelled()) } else { Ok(()) }
     }
 }
 
 /// A task this process runs.
 pub(super) struct ActiveRun {
     pub(super) stop: Arc<StopSignal>,
+    claim: Claim,
+    /// When the last sign of life that was taken was on its way; nobody takes the task from us before the stale timeout has
+    /// passed since then.
+    alive: Mutex<Instant>,
     /// The task's secrets where the store has not kept them: without them it can't go back to the queue.
     secrets: Option<Map<String, Value>>,
     /// The outcome is being stored: heartbeats may be refused from now on.
@@ -90,6 +117,12 @@ pub(super) struct Worker {
     pub(super) settings: Arc<EngineSettings>,
     pub(super) runtime: Handle,
     pub(super) wake: Notify,
+    /// Whether signals of other processes come at once.
+    pub(super) is_hearing: AtomicBool,
+    /// Another process changed the catalog.
+    pub(super) catalog_changed: Arc<Notify>,
+    /// Since when the database answers without interruption.
+    trusted_since: Mutex<Instant>,
     /// Ends the loops.
     pub(super) stopping: CancellationToken,
     pub(super) loops: TaskTracker,
@@ -131,6 +164,9 @@ impl Worker {
             runner,
             runtime,
             wake: Notify::new(),
+            is_hearing: AtomicBool::new(false),
+            catalog_changed: Arc::default(),
+            trusted_since: Mutex::new(Instant::now()),
             stopping: CancellationToken::new(),
             loops: TaskTracker::new(),
             claims: TaskTracker::new(),
@@ -148,12 +184,22 @@ impl Worker {
         }
     }
 
+    /// For how long the database has answered without interruption.
+    pub(super) fn database_trusted_for(&self) -> Duration {
+        lock(&self.trusted_since).elapsed()
+    }
+
+    /// The database did not answer.
+    pub(super) fn database_failed(&self) {
+        *lock(&self.trusted_since) = Instant::now();
+    }
+
     /// Claims tasks as long as there are free places.
     pub(super) async fn claim_tasks(self: Arc<Self>) {
         let new_pauses = || {
             ExponentialBuilder::new()
                 .with_min_delay(Duration::from_secs(1))
-                .with_max_delay(Duration::from_secs(60))
+                .with_max_delay(Duration::from_secs(if self.store.is_shared() { 5 } else { 60 }))
                 .with_jitter()
                 .without_max_times()
                 .build()
@@ -183,6 +229,7 @@ impl Worker {
                     POLL
                 }
                 Err(error) => {
+                    self.database_failed();
                     let pause = pauses.next().unwrap_or(Duration::from_secs(60));
                     tracing::error!(%error, "Failed to claim task, retrying in {}ms", pause.as_millis());
                     pause
@@ -199,17 +246,24 @@ impl Worker {
     }
 
     fn start(self: &Arc<Self>, task: ClaimedTask, place: OwnedSemaphorePermit) {
+        let id = task.claim.task_id.clone();
         let run = Arc::new(ActiveRun {
             stop: Arc::default(),
+            claim: task.claim.clone(),
+            alive: Mutex::new(Instant::now()),
             secrets: (!self.settings.recovery).then(|| task.secrets.clone()),
             ending: AtomicBool::new(false),
             done: CancellationToken::new(),
             abort: OnceLock::new(),
         });
-        let slot =
-            Arc::new(Slot { places: Arc::clone(&self.places), held: Mutex::new(Some(place)), stop: run.stop.token() });
-        let earlier = lock(&self.running).insert(task.id.clone(), Arc::clone(&run));
-        let guard = RunGuard { worker: Arc::clone(self), id: task.id.clone(), run: Arc::clone(&run) };
+        let slot = Arc::new(Slot {
+            places: Arc::clone(&self.places),
+            held: Mutex::new(Some(place)),
+            run: Arc::clone(&run),
+            store: Arc::clone(&self.store),
+        });
+        let earlier = lock(&self.running).insert(id.clone(), Arc::clone(&run));
+        let guard = RunGuard { worker: Arc::clone(self), id, run: Arc::clone(&run) };
         let handle = self.runs.spawn_on(Arc::clone(self).run(task, slot, guard, earlier), &self.runtime);
         // Set once, here.
         let _ = run.abort.set(handle.abort_handle());
@@ -228,10 +282,10 @@ impl Worker {
             earlier.stop.stop(StopReason::Lost);
             earlier.done.cancelled().await;
         }
-        let (id, stop) = (task.id.clone(), Arc::clone(&guard.run.stop));
+        let id = task.claim.task_id.clone();
         let directory = RunDirectory::new(&self.settings.working_directory, &id);
         let channel = self.log.channel(&id);
-        let end = AssertUnwindSafe(self.execute(task, slot, stop, &directory)).catch_unwind().await;
+        let end = AssertUnwindSafe(self.execute(task, slot, &guard.run, &directory)).catch_unwind().await;
         let end = end.unwrap_or_else(|panic| {
             let reason = panic_text(&*panic);
             tracing::error!(task_id = id, reason, "a task's run panicked");
@@ -252,9 +306,12 @@ impl Worker {
                 self.complete(&channel, &guard, TaskStatus::Failed, body, directory).await;
             }
             Ok(RunEnd::Interrupted) if guard.run.stop.reason() == Some(StopReason::Shutdown) => {
-                self.release(&id, &guard.run).await;
+                self.release(&guard.run).await;
             }
             Ok(RunEnd::Interrupted) => tracing::warn!(task_id = id, "the task is no longer ours, its run has ended"),
+            Err(error) if guard.run.stop.reason() == Some(StopReason::Lost) => {
+                tracing::warn!(task_id = id, %error, "the task is no longer ours, its run has ended");
+            }
             Err(error) => {
                 tracing::error!(task_id = id, %error, "the task's run can't go on; it is left for recovery");
             }
@@ -265,10 +322,13 @@ impl Worker {
         &self,
         task: ClaimedTask,
         slot: Arc<Slot>,
-        stop: Arc<StopSignal>,
+        run: &Arc<ActiveRun>,
         directory: &RunDirectory,
     ) -> Result<RunEnd, StorageFailed> {
-        let spec = match task.spec {
+        let ClaimedTask { claim, spec, secrets: stored_secrets, created_by: _, mut state } = task;
+        let id = &claim.task_id;
+        let stop = Arc::clone(&run.stop);
+        let spec = match spec {
             Ok(spec) if [API_VERSION, beta2::API_VERSION].contains(&spec.api_version.as_str()) => {
                 beta2::modernise(spec)
             }
@@ -280,24 +340,22 @@ impl Worker {
             }
             Err(reason) => return Ok(RunEnd::Failed(ActionError::failed(reason))),
         };
-        let task_secrets = secrets(&task.secrets);
+        let task_secrets = secrets(&stored_secrets);
         let initiator = match Credentials::of_task(&task_secrets) {
             Ok(initiator) => initiator,
             Err(error) => return Ok(RunEnd::Failed(ActionError::failed(error.to_string()))),
         };
-        let events = self
-            .store
-            .list_events(&task.id, None)
+        let events = persist("the start of a task", &stop, || self.store.list_events(id, None))
             .await
             .map_err(|error| StorageFailed { what: "log", reason: error.to_string() })?;
         // Retrying removes these events: one that is there asks this run to stop.
         if events.iter().any(|event| event.kind == EventType::Cancelled) {
             stop.stop(StopReason::Cancelled);
         }
-        let mut state = task.state;
         let (restored, notice) = self.restore(&spec, &mut state, directory, !events.is_empty());
-        let queue = Arc::new(EventQueue::start(&self.runtime, self.log.channel(&task.id)));
-        let saver = StoredState { store: Arc::clone(&self.store), task_id: task.id.clone() };
+        let queue = EventQueue::start(&self.runtime, self.log.channel(id), claim.clone(), Arc::clone(&stop));
+        let queue = Arc::new(queue);
+        let saver = StoredState { store: Arc::clone(&self.store), claim: claim.clone(), stop: Arc::clone(&stop) };
         let job = Job {
             resumable: self.settings.recovery && !spec.starts_over(),
             spec,
@@ -312,7 +370,7 @@ impl Worker {
             state: Arc::new(TaskState::stored(state, saver)),
             slot,
             stop,
-            task_id: task.id.into(),
+            task_id: claim.task_id.into(),
         };
         let end = AssertUnwindSafe(self.runner.run(&job)).catch_unwind().await;
         queue.flush().await?;
@@ -358,65 +416,80 @@ impl Worker {
         directory: RunDirectory,
     ) {
         guard.run.ending.store(true, Ordering::Release);
-        let mut pauses = COMPLETION_RETRIES.iter();
-        loop {
+        let (claim, attempts) = (&guard.run.claim, AtomicUsize::new(0));
+        let clean_up = || {
             let directory = directory.clone();
-            let clean_up = async move {
+            async move {
                 let path = directory.path().to_owned();
                 match tokio::task::spawn_blocking(move || directory.remove()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::warn!(%path, %error, "a workspace could not be removed"),
                     Err(error) => tracing::warn!(%path, %error, "a workspace could not be removed"),
                 }
-            };
-            match channel.complete(status, body.clone(), clean_up).await {
-                Ok(()) => return,
-                Err(error @ (StoreError::Conflict(_) | StoreError::NoTask(_))) => {
-                    tracing::warn!(task_id = guard.id, %error, "the outcome of a task could not be stored");
-                    return;
-                }
-                Err(error) => match pauses.next() {
-                    Some(pause) => {
-                        tracing::warn!(task_id = guard.id, %error, "storing the outcome of a task failed, trying again");
-                        tokio::time::sleep(*pause).await;
-                    }
-                    None => {
-                        tracing::error!(task_id = guard.id, %error, "the outcome of a task could not be stored");
-                        return;
-                    }
-                },
             }
+        };
+        let complete = || {
+            attempts.fetch_add(1, Ordering::Relaxed);
+            channel.complete(claim, status, body.clone(), clean_up())
+        };
+        match persist("the outcome of a task", &guard.run.stop, complete).await {
+            Ok(()) => {}
+            // The first attempt was successful, only its answer was lost: the task ended as it should.
+            Err(StoreError::Conflict(_))
+                if attempts.load(Ordering::Relaxed) > 1
+                    && self.store.get_task(&guard.id).await.is_ok_and(|task| task.status == status) =>
+            {
+                clean_up().await;
+                if let Err(error) = self.log.catch_up(&guard.id).await {
+                    tracing::warn!(task_id = guard.id, %error, "the end of a task could not be published at once");
+                }
+            }
+            Err(error @ (StoreError::Conflict(_) | StoreError::NoTask(_) | StoreError::LostClaim(_))) => {
+                tracing::warn!(task_id = guard.id, %error, "the outcome of a task could not be stored");
+            }
+            Err(error) => tracing::error!(task_id = guard.id, %error, "the outcome of a task could not be stored"),
         }
     }
 
-    async fn release(&self, id: &str, run: &ActiveRun) {
+    async fn release(&self, run: &ActiveRun) {
         // A cancellation has wiped them.
         let secrets = run.secrets.clone().filter(|_| !run.stop.is_cancelled());
-        match self.log.release(id, secrets).await {
-            Ok(()) => tracing::info!(task_id = id, "the task went back to the queue"),
-            Err(error) => tracing::warn!(task_id = id, %error, "the task could not be put back into the queue"),
+        let task_id = &run.claim.task_id;
+        match self.log.release(&run.claim, secrets).await {
+            Ok(()) => tracing::info!(task_id, "the task went back to the queue"),
+            Err(error) => tracing::warn!(task_id, %error, "the task could not be put back into the queue"),
         }
     }
 
-    /// Signs life for every running task; those that were taken from us are stopped.
+    /// Signs life for every running task; those that were taken from us are stopped, and those that somebody cancelled.
     pub(super) async fn heartbeat(&self) {
-        let running: Vec<_> = lock(&self.running).iter().map(|(id, run)| (id.clone(), Arc::clone(run))).collect();
-        // All at once, so that the store can write them together.
-        join_all(running.into_iter().map(|(id, run)| async move {
-            if run.ending.load(Ordering::Acquire) {
+        let running: Vec<_> = lock(&self.running).values().map(Arc::clone).collect();
+        let running: Vec<_> = running.into_iter().filter(|run| !run.ending.load(Ordering::Acquire)).collect();
+        if running.is_empty() {
+            return;
+        }
+        let claims: Vec<Claim> = running.iter().map(|run| run.claim.clone()).collect();
+        let sent = Instant::now();
+        let beats = tokio::time::timeout(HEARTBEAT_LIMIT, self.store.heartbeat(&claims)).await;
+        let reason = match beats {
+            Ok(Ok(beats)) => {
+                for (run, beat) in running.iter().zip(beats) {
+                    run.hear(beat, sent);
+                }
                 return;
             }
-            match self.store.heartbeat(&id).await {
-                Ok(()) => {}
-                Err(StoreError::Conflict(_) | StoreError::NoTask(_)) => {
-                    if !run.ending.load(Ordering::Acquire) {
-                        run.stop.stop(StopReason::Lost);
-                    }
-                }
-                Err(error) => tracing::warn!(task_id = id, %error, "a heartbeat could not be stored"),
-            }
-        }))
-        .await;
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", HEARTBEAT_LIMIT.as_secs()),
+        };
+        self.database_failed();
+        tracing::warn!(tasks = running.len(), reason, "signs of life could not be stored");
+        if !self.store.is_shared() {
+            return;
+        }
+        for run in running.iter().filter(|run| lock(&run.alive).elapsed() >= self.settings.stale_timeout) {
+            // Somebody who reaches the database may have taken it by now.
+            run.stop.stop(StopReason::Lost);
+        }
     }
 
     /// Whether no task runs here.
@@ -440,7 +513,7 @@ impl Worker {
                 abort.abort();
             }
             if !run.ending.load(Ordering::Acquire) {
-                self.release(&id, &run).await;
+                self.release(&run).await;
             }
             // A step that blocks its thread lives on; it needs no heartbeats any more.
             lock(&self.running).remove(&id);
@@ -453,16 +526,39 @@ pub(super) fn secrets(stored: &Map<String, Value>) -> Secrets {
     stored.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect()
 }
 
+impl ActiveRun {
+    /// Takes account of the answer to a heartbeat that was sent then.
+    fn hear(&self, beat: Beat, sent: Instant) {
+        match beat {
+            Beat::Alive => {}
+            Beat::Cancelled => self.stop.stop(StopReason::Cancelled),
+            // While the outcome is being stored the claim goes in due course.
+            Beat::Lost if self.ending.load(Ordering::Acquire) => {}
+            Beat::Lost => self.stop.stop(StopReason::Lost),
+        }
+        if beat != Beat::Lost {
+            let mut alive = lock(&self.alive);
+            *alive = sent.max(*alive);
+        }
+    }
+}
+
 /// Keeps a task's state in the store.
 struct StoredState {
     store: Arc<dyn TaskStore>,
-    task_id: TaskId,
+    claim: Claim,
+    stop: Arc<StopSignal>,
 }
 
 #[async_trait]
 impl StateSaver for StoredState {
     async fn save(&self, state: &Map<String, Value>) -> Result<(), StorageFailed> {
-        let saved = self.store.save_state(&self.task_id, state).await;
-        saved.map_err(|error| StorageFailed { what: "state", reason: error.to_string() })
+        let saved = persist("the state of a task", &self.stop, || self.store.save_state(&self.claim, state)).await;
+        saved.map_err(|error| {
+            if matches!(error, StoreError::LostClaim(_)) {
+                self.stop.stop(StopReason::Lost);
+            }
+            StorageFailed { what: "state", reason: error.to_string() }
+        })
     }
 }

@@ -93,6 +93,7 @@ impl Bench {
             }),
             task_id: "task".into(),
             step_id: "step".into(),
+            iteration: None,
             step_name: "Step".into(),
             is_dry_run: false,
             cancel: self.cancel.clone(),

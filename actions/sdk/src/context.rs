@@ -94,6 +94,14 @@ pub trait WorkerSlot: Send + Sync {
     fn release(&self);
     /// Takes a slot again, waiting for a free one.
     async fn acquire(&self);
+    /// Makes sure that the step's task is still this worker's: one that was away for a while (a paused machine, a cut
+    /// network) may have lost it to another.
+    ///
+    /// # Errors
+    /// It is not, or that can't be found out.
+    async fn confirm(&self) -> Result<(), ActionError> {
+        Ok(())
+    }
 }
 
 /// The user who started the task.
@@ -133,6 +141,8 @@ pub struct ActionContext {
     pub task_id: String,
     /// The step's id.
     pub step_id: String,
+    /// Which of the calls that the step's `each` makes: the entry's key; absent without `each`.
+    pub iteration: Option<String>,
     /// The step's name.
     pub step_name: String,
     /// Whether this is a dry run: no effects outside the workspace.
@@ -159,6 +169,24 @@ impl std::fmt::Debug for ActionContext {
 }
 
 impl ActionContext {
+    /// Names this call of the action, the same in every run of the task: `<task>/<step>`, and behind that `/<key>` for a
+    /// call that `each` makes. A receiver that is told (`Idempotency-Key` in HTTP) can tell a repeated effect from a new
+    /// one, whatever process repeats it.
+    pub fn idempotency_key(&self) -> String {
+        let Self { task_id, step_id, iteration, .. } = self;
+        match iteration {
+            Some(key) => format!("{task_id}/{step_id}/{key}"),
+            None => format!("{task_id}/{step_id}"),
+        }
+    }
+    /// Makes sure that the task is still this worker's. To be called before an effect that can't be taken back and comes
+    /// long after the step began; the engine does so before each call of an action.
+    ///
+    /// # Errors
+    /// It no longer is, or that can't be found out: the effect must not be.
+    pub async fn confirm_claim(&self) -> Result<(), ActionError> {
+        self.slot.confirm().await
+    }
     /// Runs `work` once per task: when an earlier run of this task got through it, its value is returned instead.
     /// `key` is unique within the step.
     ///

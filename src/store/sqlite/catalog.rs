@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
 use super::{SqliteStore, writer::Write};
-use crate::store::{CatalogStore, StoreError, StoredEntity, StoredLocation};
+use crate::store::{
+    CatalogStore, StoreError, StoredEntity, StoredLocation,
+    rows::{EntityRow, entity, entity_rows, refuse_location},
+};
 
 #[async_trait]
 impl CatalogStore for SqliteStore {
@@ -18,7 +21,7 @@ impl CatalogStore for SqliteStore {
 
     async fn put_location(&self, location: &StoredLocation, entities: &[StoredEntity]) -> Result<(), StoreError> {
         let origin = format!("{}:{}", location.kind, location.target);
-        let entities = rows(entities)?;
+        let entities = entity_rows(entities)?;
         self.write(PutLocation { location: location.clone(), replace: ReplaceOrigin { origin, entities } }).await
     }
 
@@ -27,7 +30,7 @@ impl CatalogStore for SqliteStore {
     }
 
     async fn replace_origin(&self, origin: &str, entities: &[StoredEntity]) -> Result<(), StoreError> {
-        self.write(ReplaceOrigin { origin: origin.to_string(), entities: rows(entities)? }).await
+        self.write(ReplaceOrigin { origin: origin.to_string(), entities: entity_rows(entities)? }).await
     }
 
     async fn entities(&self) -> Result<Vec<StoredEntity>, StoreError> {
@@ -35,30 +38,8 @@ impl CatalogStore for SqliteStore {
             sqlx::query_as("SELECT entity_ref, location, origin, entity FROM understudy_entities ORDER BY rowid")
                 .fetch_all(&self.0.readers)
                 .await?;
-        rows.into_iter()
-            .map(|(entity_ref, location, origin, entity)| match serde_json::from_str(&entity) {
-                Ok(entity) => Ok(StoredEntity { entity_ref, location, origin, entity }),
-                Err(error) => {
-                    Err(StoreError::Corrupt { what: format!("entity '{entity_ref}'"), reason: error.to_string() })
-                }
-            })
-            .collect()
+        rows.into_iter().map(entity).collect()
     }
-}
-
-/// Reference, location and JSON text.
-type EntityRow = (String, String, String);
-
-fn rows(entities: &[StoredEntity]) -> Result<Vec<EntityRow>, StoreError> {
-    entities
-        .iter()
-        .map(|entity| match serde_json::to_string(&entity.entity) {
-            Ok(text) => Ok((entity.entity_ref.clone(), entity.location.clone(), text)),
-            Err(error) => {
-                Err(StoreError::Corrupt { what: format!("entity '{}'", entity.entity_ref), reason: error.to_string() })
-            }
-        })
-        .collect()
 }
 
 struct PutLocation {
@@ -80,7 +61,7 @@ impl Write for PutLocation {
                 .await?
                 .rows_affected();
         if inserted == 0 {
-            return Err(StoreError::Conflict(format!("Location {kind}:{target} already exists")));
+            return Err(refuse_location(kind, target));
         }
         self.replace.run(conn).await
     }

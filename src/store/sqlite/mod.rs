@@ -9,7 +9,6 @@ mod tests;
 mod writer;
 
 use std::{
-    collections::HashMap,
     fs::{File, OpenOptions, TryLockError},
     io::{Read, Seek, Write as _},
     sync::{Arc, Mutex, PoisonError},
@@ -18,12 +17,16 @@ use std::{
 
 use camino::{Utf8Path, Utf8PathBuf};
 use sqlx::{
-    SqlitePool,
+    Connection, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use self::{schema::SchemaError, writer::Writer};
-use crate::{config::DatabaseConfig, store::StoreError};
+use self::writer::Writer;
+use super::{recoverable::Recoverable, schema::SchemaError};
+use crate::{
+    config::DatabaseConfig,
+    store::{PendingStep, StoreError},
+};
 
 /// How long a connection waits for another process (Backstage, `sqlite3`) that holds the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,8 +34,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 /// Databases up to this size are checked for damage at start: it takes well under a second.
 const QUICK_CHECK_LIMIT: u64 = 16 * 1024 * 1024;
-/// How many tasks' recoverability is remembered.
-const RECOVERABLE_CACHE: usize = 10_000;
 
 /// Tasks, events and catalog entities in a SQLite database. Cheap to clone.
 ///
@@ -47,8 +48,7 @@ struct Inner {
     writing: Mutex<Option<tokio::task::JoinHandle<()>>>,
     write_pool: SqlitePool,
     readers: SqlitePool,
-    /// [`TaskSpec::starts_over`](crate::model::TaskSpec::starts_over) by task; a spec never changes.
-    recoverable: Mutex<HashMap<String, bool>>,
+    recoverable: Recoverable,
     /// Held as long as the store is in use.
     lock: Mutex<Option<FileLock>>,
 }
@@ -66,9 +66,21 @@ impl SqliteStore {
     /// [`StoreError::Open`] when another process uses the file, when it is damaged, no scaffolder database, changed by a
     /// newer version, or can't be written.
     pub async fn open(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        Self::open_with(config, false).await
+    }
+
+    /// As [`SqliteStore::open`]; with `skip_migrations` tables that are missing are an error.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open_with(config: &DatabaseConfig, skip_migrations: bool) -> Result<Self, StoreError> {
         match config {
+            // Nobody else could have made the tables of a database in memory.
             DatabaseConfig::SqliteMemory => Self::open_memory().await,
-            DatabaseConfig::SqliteFile(path) => Self::open_file(path).await,
+            DatabaseConfig::SqliteFile(path) => Self::open_file(path, skip_migrations).await,
+            DatabaseConfig::Postgres(_) => {
+                Err(StoreError::Open { path: "PostgreSQL".to_string(), reason: "it is no SQLite database".to_string() })
+            }
         }
     }
 
@@ -78,12 +90,12 @@ impl SqliteStore {
         // The database lives as long as its only connection.
         let pool = pool_options(1).connect_with(options).await.map_err(|error| open_error(error.into()))?;
         let mut conn = pool.acquire().await?;
-        schema::migrate(&mut conn).await.map_err(open_error)?;
+        schema::migrate(&mut conn, false).await.map_err(open_error)?;
         drop(conn);
         Ok(Self::start(pool.clone(), pool, None))
     }
 
-    async fn open_file(path: &Utf8Path) -> Result<Self, StoreError> {
+    async fn open_file(path: &Utf8Path, skip_migrations: bool) -> Result<Self, StoreError> {
         let lock = prepare_file(path)?;
         let open_error = |error: SchemaError| open_error(path.as_str(), &error);
         let options = SqliteConnectOptions::new()
@@ -100,7 +112,7 @@ impl SqliteStore {
         if length <= QUICK_CHECK_LIMIT {
             schema::quick_check(&mut conn).await.map_err(open_error)?;
         }
-        schema::migrate(&mut conn).await.map_err(open_error)?;
+        schema::migrate(&mut conn, skip_migrations).await.map_err(open_error)?;
         drop(conn);
         let readers = pool_options(READERS)
             .connect_with(options.pragma("query_only", "ON"))
@@ -116,13 +128,20 @@ impl SqliteStore {
             writing: Mutex::new(Some(writing)),
             write_pool,
             readers,
-            recoverable: Mutex::default(),
+            recoverable: Recoverable::default(),
             lock: Mutex::new(lock),
         }))
     }
 
-    /// Finishes the queued writes and closes the database; later calls fail.
-    pub async fn close(&self) {
+    async fn write<W: writer::Write>(&self, write: W) -> Result<W::Output, StoreError> {
+        let writer = locked(&self.0.writer).clone();
+        match writer {
+            Some(writer) => writer.write(write).await,
+            None => Err(StoreError::NotWritten("the store has been closed".to_string())),
+        }
+    }
+
+    async fn finish(&self) {
         drop(locked(&self.0.writer).take());
         let writing = locked(&self.0.writing).take();
         if let Some(writing) = writing {
@@ -134,22 +153,22 @@ impl SqliteStore {
         self.0.write_pool.close().await;
         drop(locked(&self.0.lock).take());
     }
+}
 
-    async fn write<W: writer::Write>(&self, write: W) -> Result<W::Output, StoreError> {
-        let writer = locked(&self.0.writer).clone();
-        match writer {
-            Some(writer) => writer.write(write).await,
-            None => Err(StoreError::NotWritten("the store has been closed".to_string())),
-        }
+/// The steps that opening this file would take.
+pub(super) async fn pending(path: &Utf8Path) -> Result<Vec<PendingStep>, StoreError> {
+    let open_error = |error: SchemaError| open_error(path.as_str(), &error);
+    if !path.exists() {
+        let steps = schema::all().map_err(open_error)?;
+        let create = PendingStep { recorded_in: None, name: format!("create the file {path}"), sql: "" };
+        return Ok(std::iter::once(create).chain(steps).collect());
     }
-
-    fn remember_recoverable(&self, id: &str, recoverable: bool) {
-        let mut cache = locked(&self.0.recoverable);
-        if cache.len() >= RECOVERABLE_CACHE {
-            cache.clear();
-        }
-        cache.insert(id.to_string(), recoverable);
-    }
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    let mut conn = SqliteConnection::connect_with(&options).await.map_err(|error| open_error(error.into()))?;
+    let steps = schema::pending(&mut conn).await.map_err(open_error);
+    // Nothing was written.
+    let _ = conn.close().await;
+    steps
 }
 
 /// The data behind these locks is valid after any panic: each is changed by a single call.

@@ -3,20 +3,25 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::{Map, Value, json};
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use tokio::sync::mpsc;
 
-use super::{SqliteStore, locked, writer::Write};
+use super::{SqliteStore, writer::Write};
 use crate::{
-    model::{EventType, NewEvent, SerializedTask, TaskEvent, TaskId, TaskSpec, TaskStatus},
+    model::{EventType, NewEvent, SerializedTask, TaskEvent, TaskId, TaskStatus},
     store::{
-        ClaimedTask, Direction, NewTask, OrderField, StoreError, TaskFilter, TaskPage, TaskStore,
-        rows::{parse_state, parse_time, recover_strategy, starts_over, trim_events},
-        visible,
+        Beat, Claim, ClaimedTask, NewTask, Signal, StoreError, TaskFilter, TaskPage, TaskStore,
+        rows::{
+            ClaimedRow, EventRow, Stored, TaskRow, parse_state, parse_time, push_filter, push_order, readable,
+            recover_strategy, recovered_body, refuse_completion, refuse_retry, starts_over, state_json, stored_event,
+            to_json, trim_events, without_steps,
+        },
     },
 };
 
-/// Columns of [`serialized`]. Backstage declares timestamps as `datetime` and writes text; the cast makes what other
+/// Columns of [`task_row`]. Backstage declares timestamps as `datetime` and writes text; the cast makes what other
 /// writers may have left there readable too.
 const TASK_COLUMNS: &str = "id, spec, status, CAST(created_at AS TEXT) AS created_at, \
                             CAST(last_heartbeat_at AS TEXT) AS last_heartbeat_at, created_by";
@@ -25,7 +30,7 @@ const TASK_COLUMNS: &str = "id, spec, status, CAST(created_at AS TEXT) AS create
 impl TaskStore for SqliteStore {
     async fn create_task(&self, task: NewTask) -> Result<TaskId, StoreError> {
         let id = uuid::Uuid::new_v4().to_string();
-        self.remember_recoverable(&id, task.spec.starts_over());
+        self.0.recoverable.remember(&id, task.spec.starts_over());
         let write = CreateTask {
             id: id.clone(),
             spec: to_json(&task.spec)?,
@@ -45,7 +50,7 @@ impl TaskStore for SqliteStore {
         .fetch_optional(&self.0.readers)
         .await?
         .ok_or_else(|| StoreError::NoTask(id.to_string()))?;
-        serialized(&row)
+        task_row(&row)?.serialized()
     }
 
     async fn list_tasks(&self, filter: &TaskFilter) -> Result<TaskPage, StoreError> {
@@ -56,33 +61,14 @@ impl TaskStore for SqliteStore {
         let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
         query.push(TASK_COLUMNS).push(" FROM tasks");
         push_filter(&mut query, filter);
-        query.push(" ORDER BY ");
-        for (field, direction) in &filter.order {
-            query.push(column(*field)).push(keyword(*direction)).push(", ");
-        }
-        if filter.order.is_empty() {
-            query.push("created_at DESC, ");
-        }
-        // Times are whole seconds, so without this the pages of a busy second would overlap.
-        let last = filter.order.last().map_or(Direction::Desc, |(_, direction)| *direction);
-        query.push("rowid").push(keyword(last));
+        push_order(&mut query, filter, "rowid");
         if filter.limit.is_some() || filter.offset.is_some() {
             let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
             query.push(" LIMIT ").push_bind(limit);
             query.push(" OFFSET ").push_bind(i64::try_from(filter.offset.unwrap_or(0)).unwrap_or(i64::MAX));
         }
         let rows = query.build().fetch_all(&self.0.readers).await?;
-        let mut tasks = Vec::with_capacity(rows.len());
-        for row in &rows {
-            match serialized(row) {
-                Ok(task) => tasks.push(task),
-                // One damaged row must not hide all the others.
-                Err(StoreError::Corrupt { what, reason }) => {
-                    tracing::warn!(%what, %reason, "left out of the list of tasks")
-                }
-                Err(other) => return Err(other),
-            }
-        }
+        let tasks = readable(rows.iter().map(|row| task_row(row)?.serialized()))?;
         Ok(TaskPage { tasks, total: u64::try_from(total).unwrap_or(0) })
     }
 
@@ -97,44 +83,28 @@ impl TaskStore for SqliteStore {
         let Some(claimed) = self.write(ClaimTask { keep_secrets }).await? else {
             return Ok(None);
         };
-        self.remember_recoverable(&claimed.id, starts_over(&claimed.spec));
-        let secrets = match &claimed.secrets {
-            Some(text) => serde_json::from_str(text).map_err(|error| format!("its secrets can't be read: {error}")),
-            None => Ok(Map::new()),
-        };
-        let state = parse_state(claimed.state.as_deref()).map_err(|error| format!("its state can't be read: {error}"));
-        let spec = serde_json::from_str::<TaskSpec>(&claimed.spec)
-            .map_err(|error| format!("Failed to parse spec of task '{}', {error}", claimed.id));
-        // A task whose row is damaged is handed out all the same, so that the worker ends it with the reason.
-        let (secrets, state, spec) = match (secrets, state) {
-            (Ok(secrets), Ok(state)) => (secrets, state, spec),
-            (Err(reason), _) | (_, Err(reason)) => {
-                (Map::new(), Map::new(), Err(format!("Failed to read task '{}', {reason}", claimed.id)))
-            }
-        };
-        Ok(Some(ClaimedTask { id: claimed.id, spec, secrets, created_by: claimed.created_by, state }))
+        self.0.recoverable.remember(&claimed.claim.task_id, starts_over(&claimed.spec));
+        Ok(Some(claimed.task()))
     }
 
-    async fn heartbeat(&self, id: &str) -> Result<(), StoreError> {
-        self.write(Heartbeat { id: id.to_string() }).await
+    async fn heartbeat(&self, claims: &[Claim]) -> Result<Vec<Beat>, StoreError> {
+        self.write(Heartbeats { claims: claims.to_vec() }).await
     }
 
-    async fn append_events(&self, id: &str, events: Vec<NewEvent>) -> Result<Vec<TaskEvent>, StoreError> {
-        let recoverable = self.is_recoverable(id).await?;
+    async fn append_events(
+        &self,
+        claim: &Claim,
+        batch: i64,
+        events: Vec<NewEvent>,
+    ) -> Result<Vec<TaskEvent>, StoreError> {
+        let recoverable = self.is_recoverable(&claim.task_id).await?;
         let bodies = events.iter().map(|event| to_json(&event.body)).collect::<Result<Vec<_>, _>>()?;
         let kinds = events.iter().map(|event| event.kind).collect();
-        let stored = self.write(AppendEvents { id: id.to_string(), kinds, bodies }).await?;
+        let stored = self.write(AppendEvents { claim: claim.clone(), batch, kinds, bodies }).await?;
         Ok(stored
             .into_iter()
             .zip(events)
-            .map(|((event_id, created_at), event)| TaskEvent {
-                id: event_id,
-                is_task_recoverable: recoverable,
-                task_id: id.to_string(),
-                body: event.body,
-                kind: event.kind,
-                created_at,
-            })
+            .map(|(stored, event)| stored_event(&claim.task_id, event.kind, event.body, stored, recoverable))
             .collect())
     }
 
@@ -161,33 +131,71 @@ impl TaskStore for SqliteStore {
             return Ok(Vec::new());
         }
         let recoverable = self.is_recoverable(id).await?;
-        let events = rows.iter().map(|row| event(row, id, recoverable)).collect::<Result<Vec<_>, _>>()?;
+        let events = rows.iter().map(|row| event_row(row)?.event(id, recoverable)).collect::<Result<Vec<_>, _>>()?;
         Ok(trim_events(events))
     }
 
-    async fn complete_task(&self, id: &str, status: TaskStatus, body: Value) -> Result<Option<TaskEvent>, StoreError> {
-        let stored = self.write(CompleteTask { id: id.to_string(), status, body: to_json(&body)? }).await?;
+    async fn events_after(&self, id: &str, after: i64) -> Result<Vec<TaskEvent>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, body, event_type, CAST(created_at AS TEXT) AS created_at FROM task_events \
+             WHERE task_id = ? AND id > ? ORDER BY id",
+        )
+        .bind(id)
+        .bind(after)
+        .fetch_all(&self.0.readers)
+        .await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let recoverable = self.is_recoverable(id).await?;
+        rows.iter().map(|row| event_row(row)?.event(id, recoverable)).collect()
+    }
+
+    async fn newest_events(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, i64)>, StoreError> {
+        let mut newest = Vec::with_capacity(ids.len());
+        for id in ids {
+            let event: Option<i64> = sqlx::query_scalar("SELECT MAX(id) FROM task_events WHERE task_id = ?")
+                .bind(id)
+                .fetch_one(&self.0.readers)
+                .await?;
+            newest.extend(event.map(|event| (id.clone(), event)));
+        }
+        Ok(newest)
+    }
+
+    async fn complete_task(
+        &self,
+        claim: &Claim,
+        status: TaskStatus,
+        body: Value,
+    ) -> Result<Option<TaskEvent>, StoreError> {
+        let stored = self.write(CompleteTask { claim: claim.clone(), status, body: to_json(&body)? }).await?;
         match stored {
-            Some(stored) => Ok(Some(self.stored_event(id, EventType::Completion, body, stored).await?)),
+            Some(stored) => Ok(Some(self.event(&claim.task_id, EventType::Completion, body, stored).await?)),
             None => Ok(None),
         }
     }
 
     async fn cancel_task(&self, id: &str, body: Value) -> Result<TaskEvent, StoreError> {
         let stored = self.write(CancelTask { id: id.to_string(), body: to_json(&body)? }).await?;
-        self.stored_event(id, EventType::Cancelled, body, stored).await
+        self.event(id, EventType::Cancelled, body, stored).await
     }
 
-    async fn retry_task(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError> {
+    async fn retry_task(
+        &self,
+        id: &str,
+        secrets: Option<Map<String, Value>>,
+        from_start: bool,
+    ) -> Result<TaskEvent, StoreError> {
         let secrets = secrets.as_ref().map(to_json).transpose()?;
-        let (strategy, stored) = self.write(RetryTask { id: id.to_string(), secrets }).await?;
-        self.stored_event(id, EventType::Recovered, recovered_body(&strategy), stored).await
+        let (strategy, stored) = self.write(RetryTask { id: id.to_string(), secrets, from_start }).await?;
+        self.event(id, EventType::Recovered, recovered_body(&strategy), stored).await
     }
 
-    async fn release_task(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError> {
+    async fn release_task(&self, claim: &Claim, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError> {
         let secrets = secrets.as_ref().map(to_json).transpose()?;
-        let (strategy, stored) = self.write(ReleaseTask { id: id.to_string(), secrets }).await?;
-        self.stored_event(id, EventType::Recovered, recovered_body(&strategy), stored).await
+        let (strategy, stored) = self.write(ReleaseTask { claim: claim.clone(), secrets }).await?;
+        self.event(&claim.task_id, EventType::Recovered, recovered_body(&strategy), stored).await
     }
 
     async fn recover_stale(&self, older_than: Duration) -> Result<Vec<TaskEvent>, StoreError> {
@@ -197,7 +205,7 @@ impl TaskStore for SqliteStore {
         let recovered = self.write(RecoverStale { age: age(older_than) }).await?;
         let mut events = Vec::with_capacity(recovered.len());
         for (id, strategy, stored) in recovered {
-            events.push(self.stored_event(&id, EventType::Recovered, recovered_body(&strategy), stored).await?);
+            events.push(self.event(&id, EventType::Recovered, recovered_body(&strategy), stored).await?);
         }
         Ok(events)
     }
@@ -212,6 +220,25 @@ impl TaskStore for SqliteStore {
         .await?)
     }
 
+    async fn close_stale(
+        &self,
+        id: &str,
+        older_than: Duration,
+        events: Vec<NewEvent>,
+        body: Value,
+    ) -> Result<Vec<TaskEvent>, StoreError> {
+        let recoverable = self.is_recoverable(id).await?;
+        let events: Vec<_> = events.into_iter().chain([NewEvent { kind: EventType::Completion, body }]).collect();
+        let rows =
+            events.iter().map(|event| Ok((event.kind, to_json(&event.body)?))).collect::<Result<_, StoreError>>()?;
+        let stored = self.write(CloseStale { id: id.to_string(), age: age(older_than), events: rows }).await?;
+        Ok(stored
+            .into_iter()
+            .zip(events)
+            .map(|(stored, event)| stored_event(id, event.kind, event.body, stored, recoverable))
+            .collect())
+    }
+
     async fn load_state(&self, id: &str) -> Result<Map<String, Value>, StoreError> {
         let state: Option<Option<String>> =
             sqlx::query_scalar("SELECT state FROM tasks WHERE id = ?").bind(id).fetch_optional(&self.0.readers).await?;
@@ -222,42 +249,45 @@ impl TaskStore for SqliteStore {
         })
     }
 
-    async fn save_state(&self, id: &str, state: &Map<String, Value>) -> Result<(), StoreError> {
-        self.write(SaveState { id: id.to_string(), state: to_json(&json!({ "state": state }))? }).await
+    async fn save_state(&self, claim: &Claim, state: &Map<String, Value>) -> Result<(), StoreError> {
+        self.write(SaveState { claim: claim.clone(), state: state_json(state)? }).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&self.0.readers).await?;
         Ok(())
     }
+
+    /// Its lock file keeps others out.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn signals(&self) -> Option<mpsc::Receiver<Signal>> {
+        None
+    }
+
+    async fn close(&self) {
+        self.finish().await;
+    }
 }
 
 impl SqliteStore {
     async fn is_recoverable(&self, id: &str) -> Result<bool, StoreError> {
-        if let Some(recoverable) = locked(&self.0.recoverable).get(id) {
-            return Ok(*recoverable);
+        if let Some(recoverable) = self.0.recoverable.get(id) {
+            return Ok(recoverable);
         }
         let spec: Option<String> =
             sqlx::query_scalar("SELECT spec FROM tasks WHERE id = ?").bind(id).fetch_optional(&self.0.readers).await?;
         let recoverable = starts_over(&spec.ok_or_else(|| StoreError::NoTask(id.to_string()))?);
-        self.remember_recoverable(id, recoverable);
+        self.0.recoverable.remember(id, recoverable);
         Ok(recoverable)
     }
 
-    async fn stored_event(
-        &self,
-        id: &str,
-        kind: EventType,
-        body: Value,
-        (event_id, created_at): Stored,
-    ) -> Result<TaskEvent, StoreError> {
-        let is_task_recoverable = self.is_recoverable(id).await?;
-        Ok(TaskEvent { id: event_id, is_task_recoverable, task_id: id.to_string(), body, kind, created_at })
+    async fn event(&self, id: &str, kind: EventType, body: Value, stored: Stored) -> Result<TaskEvent, StoreError> {
+        Ok(stored_event(id, kind, body, stored, self.is_recoverable(id).await?))
     }
 }
-
-/// Id and time of an event that was just stored.
-type Stored = (i64, chrono::DateTime<chrono::Utc>);
 
 struct CreateTask {
     id: String,
@@ -285,18 +315,10 @@ struct ClaimTask {
     keep_secrets: bool,
 }
 
-struct Claimed {
-    id: String,
-    spec: String,
-    secrets: Option<String>,
-    created_by: Option<String>,
-    state: Option<String>,
-}
-
 #[async_trait]
 impl Write for ClaimTask {
-    type Output = Option<Claimed>;
-    async fn run(&self, conn: &mut SqliteConnection) -> Result<Option<Claimed>, StoreError> {
+    type Output = Option<ClaimedRow>;
+    async fn run(&self, conn: &mut SqliteConnection) -> Result<Option<ClaimedRow>, StoreError> {
         let row = sqlx::query(
             "SELECT id, spec, secrets, created_by, state FROM tasks WHERE status = 'open' \
              ORDER BY created_at, rowid LIMIT 1",
@@ -304,52 +326,78 @@ impl Write for ClaimTask {
         .fetch_optional(&mut *conn)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        let claimed = Claimed {
-            id: row.try_get("id")?,
-            spec: row.try_get("spec")?,
-            secrets: row.try_get("secrets")?,
-            created_by: row.try_get("created_by")?,
-            state: row.try_get("state")?,
-        };
-        let keep = self.keep_secrets || starts_over(&claimed.spec);
+        let (id, spec): (String, String) = (row.try_get("id")?, row.try_get("spec")?);
+        let keep = self.keep_secrets || starts_over(&spec);
         // The guard on the status costs nothing here and keeps the statement right beside other writers.
         let changed = sqlx::query(
             "UPDATE tasks SET status = 'processing', last_heartbeat_at = CURRENT_TIMESTAMP, \
              secrets = CASE WHEN ? THEN secrets ELSE NULL END WHERE id = ? AND status = 'open'",
         )
         .bind(keep)
-        .bind(claimed.id.clone())
-        .execute(conn)
+        .bind(id.clone())
+        .execute(&mut *conn)
         .await?
         .rows_affected();
-        Ok((changed == 1).then_some(claimed))
+        if changed != 1 {
+            return Ok(None);
+        }
+        // Replaces what a process left that was killed, or an older version.
+        let token = sqlx::query_scalar(
+            "INSERT OR REPLACE INTO understudy_claims (task_id, replica) VALUES (?, ?) RETURNING token",
+        )
+        .bind(id.clone())
+        .bind(std::process::id().to_string())
+        .fetch_one(conn)
+        .await?;
+        Ok(Some(ClaimedRow {
+            claim: Claim { task_id: id, token },
+            spec,
+            secrets: row.try_get("secrets")?,
+            created_by: row.try_get("created_by")?,
+            state: row.try_get("state")?,
+        }))
     }
 }
 
-struct Heartbeat {
-    id: String,
+struct Heartbeats {
+    claims: Vec<Claim>,
 }
 
 #[async_trait]
-impl Write for Heartbeat {
-    type Output = ();
-    async fn run(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
-        let changed = sqlx::query(
-            "UPDATE tasks SET last_heartbeat_at = CURRENT_TIMESTAMP WHERE id = ? AND status = 'processing'",
-        )
-        .bind(self.id.clone())
-        .execute(conn)
-        .await?
-        .rows_affected();
-        if changed == 0 {
-            return Err(StoreError::Conflict(format!("No running task with taskId {} found", self.id)));
+impl Write for Heartbeats {
+    type Output = Vec<Beat>;
+    async fn run(&self, conn: &mut SqliteConnection) -> Result<Vec<Beat>, StoreError> {
+        let mut beats = Vec::with_capacity(self.claims.len());
+        for claim in &self.claims {
+            let changed = sqlx::query(
+                "UPDATE tasks SET last_heartbeat_at = CURRENT_TIMESTAMP WHERE id = ?1 AND status = 'processing' \
+                 AND EXISTS (SELECT 1 FROM understudy_claims WHERE task_id = ?1 AND token = ?2)",
+            )
+            .bind(claim.task_id.clone())
+            .bind(claim.token)
+            .execute(&mut *conn)
+            .await?
+            .rows_affected();
+            let beat = if changed == 0 {
+                Beat::Lost
+            } else {
+                let cancelled: bool = sqlx::query_scalar(
+                    "SELECT EXISTS (SELECT 1 FROM task_events WHERE task_id = ? AND event_type = 'cancelled')",
+                )
+                .bind(claim.task_id.clone())
+                .fetch_one(&mut *conn)
+                .await?;
+                if cancelled { Beat::Cancelled } else { Beat::Alive }
+            };
+            beats.push(beat);
         }
-        Ok(())
+        Ok(beats)
     }
 }
 
 struct AppendEvents {
-    id: String,
+    claim: Claim,
+    batch: i64,
     kinds: Vec<EventType>,
     bodies: Vec<String>,
 }
@@ -358,16 +406,29 @@ struct AppendEvents {
 impl Write for AppendEvents {
     type Output = Vec<Stored>;
     async fn run(&self, conn: &mut SqliteConnection) -> Result<Vec<Stored>, StoreError> {
+        held(conn, &self.claim).await?;
+        let id = &self.claim.task_id;
+        let is_new =
+            sqlx::query("UPDATE understudy_claims SET batch = ?3 WHERE token = ?1 AND task_id = ?2 AND batch < ?3")
+                .bind(self.claim.token)
+                .bind(id.clone())
+                .bind(self.batch)
+                .execute(&mut *conn)
+                .await?
+                .rows_affected()
+                == 1;
         let mut stored = Vec::with_capacity(self.bodies.len());
-        for (kind, body) in self.kinds.iter().zip(&self.bodies) {
-            stored.push(insert_event(conn, &self.id, *kind, body).await?);
+        if is_new {
+            for (kind, body) in self.kinds.iter().zip(&self.bodies) {
+                stored.push(insert_event(conn, id, *kind, body).await?);
+            }
         }
         Ok(stored)
     }
 }
 
 struct CompleteTask {
-    id: String,
+    claim: Claim,
     status: TaskStatus,
     body: String,
 }
@@ -376,26 +437,17 @@ struct CompleteTask {
 impl Write for CompleteTask {
     type Output = Option<Stored>;
     async fn run(&self, conn: &mut SqliteConnection) -> Result<Option<Stored>, StoreError> {
-        let status = current_status(conn, &self.id).await?;
-        if self.status != TaskStatus::Cancelled {
-            if status == TaskStatus::Cancelled.as_str() {
-                return Ok(None);
-            }
-            if status != TaskStatus::Processing.as_str() {
-                return Err(StoreError::Conflict(format!(
-                    "Refusing to update status of run '{}' to status '{}' as it is currently '{status}', expected \
-                     'processing'",
-                    self.id,
-                    self.status.as_str()
-                )));
-            }
+        let id = &self.claim.task_id;
+        let status = current_status(conn, id).await?;
+        if status == TaskStatus::Cancelled.as_str() {
+            return Ok(None);
         }
-        sqlx::query("UPDATE tasks SET status = ?, secrets = NULL WHERE id = ?")
-            .bind(self.status.as_str())
-            .bind(self.id.clone())
-            .execute(&mut *conn)
-            .await?;
-        insert_event(conn, &self.id, EventType::Completion, &self.body).await.map(Some)
+        if status != TaskStatus::Processing.as_str() {
+            return Err(refuse_completion(id, self.status, &status));
+        }
+        held(conn, &self.claim).await?;
+        end(conn, id, self.status).await?;
+        insert_event(conn, id, EventType::Completion, &self.body).await.map(Some)
     }
 }
 
@@ -423,6 +475,7 @@ impl Write for CancelTask {
 struct RetryTask {
     id: String,
     secrets: Option<String>,
+    from_start: bool,
 }
 
 #[async_trait]
@@ -430,17 +483,24 @@ impl Write for RetryTask {
     type Output = (String, Stored);
     async fn run(&self, conn: &mut SqliteConnection) -> Result<(String, Stored), StoreError> {
         current_status(conn, &self.id).await?;
-        let spec: Option<String> = sqlx::query_scalar(
+        let row: Option<(String, Option<String>)> = sqlx::query_as(
             "UPDATE tasks SET secrets = COALESCE(?, secrets), status = 'open', last_heartbeat_at = CURRENT_TIMESTAMP \
-             WHERE id = ? AND status IN ('cancelled', 'completed', 'failed', 'skipped') RETURNING spec",
+             WHERE id = ? AND status IN ('cancelled', 'completed', 'failed', 'skipped') RETURNING spec, state",
         )
         .bind(self.secrets.clone())
         .bind(self.id.clone())
         .fetch_optional(&mut *conn)
         .await?;
-        let Some(spec) = spec else {
-            return Err(StoreError::Conflict(format!("Task with taskId {} cannot be retried", self.id)));
-        };
+        let Some((spec, state)) = row else { return Err(refuse_retry(&self.id)) };
+        if self.from_start
+            && let Some(state) = without_steps(state.as_deref())
+        {
+            sqlx::query("UPDATE tasks SET state = ? WHERE id = ?")
+                .bind(state)
+                .bind(self.id.clone())
+                .execute(&mut *conn)
+                .await?;
+        }
         sqlx::query("DELETE FROM task_events WHERE task_id = ? AND event_type IN ('cancelled', 'completion')")
             .bind(self.id.clone())
             .execute(&mut *conn)
@@ -452,7 +512,7 @@ impl Write for RetryTask {
 }
 
 struct ReleaseTask {
-    id: String,
+    claim: Claim,
     secrets: Option<String>,
 }
 
@@ -460,24 +520,49 @@ struct ReleaseTask {
 impl Write for ReleaseTask {
     type Output = (String, Stored);
     async fn run(&self, conn: &mut SqliteConnection) -> Result<(String, Stored), StoreError> {
-        let status = current_status(conn, &self.id).await?;
-        let spec: Option<String> = sqlx::query_scalar(
+        held(conn, &self.claim).await?;
+        let id = &self.claim.task_id;
+        let spec: String = sqlx::query_scalar(
             "UPDATE tasks SET secrets = COALESCE(?, secrets), status = 'open', last_heartbeat_at = CURRENT_TIMESTAMP \
-             WHERE id = ? AND status = 'processing' RETURNING spec",
+             WHERE id = ? RETURNING spec",
         )
         .bind(self.secrets.clone())
-        .bind(self.id.clone())
-        .fetch_optional(&mut *conn)
+        .bind(id.clone())
+        .fetch_one(&mut *conn)
         .await?;
-        let Some(spec) = spec else {
-            return Err(StoreError::Conflict(format!(
-                "Task with taskId {} cannot go back to the queue as it is currently '{status}', expected 'processing'",
-                self.id
-            )));
-        };
+        forget_claim(conn, id).await?;
         let strategy = recover_strategy(&spec);
-        let stored = insert_recovered(conn, &self.id, &strategy).await?;
+        let stored = insert_recovered(conn, id, &strategy).await?;
         Ok((strategy, stored))
+    }
+}
+
+struct CloseStale {
+    id: String,
+    age: String,
+    events: Vec<(EventType, String)>,
+}
+
+#[async_trait]
+impl Write for CloseStale {
+    type Output = Vec<Stored>;
+    async fn run(&self, conn: &mut SqliteConnection) -> Result<Vec<Stored>, StoreError> {
+        let is_stale: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM tasks WHERE id = ? AND status = 'processing' \
+             AND last_heartbeat_at <= datetime('now', ?))",
+        )
+        .bind(self.id.clone())
+        .bind(self.age.clone())
+        .fetch_one(&mut *conn)
+        .await?;
+        let mut stored = Vec::new();
+        if is_stale {
+            for (kind, body) in &self.events {
+                stored.push(insert_event(conn, &self.id, *kind, body).await?);
+            }
+            end(conn, &self.id, TaskStatus::Failed).await?;
+        }
+        Ok(stored)
     }
 }
 
@@ -498,6 +583,7 @@ impl Write for RecoverStale {
         .await?;
         let mut recovered = Vec::with_capacity(rows.len());
         for (id, spec) in rows {
+            forget_claim(conn, &id).await?;
             let strategy = recover_strategy(&spec);
             let stored = insert_recovered(conn, &id, &strategy).await?;
             recovered.push((id, strategy, stored));
@@ -507,7 +593,7 @@ impl Write for RecoverStale {
 }
 
 struct SaveState {
-    id: String,
+    claim: Claim,
     state: String,
 }
 
@@ -515,17 +601,43 @@ struct SaveState {
 impl Write for SaveState {
     type Output = ();
     async fn run(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
-        let changed = sqlx::query("UPDATE tasks SET state = ? WHERE id = ?")
+        held(conn, &self.claim).await?;
+        sqlx::query("UPDATE tasks SET state = ? WHERE id = ?")
             .bind(self.state.clone())
-            .bind(self.id.clone())
+            .bind(self.claim.task_id.clone())
             .execute(conn)
-            .await?
-            .rows_affected();
-        if changed == 0 {
-            return Err(StoreError::NoTask(self.id.clone()));
-        }
+            .await?;
         Ok(())
     }
+}
+
+/// Refuses the write of a worker whose claim is gone.
+async fn held(conn: &mut SqliteConnection, claim: &Claim) -> Result<(), StoreError> {
+    let status = current_status(conn, &claim.task_id).await?;
+    let held: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM understudy_claims WHERE token = ? AND task_id = ?)")
+            .bind(claim.token)
+            .bind(claim.task_id.clone())
+            .fetch_one(conn)
+            .await?;
+    if held && status == TaskStatus::Processing.as_str() {
+        return Ok(());
+    }
+    Err(StoreError::LostClaim(claim.task_id.clone()))
+}
+
+async fn forget_claim(conn: &mut SqliteConnection, id: &str) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM understudy_claims WHERE task_id = ?").bind(id.to_string()).execute(conn).await?;
+    Ok(())
+}
+
+async fn end(conn: &mut SqliteConnection, id: &str, status: TaskStatus) -> Result<(), StoreError> {
+    sqlx::query("UPDATE tasks SET status = ?, secrets = NULL WHERE id = ?")
+        .bind(status.as_str())
+        .bind(id.to_string())
+        .execute(&mut *conn)
+        .await?;
+    forget_claim(conn, id).await
 }
 
 async fn current_status(conn: &mut SqliteConnection, id: &str) -> Result<String, StoreError> {
@@ -563,97 +675,37 @@ async fn insert_event(
     }
 }
 
-fn recovered_body(strategy: &str) -> Value {
-    json!({ "recoverStrategy": strategy })
-}
-
-fn to_json(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    // Maps of strings always serialise; kept as an error so that no input can end the process.
-    serde_json::to_string(value)
-        .map_err(|error| StoreError::Corrupt { what: "a value".to_string(), reason: error.to_string() })
-}
-
 /// SQLite's modifier for "so long ago"; whole seconds, as the timestamps are.
 fn age(older_than: Duration) -> String {
     format!("-{} seconds", older_than.as_secs())
 }
 
-fn column(field: OrderField) -> &'static str {
-    match field {
-        OrderField::CreatedAt => "created_at",
-        OrderField::Status => "status",
-        OrderField::CreatedBy => "created_by",
-    }
+fn time(row: &SqliteRow, column: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let text: Option<String> = row.try_get(column)?;
+    text.as_deref().map(parse_time).transpose()
 }
 
-fn keyword(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Asc => " ASC",
-        Direction::Desc => " DESC",
-    }
+fn created_at(row: &SqliteRow) -> Result<DateTime<Utc>, StoreError> {
+    let text: String = row.try_get("created_at")?;
+    parse_time(&text)
 }
 
-fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &TaskFilter) {
-    let mut joint = " WHERE ";
-    if !filter.created_by.is_empty() {
-        query.push(joint).push("created_by IN (");
-        let mut list = query.separated(", ");
-        for creator in &filter.created_by {
-            list.push_bind(creator.clone());
-        }
-        query.push(")");
-        joint = " AND ";
-    }
-    if let Some(visible) = &filter.visible {
-        query.push(joint);
-        visible::push(query, visible);
-        joint = " AND ";
-    }
-    if !filter.status.is_empty() {
-        query.push(joint).push("status IN (");
-        let mut list = query.separated(", ");
-        for status in &filter.status {
-            list.push_bind(status.as_str());
-        }
-        query.push(")");
-    }
-}
-
-fn serialized(row: &SqliteRow) -> Result<SerializedTask, StoreError> {
-    let id: String = row.try_get("id")?;
-    let corrupt = |reason: String| StoreError::Corrupt { what: format!("task '{id}'"), reason };
-    let spec: String = row.try_get("spec")?;
-    let spec = serde_json::from_str(&spec)
-        .map_err(|error| corrupt(format!("Failed to parse spec of task '{id}', {error}")))?;
-    let status: String = row.try_get("status")?;
-    let status = TaskStatus::parse(&status).ok_or_else(|| corrupt(format!("its status '{status}' is not known")))?;
-    let created_at: String = row.try_get("created_at")?;
-    let last_heartbeat_at: Option<String> = row.try_get("last_heartbeat_at")?;
-    Ok(SerializedTask {
-        spec,
-        status,
-        created_at: parse_time(&created_at)?,
-        last_heartbeat_at: last_heartbeat_at.as_deref().map(parse_time).transpose()?,
+fn task_row(row: &SqliteRow) -> Result<TaskRow, StoreError> {
+    Ok(TaskRow {
+        id: row.try_get("id")?,
+        spec: row.try_get("spec")?,
+        status: row.try_get("status")?,
+        created_at: created_at(row)?,
+        last_heartbeat_at: time(row, "last_heartbeat_at")?,
         created_by: row.try_get("created_by")?,
-        id,
     })
 }
 
-fn event(row: &SqliteRow, task_id: &str, is_task_recoverable: bool) -> Result<TaskEvent, StoreError> {
-    let id: i64 = row.try_get("id")?;
-    let corrupt = |reason: String| StoreError::Corrupt { what: format!("event {id} of task '{task_id}'"), reason };
-    let body: String = row.try_get("body")?;
-    let body = serde_json::from_str(&body)
-        .map_err(|error| corrupt(format!("Failed to parse event body from event taskId={task_id} id={id}, {error}")))?;
-    let kind: String = row.try_get("event_type")?;
-    let kind = EventType::parse(&kind).ok_or_else(|| corrupt(format!("its type '{kind}' is not known")))?;
-    let created_at: String = row.try_get("created_at")?;
-    Ok(TaskEvent {
-        id,
-        is_task_recoverable,
-        task_id: task_id.to_string(),
-        body,
-        kind,
-        created_at: parse_time(&created_at)?,
+fn event_row(row: &SqliteRow) -> Result<EventRow, StoreError> {
+    Ok(EventRow {
+        id: row.try_get("id")?,
+        body: row.try_get("body")?,
+        kind: row.try_get("event_type")?,
+        created_at: created_at(row)?,
     })
 }

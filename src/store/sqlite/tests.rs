@@ -167,7 +167,7 @@ async fn a_backstage_database_opens_with_its_history() {
             assert_eq!(old.created_at.to_rfc3339(), "2024-05-06T07:08:09+00:00");
             assert_eq!(store.list_events(OLD_TASK, None).await.unwrap()[0].body, json!({"message": "old"}));
             let id = store.create_task(task()).await.unwrap();
-            assert_eq!(store.claim_task(false).await.unwrap().unwrap().id, id);
+            assert_eq!(store.claim_task(false).await.unwrap().unwrap().claim.task_id, id);
             store.close().await;
         }
         let mut conn = raw(&path).await;
@@ -273,8 +273,8 @@ async fn acknowledged_writes_survive_a_killed_process() {
     let path = dir.path("db.sqlite");
     let store = open(&path).await.unwrap();
     let id = store.create_task(task()).await.unwrap();
-    store.claim_task(true).await.unwrap().unwrap();
-    let events = store.append_events(&id, (0..50).map(|n| log(&n.to_string())).collect()).await.unwrap();
+    let claim = store.claim_task(true).await.unwrap().unwrap().claim;
+    let events = store.append_events(&claim, 1, (0..50).map(|n| log(&n.to_string())).collect()).await.unwrap();
     // A killed process leaves exactly these files behind: nothing was closed, nothing folded into the database.
     for suffix in ["", "-wal"] {
         std::fs::copy(format!("{path}{suffix}"), dir.path(&format!("copy.sqlite{suffix}"))).unwrap();
@@ -289,25 +289,30 @@ async fn a_full_disk_is_an_error_and_passes() {
     let dir = Dir::new();
     let store = open(&dir.path("db.sqlite")).await.unwrap();
     let id = store.create_task(task()).await.unwrap();
+    let claim = store.claim_task(true).await.unwrap().unwrap().claim;
+    store.create_task(task()).await.unwrap();
+    let other = store.claim_task(true).await.unwrap().unwrap().claim;
     let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&store.0.write_pool).await.unwrap();
     let limit = |pages: i64| sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")));
     limit(pages + 2).execute(&store.0.write_pool).await.unwrap();
     let large = "x".repeat(100_000);
-    let error = store.append_events(&id, vec![log("fits"), log(&large)]).await.unwrap_err().to_string();
+    let error = store.append_events(&claim, 1, vec![log("fits"), log(&large)]).await.unwrap_err().to_string();
     assert!(error.contains("full"), "{error}");
     assert!(store.list_events(&id, None).await.unwrap().is_empty());
+    store.create_task(task()).await.unwrap();
+    let third = store.claim_task(true).await.unwrap().unwrap().claim;
     // Neighbours of a write that fails are stored, in whatever batch they meet.
     let (small, failing, other) = tokio::join!(
-        store.append_events(&id, vec![log("small")]),
-        store.append_events(&id, vec![log(&large)]),
-        store.append_events(&id, vec![log("other")]),
+        store.append_events(&claim, 2, vec![log("small")]),
+        store.append_events(&other, 1, vec![log(&large)]),
+        store.append_events(&third, 1, vec![log("other")]),
     );
     small.unwrap();
     failing.unwrap_err();
     other.unwrap();
     limit(1_000_000).execute(&store.0.write_pool).await.unwrap();
-    store.append_events(&id, vec![log(&large)]).await.unwrap();
-    assert_eq!(store.list_events(&id, None).await.unwrap().len(), 3);
+    store.append_events(&claim, 3, vec![log(&large)]).await.unwrap();
+    assert_eq!(store.list_events(&id, None).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -331,7 +336,7 @@ async fn damaged_rows_stay_alone() {
     assert_eq!(page.tasks.iter().map(|task| task.id.clone()).collect::<Vec<_>>(), [good]);
     // The worker gets it, so that it can be failed with the reason.
     let claimed = store.claim_task(true).await.unwrap().unwrap();
-    assert_eq!(claimed.id, "bad");
+    assert_eq!(claimed.claim.task_id, "bad");
     assert!(claimed.spec.unwrap_err().starts_with("Failed to parse spec of task 'bad', "));
-    store.complete_task("bad", TaskStatus::Failed, json!({})).await.unwrap().unwrap();
+    store.complete_task(&claimed.claim, TaskStatus::Failed, json!({})).await.unwrap().unwrap();
 }

@@ -10,11 +10,12 @@ use std::{
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
 
 use super::bench::{Bench, bodies, messages};
 use crate::{
     model::{NewEvent, SerializedTask, TaskEvent, TaskId, TaskStatus},
-    store::{ClaimedTask, NewTask, SqliteStore, StoreError, TaskFilter, TaskPage, TaskStore},
+    store::{Beat, Claim, ClaimedTask, NewTask, Signal, SqliteStore, StoreError, TaskFilter, TaskPage, TaskStore},
 };
 
 /// Refuses as many calls as its counters say.
@@ -22,8 +23,10 @@ use crate::{
 pub(super) struct Refusals {
     claims: AtomicUsize,
     appends: AtomicUsize,
+    append_answers: AtomicUsize,
     states: AtomicUsize,
     completions: AtomicUsize,
+    completion_answers: AtomicUsize,
 }
 
 fn refuse(counter: &AtomicUsize) -> Result<(), StoreError> {
@@ -53,28 +56,54 @@ impl TaskStore for FailingStore {
         refuse(&self.refusals.claims)?;
         self.store.claim_task(keep_secrets).await
     }
-    async fn heartbeat(&self, id: &str) -> Result<(), StoreError> {
-        self.store.heartbeat(id).await
+    async fn heartbeat(&self, claims: &[Claim]) -> Result<Vec<Beat>, StoreError> {
+        self.store.heartbeat(claims).await
     }
-    async fn append_events(&self, id: &str, events: Vec<NewEvent>) -> Result<Vec<TaskEvent>, StoreError> {
+    async fn append_events(
+        &self,
+        claim: &Claim,
+        batch: i64,
+        events: Vec<NewEvent>,
+    ) -> Result<Vec<TaskEvent>, StoreError> {
         refuse(&self.refusals.appends)?;
-        self.store.append_events(id, events).await
+        let stored = self.store.append_events(claim, batch, events).await;
+        // Stored, but the answer is lost.
+        refuse(&self.refusals.append_answers)?;
+        stored
     }
     async fn list_events(&self, id: &str, after: Option<i64>) -> Result<Vec<TaskEvent>, StoreError> {
         self.store.list_events(id, after).await
     }
-    async fn complete_task(&self, id: &str, status: TaskStatus, body: Value) -> Result<Option<TaskEvent>, StoreError> {
+    async fn events_after(&self, id: &str, after: i64) -> Result<Vec<TaskEvent>, StoreError> {
+        self.store.events_after(id, after).await
+    }
+    async fn newest_events(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, i64)>, StoreError> {
+        self.store.newest_events(ids).await
+    }
+    async fn complete_task(
+        &self,
+        claim: &Claim,
+        status: TaskStatus,
+        body: Value,
+    ) -> Result<Option<TaskEvent>, StoreError> {
         refuse(&self.refusals.completions)?;
-        self.store.complete_task(id, status, body).await
+        let completed = self.store.complete_task(claim, status, body).await;
+        refuse(&self.refusals.completion_answers)?;
+        completed
     }
     async fn cancel_task(&self, id: &str, body: Value) -> Result<TaskEvent, StoreError> {
         self.store.cancel_task(id, body).await
     }
-    async fn retry_task(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError> {
-        self.store.retry_task(id, secrets).await
+    async fn retry_task(
+        &self,
+        id: &str,
+        secrets: Option<Map<String, Value>>,
+        from_start: bool,
+    ) -> Result<TaskEvent, StoreError> {
+        self.store.retry_task(id, secrets, from_start).await
     }
-    async fn release_task(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError> {
-        self.store.release_task(id, secrets).await
+    async fn release_task(&self, claim: &Claim, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError> {
+        self.store.release_task(claim, secrets).await
     }
     async fn recover_stale(&self, older_than: Duration) -> Result<Vec<TaskEvent>, StoreError> {
         self.store.recover_stale(older_than).await
@@ -82,15 +111,36 @@ impl TaskStore for FailingStore {
     async fn list_stale(&self, older_than: Duration) -> Result<Vec<TaskId>, StoreError> {
         self.store.list_stale(older_than).await
     }
+    async fn close_stale(
+        &self,
+        id: &str,
+        older_than: Duration,
+        events: Vec<NewEvent>,
+        body: Value,
+    ) -> Result<Vec<TaskEvent>, StoreError> {
+        self.store.close_stale(id, older_than, events, body).await
+    }
     async fn load_state(&self, id: &str) -> Result<Map<String, Value>, StoreError> {
         self.store.load_state(id).await
     }
-    async fn save_state(&self, id: &str, state: &Map<String, Value>) -> Result<(), StoreError> {
-        refuse(&self.refusals.states)?;
-        self.store.save_state(id, state).await
+    async fn save_state(&self, claim: &Claim, state: &Map<String, Value>) -> Result<(), StoreError> {
+        // An error that does not pass.
+        refuse(&self.refusals.states)
+            .map_err(|error| StoreError::Corrupt { what: "a state".into(), reason: error.to_string() })?;
+        self.store.save_state(claim, state).await
     }
     async fn ping(&self) -> Result<(), StoreError> {
         self.store.ping().await
+    }
+    // As if others wrote, too: what is published is then read from the store.
+    fn is_shared(&self) -> bool {
+        true
+    }
+    fn signals(&self) -> Option<mpsc::Receiver<Signal>> {
+        None
+    }
+    async fn close(&self) {
+        self.store.close().await;
     }
 }
 
@@ -99,7 +149,9 @@ async fn a_store_that_fails_for_a_while_loses_nothing() {
     let (bench, refusals) = Bench::failing().await;
     refusals.claims.store(1, Ordering::SeqCst);
     refusals.appends.store(2, Ordering::SeqCst);
+    refusals.append_answers.store(2, Ordering::SeqCst);
     refusals.completions.store(2, Ordering::SeqCst);
+    refusals.completion_answers.store(1, Ordering::SeqCst);
     bench.service.start_workers();
     let found = bench.run(json!([{"id": "o", "action": "test:output"}])).await;
     assert_eq!(
@@ -111,6 +163,12 @@ async fn a_store_that_fails_for_a_while_loses_nothing() {
             "Run completed with status: completed",
         ]
     );
+    let gone = async {
+        while !bench.service.is_idle() || !bench.left_behind().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the workspace is removed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,12 +21,12 @@ async fn killed(bench: &Bench, more: Value) -> String {
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let id = bench.create_with(steps, json!({}), spec).await;
     let claimed = bench.store.claim_task(true).await.unwrap().unwrap();
-    assert_eq!(claimed.id, id);
+    assert_eq!(claimed.claim.task_id, id);
     let done = |output: Value| json!({"status": "completed", "output": output});
     let state = json!({"checkpoints": {}, "steps": {"e": done(json!({})), "w": done(json!({"from": "before"}))}});
-    bench.store.save_state(&id, state.as_object().unwrap()).await.unwrap();
+    bench.store.save_state(&claimed.claim, state.as_object().unwrap()).await.unwrap();
     let event = |body: Value| crate::model::NewEvent { kind: EventType::Log, body };
-    bench.store.append_events(&id, vec![event(json!({"message": "before"}))]).await.unwrap();
+    bench.store.append_events(&claimed.claim, 1, vec![event(json!({"message": "before"}))]).await.unwrap();
     id
 }
 
@@ -130,13 +130,13 @@ async fn the_janitor_closes_what_takes_too_long() {
     })
     .await;
     let id = bench.create(json!([{"action": "test:output"}])).await;
-    bench.store.claim_task(true).await.unwrap().unwrap();
+    let claim = bench.store.claim_task(true).await.unwrap().unwrap().claim;
     let event = |step: &str, status: &str| crate::model::NewEvent {
         kind: EventType::Log,
         body: json!({"message": "m", "stepId": step, "status": status}),
     };
     let events = vec![event("a", "processing"), event("a", "completed"), event("b", "processing")];
-    bench.store.append_events(&id, events).await.unwrap();
+    bench.store.append_events(&claim, 1, events).await.unwrap();
     bench.service.start_workers();
     let found = bodies(&bench.finish(&id).await);
     let text = "This task was marked as stale as it exceeded its timeout";
@@ -150,7 +150,7 @@ async fn a_task_that_was_taken_away_is_left_alone() {
     let id = bench.create(json!([{"id": "w", "action": "test:work"}])).await;
     bench.until_inside(1).await;
     // Somebody else puts it back into the queue: the old run ends without an outcome, a new one begins.
-    bench.store.release_task(&id, None).await.unwrap();
+    bench.store.recover_stale(Duration::ZERO).await.unwrap();
     bench.until_inside(0).await;
     // Wakes the worker.
     bench.create(json!([])).await;

@@ -257,8 +257,8 @@ async fn a_task_handed_back_keeps_its_secrets_though_nothing_is_recovered() {
     bench.service.shutdown(Duration::from_millis(300)).await;
     for _ in 0..2 {
         let task = bench.store.claim_task(true).await.unwrap().unwrap();
-        assert_eq!(task.secrets["apiKey"], "hunter2", "{} {}", task.id, task.id == deaf);
-        bench.store.release_task(&task.id, None).await.unwrap();
+        assert_eq!(task.secrets["apiKey"], "hunter2", "{} {deaf}", task.claim.task_id);
+        bench.store.release_task(&task.claim, None).await.unwrap();
     }
     let next = bench.restarted(|settings| settings.recovery = false);
     next.until_inside(2).await;

@@ -4,6 +4,7 @@
 //! * [`kubernetes::Cluster`] is a kube-apiserver with etcd.
 //! * [`argocd::ArgocdDouble`] is an Argo CD API server, [`argocd::ArgocdController`] plays its controller in a cluster.
 //! * [`crossplane::Crossplane`] plays Crossplane's controllers there.
+//! * [`postgres::Postgres`] is a PostgreSQL server with a database for each test.
 //! * [`process::Service`] runs the `understudy` binary with a configuration of the test's own.
 //! * [`http::Client`] talks to it and reads its event streams.
 //! * [`helm::Helm`] has Helm and kubectl, to judge charts and manifests with.
@@ -20,8 +21,10 @@ pub mod helm;
 pub mod http;
 pub mod kubernetes;
 pub mod memory;
+pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod sse;
+mod supervisor;
 
 pub use error::{Error, Result};

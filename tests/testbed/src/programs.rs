@@ -9,10 +9,14 @@ use tokio::process::Command;
 
 use crate::{Error, Result};
 
-const INSTALL: [(&str, &str); 4] = [
+const INSTALL: [(&str, &str); 5] = [
     ("git", "install it with `apt-get install git` (Debian, Ubuntu), `dnf install git` or `brew install git`"),
     ("openssl", "install it with `apt-get install openssl`, `dnf install openssl` or `brew install openssl`"),
     ("npm", "install Node.js with npm: `apt-get install nodejs npm`, `dnf install nodejs` or `brew install node`"),
+    (
+        "postgres",
+        "install PostgreSQL's server: `apt-get install postgresql-15` (Debian 12), `dnf install postgresql-server`",
+    ),
     ("unzip", "install it with `apt-get install unzip` (Debian, Ubuntu), `dnf install unzip` or `brew install unzip`"),
 ];
 

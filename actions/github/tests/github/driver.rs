@@ -130,6 +130,7 @@ fn context(job: &Job, slot: Arc<Slot>) -> ActionContext {
         template: None,
         task_id: "task".into(),
         step_id: "publish".into(),
+        iteration: None,
         step_name: "Publish".into(),
         is_dry_run: job.dry_run,
         cancel: CancellationToken::new(),

@@ -52,6 +52,7 @@ impl Bench {
             template: None,
             task_id: "task".into(),
             step_id: "step".into(),
+            iteration: None,
             step_name: "Step".into(),
             is_dry_run: false,
             cancel: CancellationToken::new(),

@@ -4,8 +4,6 @@
 //! RBAC (403), tokens (401), server dry-run. What is not there: pods, garbage collection, namespaces that go away,
 //! validation rules (CEL) of CRDs, which this version drops.
 
-mod supervisor;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -25,12 +23,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{Error, Result, github::tls, process::free_port, programs};
-use supervisor::Supervisor;
+use crate::{Error, Result, github::tls, process::free_port, programs, supervisor::Supervisor};
 
 /// How long a start may take on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 const PORT_ATTEMPTS: u32 = 5;
+const SUPERVISE: &str = include_str!("supervise.sh");
 
 static SHARED: OnceCell<Cluster> = OnceCell::const_new();
 
@@ -126,7 +124,8 @@ impl Cluster {
             "--v=0".to_string(),
         ];
         let http = client(&identity.ca_pem)?;
-        let supervisor = Arc::new(Supervisor::start(&dir, &etcd, &api)?);
+        let arguments = [&[dir.display().to_string()][..], &etcd, &["--".to_string()], &api].concat();
+        let supervisor = Arc::new(Supervisor::start(SUPERVISE, &arguments, None)?);
         let cluster = Self { supervisor, dir, port, ca_pem: identity.ca_pem, admin_token, http, names: Arc::default() };
         cluster.wait_until_ready().await?;
         Ok(cluster)

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    path::Path,
+    os::unix::process::CommandExt as _,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -12,27 +12,32 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Error, Result};
 
-const SCRIPT: &str = include_str!("supervise.sh");
+/// Whose processes they are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
 
-/// A shell that runs the servers until this is dropped, or the process ends in whatever way: it notices that its standard
+/// A shell that runs servers until this is dropped, or the process ends in whatever way: it notices that its standard
 /// input is closed.
 #[derive(Debug)]
-pub(super) struct Supervisor {
+pub(crate) struct Supervisor {
     child: Child,
     input: Mutex<Option<ChildStdin>>,
     said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Supervisor {
-    pub(super) fn start(dir: &Path, etcd: &[String], api: &[String]) -> Result<Self> {
-        let mut child = Command::new("bash")
-            .arg("-c")
-            .arg(SCRIPT)
-            .arg("supervise")
-            .arg(dir)
-            .args(etcd)
-            .arg("--")
-            .args(api)
+    /// Runs a bash script, which begins by keeping the servers it is told about in `arguments`; as another user when one is
+    /// given.
+    pub(crate) fn start(script: &str, arguments: &[String], user: Option<User>) -> Result<Self> {
+        let mut command = Command::new("bash");
+        command.arg("-c").arg(script).arg("supervise").args(arguments);
+        if let Some(user) = user {
+            command.uid(user.uid).gid(user.gid);
+        }
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -53,14 +58,14 @@ impl Supervisor {
     }
 
     /// The program that ended by itself, if one did.
-    pub(super) fn ended(&self) -> Option<String> {
+    pub(crate) fn ended(&self) -> Option<String> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.iter().find_map(|line| line.strip_prefix("ended ").map(str::to_string))
     }
 
     /// Sends a command and waits for its answer.
-    pub(super) async fn command(&self, command: &str, answer: &str) -> Result<()> {
-        const LIMIT: Duration = Duration::from_secs(10);
+    pub(crate) async fn command(&self, command: &str, answer: &str) -> Result<()> {
+        const LIMIT: Duration = Duration::from_secs(60);
         self.said.lock().unwrap_or_else(PoisonError::into_inner).clear();
         {
             let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);

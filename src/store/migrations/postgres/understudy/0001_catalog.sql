@@ -1,0 +1,16 @@
+CREATE TABLE understudy_locations (
+  number bigserial NOT NULL UNIQUE,
+  id text NOT NULL PRIMARY KEY,
+  type text NOT NULL,
+  target text NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  UNIQUE (type, target)
+);
+CREATE TABLE understudy_entities (
+  number bigserial NOT NULL UNIQUE,
+  entity_ref text NOT NULL,
+  location text NOT NULL,
+  origin text NOT NULL,
+  entity text NOT NULL,
+  PRIMARY KEY (origin, entity_ref)
+);

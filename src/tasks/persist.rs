@@ -1,0 +1,33 @@
+//! Writes of a run outlive an interruption of the database.
+
+use std::{future::Future, time::Duration};
+
+use super::runner::{StopReason, StopSignal};
+use crate::store::StoreError;
+
+/// Pauses between attempts. Together longer than a database takes to restart; a run whose lease ends meanwhile is told to
+/// stop, and gives up.
+const PAUSES: [u64; 9] = [100, 300, 600, 1000, 2000, 3000, 5000, 5000, 5000];
+
+/// Calls `write` until it succeeds, refuses, or has failed too often. `what` is for the log.
+///
+/// # Errors
+/// That of the last attempt.
+pub(super) async fn persist<T, F>(what: &str, stop: &StopSignal, write: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut pauses = PAUSES.iter();
+    loop {
+        match write().await {
+            Err(error) if error.is_passing() && stop.reason() != Some(StopReason::Lost) => match pauses.next() {
+                Some(pause) => {
+                    tracing::warn!(%error, "{what} could not be stored, trying again");
+                    tokio::time::sleep(Duration::from_millis(*pause)).await;
+                }
+                None => return Err(error),
+            },
+            other => return other,
+        }
+    }
+}
