@@ -1,10 +1,6 @@
 //! `github:actions:dispatch`.
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use http::Method;
@@ -12,7 +8,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
-use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, Secret, schema};
+use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, Secret, fingerprint, schema};
 
 use crate::{
     GithubDeps,
@@ -118,8 +114,8 @@ impl Action for ActionsDispatch {
         let DispatchInput { workflow_id, branch_or_tag_name, .. } = &input;
         let Target { owner, repo, .. } = &session.target;
         let key = format!(
-            "dispatch.github.workflow.{owner}.{repo}.{workflow_id}.{branch_or_tag_name}.{:016x}",
-            digest(&input)
+            "dispatch.github.workflow.{owner}.{repo}.{workflow_id}.{branch_or_tag_name}.{}",
+            fingerprint(&input.workflow_inputs)
         );
         if ctx.checkpoints.load(&key).await?.is_some() {
             ctx.log.info(format!(
@@ -128,15 +124,6 @@ impl Action for ActionsDispatch {
         }
         ctx.checkpoint(&key, || dispatch(ctx, &session, &input)).await
     }
-}
-
-/// Tells runs of one step apart (`each`).
-fn digest(input: &DispatchInput) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for entry in input.workflow_inputs.iter().flatten() {
-        entry.hash(&mut hasher);
-    }
-    hasher.finish()
 }
 
 async fn dispatch(

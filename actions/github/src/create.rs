@@ -164,6 +164,9 @@ pub(crate) async fn create_repository(
     content: Option<Content<'_>>,
 ) -> Result<NewRepository, ActionError> {
     let key = create_key.of(target);
+    if ctx.checkpoints.load(&key).await?.is_some() {
+        ctx.log.info(format!("An earlier run of this task made the repository {target} already"));
+    }
     ctx.checkpoint(&key, || async {
         let account: Account = client.get(&Route::new(&["users", &target.owner])?).await?;
         check_account(ctx, target, settings, &account.kind)?;

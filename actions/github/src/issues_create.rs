@@ -1,16 +1,13 @@
 //! `github:issues:create`.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, SecondsFormat, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
-use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, Secret, schema};
+use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, Secret, fingerprint, schema};
 
 use crate::{
     GithubDeps,
@@ -149,19 +146,13 @@ impl Action for IssuesCreate {
         }
         let session = Session::open(ctx, &self.deps, &input.repo_url, input.token.as_ref(), None).await?;
         let Target { owner, repo, .. } = &session.target;
-        let key = format!("create.github.issue.{owner}.{repo}.{:016x}", digest(&input));
+        let content = fingerprint(&(&input.title, &input.body, &input.labels, &input.assignees));
+        let key = format!("create.github.issue.{owner}.{repo}.{content}");
         if ctx.checkpoints.load(&key).await?.is_some() {
             ctx.log.info(format!("An earlier run of this task opened the issue '{}' already", input.title));
         }
         ctx.checkpoint(&key, || open(ctx, &session, &input, &key)).await
     }
-}
-
-/// Tells issues of one step apart (`each`).
-fn digest(input: &IssueInput) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&input.title, &input.body, &input.labels, &input.assignees).hash(&mut hasher);
-    hasher.finish()
 }
 
 async fn open(

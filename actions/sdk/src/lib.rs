@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod context;
 pub mod duration;
 pub mod error;
+pub mod fingerprint;
 pub mod js;
 pub mod registry;
 pub mod schema;
@@ -24,6 +25,7 @@ pub use context::{
 };
 pub use duration::HumanDuration;
 pub use error::{ActionError, ErrorName};
+pub use fingerprint::fingerprint;
 pub use registry::Registry;
 pub use secrets::{Redactor, Secret, Secrets};
 pub use workspace::{Workspace, WorkspaceError};
