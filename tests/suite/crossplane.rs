@@ -326,7 +326,7 @@ async fn mistakes_are_named_before_anything_is_written() {
             ][..],
         ),
         ("mars", "InputError", &["spec.region: must be one of", "found \"eu-west-11\"; did you mean \"eu-west-1\"?"]),
-        ("bad-name", "InputError", &["the name 'My Photos' can't be given to a Bucket"]),
+        ("bad-name", "InputError", &["the name of the Bucket 'My Photos' is no DNS name: 1 to 63 lower-case letters"]),
         ("other-version", "InputError", &["has no version v1; its served versions are v1alpha1"]),
         (
             "other-kind",

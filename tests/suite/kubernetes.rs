@@ -456,7 +456,9 @@ async fn a_wait_outlives_an_outage_of_the_cluster() {
     let cluster = Arc::new(Cluster::start().await.unwrap());
     let namespace = cluster.namespace("outage").await.unwrap();
     let token = cluster.admin_token().to_string();
-    let bed = Bed::with(cluster, namespace, &token, &[("wait", wait_for_phase()), ("apply", apply())], json!({})).await;
+    let late = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "late", "for": "create"});
+    let templates = [("wait", wait_for_phase()), ("apply", apply()), ("late", step("kubernetes:wait", late))];
+    let bed = Bed::with(cluster, namespace, &token, &templates, json!({})).await;
     let maps = format!("/api/v1/namespaces/{}/configmaps", bed.namespace);
     bed.cluster.create(&maps, &json!({"metadata": {"name": "a"}, "data": {"phase": "Half"}})).await.unwrap();
     let id = bed.start("wait", json!({"name": "a"})).await;
@@ -466,7 +468,9 @@ async fn a_wait_outlives_an_outage_of_the_cluster() {
     // Others are told at once.
     let log = bed.fails("apply", json!({"manifest": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"})).await;
     contains(&log, &["the cluster of the kubeconfig context 'testbed' can't be reached"]);
-    // And a wait that begins now waits, too.
+    // And a wait that begins now waits, too, although the service doesn't know yet what its kind is called.
+    let late = bed.start("late", json!({})).await;
+    bed.wait_log(&late, "can't be reached").await;
     bed.cluster.start_server().await.unwrap();
     bed.cluster.patch(&bed.config_map("a"), &json!({"data": {"phase": "Done"}})).await.unwrap();
     let (status, events) = bed.running.finish(&id, LIMIT).await;
@@ -474,46 +478,21 @@ async fn a_wait_outlives_an_outage_of_the_cluster() {
     assert_eq!(status, "completed", "{log}");
     assert_eq!(log.matches("can't be reached").count(), 1, "said more than once:\n{log}");
     contains(&log, &["the cluster can be reached again after", "has come to jsonpath={.data.phase}=Done"]);
+    let deployments = format!("/apis/apps/v1/namespaces/{}/deployments", bed.namespace);
+    let deployment = json!({"metadata": {"name": "late"}, "spec": {"selector": {"matchLabels": {"app": "late"}},
+        "template": {"metadata": {"labels": {"app": "late"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}}}});
+    bed.cluster.create(&deployments, &deployment).await.unwrap();
+    let (status, events) = bed.running.finish(&late, LIMIT).await;
+    let log = messages(&events);
+    assert_eq!(status, "completed", "{log}");
+    contains(
+        &log,
+        &["the wait begins when the cluster is back", "the cluster can be reached again after", "has come to create"],
+    );
     let (status, log) =
         bed.run("apply", json!({"manifest": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"})).await;
     assert_eq!(status, "completed", "{log}");
     bed.running.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_waiting_tasks_leave_the_workers_free() {
-    const WAITING: usize = 1000;
-    let cluster = Cluster::shared().await.unwrap();
-    let namespace = cluster.namespace("thousand").await.unwrap();
-    let token = cluster.admin_token().to_string();
-    let hello = step("debug:log", json!({"message": "hello"}));
-    let config = json!({"scaffolder": {"concurrentTasksLimit": 10}});
-    let bed = Bed::with(cluster, namespace, &token, &[("wait", wait_for_phase()), ("hello", hello)], config).await;
-    bed.succeeds("hello", json!({})).await;
-    let before = bed.running.service.memory().unwrap().current_kib;
-    let mut ids = Vec::new();
-    for number in 0..WAITING {
-        ids.push(bed.start("wait", json!({"name": format!("never-{number}")})).await);
-    }
-    for id in &ids {
-        bed.running
-            .wait_event(id, |event| {
-                event["body"]["message"].as_str().is_some_and(|text| text.contains("does not exist yet"))
-            })
-            .await;
-    }
-    let log = bed.succeeds("hello", json!({})).await;
-    assert!(log.contains("hello"));
-    let after = bed.running.service.memory().unwrap().current_kib;
-    let each = after.saturating_sub(before) / WAITING as u64;
-    eprintln!("{WAITING} waiting tasks: {before} KiB before, {after} KiB with them, {each} KiB each");
-    assert!(each < 512, "a waiting task takes {each} KiB");
-    // They still watch: one of them ends as soon as its object comes.
-    let maps = format!("/api/v1/namespaces/{}/configmaps", bed.namespace);
-    bed.cluster.create(&maps, &json!({"metadata": {"name": "never-500"}, "data": {"phase": "Done"}})).await.unwrap();
-    let (status, events) = bed.running.finish(&ids[500], LIMIT).await;
-    assert_eq!(status, "completed", "{}", messages(&events));
-    drop(bed.dir);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -613,6 +592,8 @@ async fn files_new_kinds_and_made_up_names() {
     let generated = json!([
         apply(json!({"manifest": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "made-"}}})),
         {"id": "log", "name": "Log", "action": "debug:log", "input": {"message": "named ${{ steps.apply.output.name }}"}},
+        {"id": "each", "name": "Each", "each": ["x", "y"], "action": "kubernetes:apply", "input": {"manifest": {
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "each-"}, "data": {"is": "${{ each.value }}"}}}},
     ]);
     let delete = json!([
         write("deploy/all.yaml", "./all.txt"),
@@ -672,7 +653,24 @@ async fn files_new_kinds_and_made_up_names() {
         contains(&log, &["manifestPath", "can't be read"]);
         assert!(!log.contains("root:"), "{log}");
     }
-    let log = bed.succeeds("generated", json!({})).await;
+    let id = bed.start("generated", json!({})).await;
+    let (status, events) = bed.running.finish(&id, LIMIT).await;
+    let log = messages(&events);
+    assert_eq!(status, "completed", "{log}");
     contains(&log, &[&format!("ConfigMap {ns}/made-"), "named made-"]);
+    let made = async || {
+        let list = bed.cluster.get(&format!("/api/v1/namespaces/{ns}/configmaps")).await.unwrap().unwrap();
+        list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].to_string()).collect::<Vec<_>>()
+    };
+    let names = made().await;
+    let count = |prefix: &str| names.iter().filter(|name| name.contains(prefix)).count();
+    assert_eq!((count("made-"), count("each-")), (1, 2), "{names:?}");
+    // A retry finds what the first run made.
+    let answer = bed.running.post(&format!("{TASKS}/{id}/retry"), &json!({})).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let (_, events) = bed.running.finish(&id, LIMIT).await;
+    let log = messages(&events);
+    assert_eq!(log.matches("unchanged: an earlier run of this task created it").count(), 3, "{log}");
+    assert_eq!(made().await, names);
     bed.running.stop().await;
 }

@@ -16,7 +16,7 @@ use super::{
     output::AppOutput,
     watch::Watcher,
 };
-use crate::client::{Clusters, changes};
+use crate::client::{Clusters, Patience, changes};
 
 /// Where Argo CD's own manifests install it.
 const ARGOCD_NAMESPACE: &str = "argocd";
@@ -202,10 +202,15 @@ impl Backend {
     ///
     /// # Errors
     /// The cluster can't be asked which kinds it has.
-    pub(crate) async fn watch(&self, ctx: &ActionContext, at: &AppRef) -> Result<Watcher, ActionError> {
+    pub(crate) async fn watch(
+        &self,
+        ctx: &ActionContext,
+        at: &AppRef,
+        patience: Patience,
+    ) -> Result<Watcher, ActionError> {
         Ok(match self {
             Self::Api(client) => Watcher::api(Arc::clone(client), at.clone()),
-            Self::Crd(client) => Watcher::crd(client.watch(ctx, at).await?),
+            Self::Crd(client) => Watcher::crd(client.watch(ctx, at, patience).await?),
         })
     }
 }

@@ -57,7 +57,7 @@ impl ArgocdConfig {
             ..Self::default()
         };
         if let Some(namespace) = &read.namespace {
-            super::names::label(namespace).map_err(|reason| format!("argocd.namespace: {reason}"))?;
+            crate::client::label(namespace).map_err(|reason| format!("argocd.namespace: {reason}"))?;
         }
         if let Some(settings) = member(section, "projectSettings") {
             read.project_settings = project_settings(settings)?;

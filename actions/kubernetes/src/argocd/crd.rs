@@ -10,7 +10,7 @@ use super::{
     backend::{Outcome, WriteOptions, being_deleted, differences, differs, reference},
 };
 use crate::client::{
-    ApplyOptions, Cluster, DeleteOptions, KubeError, Manifest, Outcome as Applying, Target, Watch, as_value,
+    ApplyOptions, Cluster, DeleteOptions, KubeError, Manifest, Outcome as Applying, Patience, Target, Watch, as_value,
 };
 
 const API_VERSION: &str = "argoproj.io/v1alpha1";
@@ -81,8 +81,13 @@ impl CrdClient {
         Ok((Application::new(as_value(&applied.object)), outcome))
     }
 
-    pub(crate) async fn watch(&self, ctx: &ActionContext, at: &AppRef) -> Result<Watch, KubeError> {
-        let target = self.target(at).await?;
+    pub(crate) async fn watch(
+        &self,
+        ctx: &ActionContext,
+        at: &AppRef,
+        patience: Patience,
+    ) -> Result<Watch, ActionError> {
+        let target = self.cluster.when_reachable(ctx, patience, || self.target(at)).await?;
         Ok(self.cluster.watch(&target, &ctx.log))
     }
 

@@ -6,16 +6,16 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, HumanDuration};
 
 use super::{
     application::{AppRef, Application},
     backend::{Argocd, Backend, Mode, Reach},
-    names,
     output::AppOutput,
     watch::{Seen, Watcher},
 };
+use crate::client::{Patience, subdomain};
 
 const TIMEOUT: HumanDuration = HumanDuration::from_secs(600);
 
@@ -101,7 +101,7 @@ impl Action for DeleteApp {
     }
 
     async fn run(&self, ctx: &ActionContext, input: Input) -> Result<AppOutput, ActionError> {
-        names::subdomain(&input.name).map_err(|reason| ActionError::input(format!("name: {reason}")))?;
+        subdomain(&input.name).map_err(|reason| ActionError::input(format!("name: {reason}")))?;
         let cascade = input.cascade.unwrap_or(true);
         if !cascade && input.propagation_policy.is_some() {
             return Err(ActionError::input("propagationPolicy: says how resources are deleted, but cascade is false"));
@@ -130,9 +130,11 @@ impl Action for DeleteApp {
         }
         if input.wait.unwrap_or(true) {
             let limit = input.timeout.unwrap_or(TIMEOUT);
-            let mut watcher = backend.watch(ctx, &at).await?;
+            let patience = Patience::new(limit.get());
+            let mut watcher = backend.watch(ctx, &at, patience).await?;
             let mut last = None;
-            let ended = ctx.waiting(timeout(limit.get(), until_gone(ctx, &at, &mut watcher, &mut last))).await?;
+            let followed = until_gone(ctx, &at, &mut watcher, &mut last);
+            let ended = ctx.waiting(timeout_at(patience.deadline, followed)).await?;
             match ended {
                 Ok(result) => result?,
                 Err(_) => return Err(still_there(&at, limit, last.as_ref(), watcher.outage())),

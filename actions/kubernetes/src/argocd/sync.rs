@@ -14,11 +14,10 @@ use super::{
     application::{AppRef, Application},
     backend::{Argocd, Backend, Mode, Reach, being_deleted, missing},
     crd::{CrdClient, is_refreshing},
-    names,
     output::AppOutput,
     watch::Seen,
 };
-use crate::client::KubeError;
+use crate::client::{KubeError, Patience, subdomain};
 
 /// How long Argo CD gets to compare an application when it was asked to through the resource.
 const REFRESH_WITHIN: Duration = Duration::from_secs(20);
@@ -124,7 +123,7 @@ impl Action for SyncApp {
     }
 
     async fn run(&self, ctx: &ActionContext, input: Input) -> Result<AppOutput, ActionError> {
-        names::subdomain(&input.name).map_err(|reason| ActionError::input(format!("name: {reason}")))?;
+        subdomain(&input.name).map_err(|reason| ActionError::input(format!("name: {reason}")))?;
         let backend = self.0.backend(input.reach())?;
         let at = AppRef {
             name: input.name.clone(),
@@ -286,7 +285,7 @@ async fn refreshed(
     at: &AppRef,
 ) -> Result<Application, ActionError> {
     let asked = client.request_refresh(at).await?;
-    let mut watcher = backend.watch(ctx, at).await?;
+    let mut watcher = backend.watch(ctx, at, Patience::new(REFRESH_WITHIN)).await?;
     let answered = async {
         loop {
             match watcher.next().await? {

@@ -12,11 +12,11 @@ use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, HumanDur
 use super::{
     application::{AppRef, Application},
     backend::{Argocd, Backend, Mode, Reach},
-    names,
     output::AppOutput,
     progress::{Failure, Goal, Verdict, judge, state_line},
     watch::{Seen, Watcher},
 };
+use crate::client::{Patience, subdomain};
 
 const TIMEOUT: HumanDuration = HumanDuration::from_secs(600);
 /// How long a finding that Argo CD may not have got round to taking back must last.
@@ -117,7 +117,7 @@ impl Action for WaitApp {
     }
 
     async fn run(&self, ctx: &ActionContext, input: Input) -> Result<AppOutput, ActionError> {
-        names::subdomain(&input.name).map_err(|reason| ActionError::input(format!("name: {reason}")))?;
+        subdomain(&input.name).map_err(|reason| ActionError::input(format!("name: {reason}")))?;
         let backend = self.0.backend(input.reach())?;
         let at = AppRef {
             name: input.name.clone(),
@@ -164,10 +164,10 @@ struct Memory {
 
 impl Wait<'_> {
     async fn run(&self) -> Result<Application, ActionError> {
-        let deadline = Instant::now() + self.timeout.get();
-        let mut watcher = self.backend.watch(self.ctx, self.at).await?;
+        let patience = Patience::new(self.timeout.get());
+        let mut watcher = self.backend.watch(self.ctx, self.at, patience).await?;
         self.ctx.log.info(format!("Waiting up to {} for the application {}", self.timeout, self.at));
-        self.ctx.waiting(self.follow(&mut watcher, deadline)).await?
+        self.ctx.waiting(self.follow(&mut watcher, patience.deadline)).await?
     }
 
     async fn follow(&self, watcher: &mut Watcher, deadline: Instant) -> Result<Application, ActionError> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use understudy_sdk::ActionLogger;
 
-use super::{Cluster, KubeError, Manifest, Target, diff::changes, error::manager};
+use super::{Cluster, KubeError, Manifest, Target, diff::changes, error::manager, ownership::applied_by};
 
 /// The field manager of steps that name none.
 pub(crate) const FIELD_MANAGER: &str = "understudy";
@@ -107,7 +107,12 @@ impl Cluster {
             )
             .await?;
         let changes = match &before {
-            Some(before) => changes(&as_value(before), &as_value(&object), target.kind.is_secret()),
+            // A Secret's stringData, which we apply, arrives in data, which we don't.
+            Some(before) if target.kind.is_secret() => changes(&as_value(before), &as_value(&object), true),
+            Some(before) => {
+                let (before, after) = applied_by(&options.field_manager, &as_value(before), &as_value(&object));
+                changes(&before, &after, false)
+            }
             None => Vec::new(),
         };
         let outcome = match (&before, changes.is_empty()) {

@@ -70,7 +70,7 @@ impl Cluster {
                 "apiVersion '{api_version}' with kind '{kind}' names no kind; an apiVersion is v1 or group/version"
             )));
         }
-        let request = |connection: &Connection| request(connection, format!("the kinds of {api_version}"));
+        let request = |connection: &Connection| Request::about(format!("the kinds of {api_version}"), connection);
         let found = self.call(request, |client| list(client, api_version)).await?;
         if let Some(resources) = found {
             let kinds = Arc::new(kinds(&resources, group, version));
@@ -91,17 +91,6 @@ impl Cluster {
             kind: kind.to_string(),
             hint,
         })
-    }
-}
-
-fn request(connection: &Connection, object: String) -> Request {
-    Request {
-        cluster: connection.label.to_string(),
-        credentials: connection.credentials.to_string(),
-        verb: "get",
-        object,
-        namespace: None,
-        is_sensitive: false,
     }
 }
 

@@ -3,6 +3,8 @@
 use kube::core::{Status, response::StatusCause};
 use understudy_sdk::{ActionError, ErrorName};
 
+use super::clusters::Connection;
+
 /// Why a cluster did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum KubeError {
@@ -209,6 +211,18 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 impl Request {
+    /// To get something that is no object.
+    pub(super) fn about(what: impl Into<String>, connection: &Connection) -> Self {
+        Self {
+            cluster: connection.label.to_string(),
+            credentials: connection.credentials.to_string(),
+            verb: "get",
+            object: what.into(),
+            namespace: None,
+            is_sensitive: false,
+        }
+    }
+
     /// `Deployment shop/web in the cluster 'prod'`.
     fn place(&self) -> String {
         format!("{} in {}", self.object, self.cluster)

@@ -13,6 +13,7 @@ mod error;
 mod manifest;
 mod names;
 mod objects;
+mod ownership;
 mod proxy;
 mod watch;
 
@@ -23,6 +24,6 @@ pub(crate) use diff::changes;
 pub(crate) use discovery::Kind;
 pub(crate) use error::KubeError;
 pub(crate) use manifest::{Manifest, parse_manifests};
-pub(crate) use names::check_label;
+pub(crate) use names::{check_label, label, short_subdomain, subdomain};
 pub(crate) use objects::{DeleteOptions, Target};
-pub(crate) use watch::{Progress, Watch};
+pub(crate) use watch::{Patience, Progress, Watch};

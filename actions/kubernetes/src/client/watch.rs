@@ -13,7 +13,7 @@ use understudy_sdk::{ActionContext, ActionError, ActionLogger};
 use super::{
     Cluster, KubeError, Target,
     clusters::Connection,
-    error::{is_transient, is_unauthorized},
+    error::{Request, is_transient, is_unauthorized},
 };
 
 /// The longest pause between two tries to reach a cluster that is away.
@@ -151,7 +151,78 @@ fn is_expired(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 410)
 }
 
+/// How long a wait may take in all, from the moment it was made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// As the step has it.
+    pub(crate) limit: Duration,
+    /// When it ends.
+    pub(crate) deadline: Instant,
+}
+
+impl Patience {
+    /// From now on.
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { limit, deadline: Instant::now() + limit }
+    }
+}
+
 impl Cluster {
+    /// Asks what a wait has to know before it begins, e.g. what the kind is called: an outage of the cluster is logged once
+    /// and waited out, without a worker slot.
+    ///
+    /// # Errors
+    /// What `ask` fails with while the cluster answers, or at the end of the wait.
+    pub(crate) async fn when_reachable<T, E, Fut>(
+        &self,
+        ctx: &ActionContext,
+        patience: Patience,
+        ask: impl Fn() -> Fut + Send + Sync,
+    ) -> Result<T, ActionError>
+    where
+        T: Send,
+        E: std::fmt::Display + Into<ActionError> + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+    {
+        let mut error = match ask().await {
+            Ok(value) => return Ok(value),
+            Err(error) if self.is_away().await => error,
+            Err(error) => return Err(error.into()),
+        };
+        ctx.log.warn(format!("{error}; the wait begins when the cluster is back"));
+        let since = Instant::now();
+        let asked = async {
+            let mut settled_at = None;
+            let mut pause = Duration::from_millis(500);
+            loop {
+                if Instant::now() + pause >= patience.deadline {
+                    return Err(error);
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                error = match ask().await {
+                    Ok(value) => return Ok(value),
+                    Err(error) => error,
+                };
+                if self.is_away().await {
+                    settled_at = None;
+                } else if settled_at.get_or_insert_with(Instant::now).elapsed() >= SETTLING {
+                    return Err(error);
+                }
+            }
+        };
+        let value = ctx.waiting(asked).await?.map_err(Into::into)?;
+        ctx.log.info(format!("the cluster can be reached again after {} s", since.elapsed().as_secs().max(1)));
+        Ok(value)
+    }
+
+    /// Whether the cluster gives no answer, or none of its own.
+    async fn is_away(&self) -> bool {
+        let request = |connection: &Connection| Request::about("the cluster's version", connection);
+        let answer = self.call(request, |client| async move { client.apiserver_version().await }).await;
+        answer.is_err_and(|error| error.is_passing())
+    }
+
     /// Follows an object. Nothing is sent before the first [`Watch::next`].
     pub(crate) fn watch(self: &Arc<Self>, target: &Target, log: &ActionLogger) -> Watch {
         Watch {
@@ -176,11 +247,10 @@ impl Cluster {
         self: &Arc<Self>,
         ctx: &ActionContext,
         target: &Target,
-        limit: Duration,
+        patience: Patience,
         wanted: &str,
         mut judge: impl FnMut(Option<&DynamicObject>) -> Progress + Send,
     ) -> Result<Option<DynamicObject>, ActionError> {
-        let deadline = Instant::now() + limit;
         let mut last = String::new();
         let mut judge = |object: Option<&DynamicObject>| -> Option<Result<(), ActionError>> {
             match judge(object) {
@@ -214,7 +284,7 @@ impl Cluster {
                 }
             }
         };
-        let outcome = ctx.waiting(within(deadline, followed)).await?;
+        let outcome = ctx.waiting(within(patience.deadline, followed)).await?;
         outcome.unwrap_or_else(|| {
             let state = match (watch.outage(), last.is_empty()) {
                 (Some(outage), _) => format!("the cluster is {outage}"),
@@ -224,7 +294,7 @@ impl Cluster {
             Err(KubeError::Timeout(format!(
                 "{target} was waited for {} s {wanted}, in vain; {state}. A longer timeout waits longer; a retry of the \
                  task goes on waiting",
-                limit.as_secs()
+                patience.limit.as_secs()
             ))
             .into())
         })

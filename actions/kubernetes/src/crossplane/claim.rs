@@ -17,7 +17,7 @@ use super::{
     state::{Condition, conditions},
     validate::check_spec,
 };
-use crate::client::{Applied, ApplyOptions, Cluster, Clusters, KubeError, Manifest, Outcome, Target};
+use crate::client::{Applied, ApplyOptions, Cluster, Clusters, KubeError, Manifest, Outcome, Patience, Target};
 
 /// How long is waited where the step doesn't say.
 pub(super) const TIMEOUT: HumanDuration = HumanDuration::from_secs(10 * 60);
@@ -382,7 +382,7 @@ async fn apply(
     applied.log(&ctx.log);
     let mut object = serde_json::to_value(&applied.object).unwrap_or_default();
     if let Some(limit) = limit {
-        object = until_ready(ctx, cluster, &applied.target, Presence::Written, limit).await?;
+        object = until_ready(ctx, cluster, &applied.target, Presence::Written, Patience::new(limit)).await?;
         if let Some(secret) = &output.connection_secret_name {
             ctx.log.info(format!("The connection details are in the Secret {secret}"));
         }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use understudy_sdk::{ActionContext, ActionError, ActionLogger, HumanDuration};
 
 use super::state::{Reference, State, references, state};
-use crate::client::{Cluster, KubeError, Target};
+use crate::client::{Cluster, KubeError, Patience, Target};
 
 /// What a resource is made of is looked at this often at first, and less often while nothing changes there.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
@@ -42,7 +42,7 @@ pub(super) async fn until_ready(
     cluster: &Arc<Cluster>,
     target: &Target,
     presence: Presence,
-    limit: Duration,
+    patience: Patience,
 ) -> Result<Value, ActionError> {
     let mut tree = Tree::default();
     let mut wait = Wait { log: ctx.log.clone(), target: target.clone(), presence, last: None, object: None };
@@ -53,10 +53,10 @@ pub(super) async fn until_ready(
             }
         }
         // The watch waits for the cluster to come back.
-        Err(KubeError::Unreachable { .. }) => {}
+        Err(error) if error.is_passing() => {}
         Err(error) => return Err(error.into()),
     }
-    let deadline = Instant::now() + limit;
+    let Patience { limit, deadline } = patience;
     let mut watch = cluster.watch(target, &ctx.log);
     let followed = async {
         let mut pause = SHORTEST_PAUSE;

@@ -8,9 +8,8 @@ use super::{
     definition::{Generation, Offer},
     inputs::{CompositionSelector, Named, UpdatePolicy},
 };
+use crate::client::{label, short_subdomain};
 
-/// Crossplane puts names of composite resources into labels, so they are no longer than those.
-const LONGEST_NAME: usize = 63;
 /// The annotation by which a resource takes over what exists.
 const EXTERNAL_NAME: &str = "crossplane.io/external-name";
 
@@ -18,13 +17,15 @@ const EXTERNAL_NAME: &str = "crossplane.io/external-name";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ManifestError {
     /// Not a name.
-    #[error(
-        "the name '{0}' can't be given to a {1}: it takes 1 to {LONGEST_NAME} lower case letters, digits, '-' and '.', each \
-         part beginning and ending with a letter or digit"
-    )]
-    Name(String, String),
+    #[error("the name of the {kind} {reason}")]
+    Name {
+        /// What it was for.
+        kind: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A namespace that can't be one.
-    #[error("the namespace '{0}' is no DNS label (1 to 63 lower case letters, digits and '-')")]
+    #[error("the namespace {0}")]
     Namespace(String),
     /// The connection secret of a claim is beside it.
     #[error(
@@ -178,8 +179,10 @@ fn namespace(offer: &Offer<'_>, wish: &Wish, notes: &mut Vec<String>) -> Result<
         return Ok(None);
     }
     match asked {
-        Some(asked) if asked.len() <= 63 && is_name_part(asked) => Ok(Some(asked.to_string())),
-        Some(asked) => Err(ManifestError::Namespace(asked.to_string())),
+        Some(asked) => {
+            label(asked).map_err(ManifestError::Namespace)?;
+            Ok(Some(asked.to_string()))
+        }
         // Whoever applies the manifest says which.
         None => Ok(None),
     }
@@ -228,16 +231,8 @@ fn merge(into: &mut Map<String, Value>, fields: Map<String, Value>, place: &str)
 /// # Errors
 /// [`ManifestError::Name`].
 pub(crate) fn check_name(name: &str, kind: &str) -> Result<(), ManifestError> {
-    if !name.is_empty() && name.len() <= LONGEST_NAME && name.split('.').all(is_name_part) {
-        return Ok(());
-    }
-    let shown: String = name.chars().take(80).collect();
-    Err(ManifestError::Name(shown, kind.to_string()))
-}
-
-fn is_name_part(part: &str) -> bool {
-    let inside = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    !part.is_empty() && part.bytes().all(inside) && !part.starts_with('-') && !part.ends_with('-')
+    // Crossplane puts names of composite resources into labels, so they are no longer than those.
+    short_subdomain(name).map_err(|reason| ManifestError::Name { kind: kind.to_string(), reason })
 }
 
 #[cfg(test)]

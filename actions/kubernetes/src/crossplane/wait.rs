@@ -12,7 +12,7 @@ use super::{
     follow::{Presence, until_ready},
     source::target_of,
 };
-use crate::client::Clusters;
+use crate::client::{Clusters, Patience};
 
 /// The input of `crossplane:wait`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -80,13 +80,16 @@ impl Action for Wait {
             kind: input.kind.as_deref(),
             xrd: input.xrd.as_deref(),
         };
-        let target = target_of(ctx, &cluster, &wanted, &input.name, input.namespace.as_deref()).await?;
+        let target = || target_of(ctx, &cluster, &wanted, &input.name, input.namespace.as_deref());
         let limit = input.timeout.unwrap_or(TIMEOUT);
         if ctx.is_dry_run {
+            let target = target().await?;
             ctx.log.info(format!("Would wait until {target} is synced and ready, for {limit} at most"));
             return Ok(ClaimOutput::planned(&target));
         }
-        let object = until_ready(ctx, &cluster, &target, Presence::Expected, limit.get()).await?;
+        let patience = Patience::new(limit.get());
+        let target = cluster.when_reachable(ctx, patience, target).await?;
+        let object = until_ready(ctx, &cluster, &target, Presence::Expected, patience).await?;
         Ok(ClaimOutput::of(&object))
     }
 }

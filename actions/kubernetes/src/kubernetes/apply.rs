@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, schema};
+use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, fingerprint, schema};
 
 use super::inputs::{ManifestInput, ObjectOutput, Source, examples};
 use crate::client::{
-    ApplyOptions, Cluster, Clusters, FIELD_MANAGER, KubeError, Manifest, Outcome, Progress, Target, as_value,
+    ApplyOptions, Cluster, Clusters, FIELD_MANAGER, KubeError, Manifest, Outcome, Patience, Progress, Target, as_value,
 };
 
 /// How long a CRD may take until it can be used.
@@ -245,12 +245,16 @@ async fn generated(
         Ok::<_, ActionError>((target.name.clone(), object.metadata.uid.clone()))
     };
     let (target, _) = cluster.prepare(manifest, options.namespace.as_deref()).await?;
-    let (name, uid) = if options.dry_run {
-        create().await?
-    } else {
-        ctx.checkpoint(&format!("created {}", manifest.origin()), create).await?
-    };
-    let mut output = ObjectOutput::of(&Target { name, ..target }, None, Some(Outcome::Created));
+    let content = fingerprint(&(options.namespace.as_deref(), manifest.clone().into_value()));
+    let key = format!("created {} {content}", manifest.origin());
+    let is_there = !options.dry_run && ctx.checkpoints.load(&key).await?.is_some();
+    let (name, uid) = if options.dry_run { create().await? } else { ctx.checkpoint(&key, create).await? };
+    let target = Target { name, ..target };
+    if is_there {
+        ctx.log.info(format!("{target} unchanged: an earlier run of this task created it"));
+    }
+    let outcome = if is_there { Outcome::Unchanged } else { Outcome::Created };
+    let mut output = ObjectOutput::of(&target, None, Some(outcome));
     output.uid = uid;
     Ok(output)
 }
@@ -258,7 +262,7 @@ async fn generated(
 /// Waits until the cluster serves a CRD.
 async fn established(ctx: &ActionContext, cluster: &Arc<Cluster>, target: &Target) -> Result<(), ActionError> {
     cluster
-        .wait(ctx, target, ESTABLISHED_WITHIN, "to be established", |object| {
+        .wait(ctx, target, Patience::new(ESTABLISHED_WITHIN), "to be established", |object| {
             let object = object.map(as_value).unwrap_or_default();
             let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
             let is = conditions.is_some_and(|conditions| {

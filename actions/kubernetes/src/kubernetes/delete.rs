@@ -10,7 +10,7 @@ use serde_json::Value;
 use understudy_sdk::{Action, ActionContext, ActionError, ActionExample, HumanDuration, schema};
 
 use super::inputs::{ManifestInput, ObjectOutput, Source, examples};
-use crate::client::{Cluster, Clusters, DeleteOptions, KubeError, Progress, Target, as_value};
+use crate::client::{Cluster, Clusters, DeleteOptions, KubeError, Patience, Progress, Target, as_value};
 
 /// How long is waited where the step doesn't say.
 const TIMEOUT: HumanDuration = HumanDuration::from_secs(5 * 60);
@@ -189,7 +189,7 @@ async fn gone(
     timeout: HumanDuration,
 ) -> Result<(), ActionError> {
     cluster
-        .wait(ctx, target, timeout.get(), "to be gone", |object| match object {
+        .wait(ctx, target, Patience::new(timeout.get()), "to be gone", |object| match object {
             // Namespaces have their finalizers in the spec, and say what holds them up.
             Some(object) => {
                 let finalizers = object.metadata.finalizers.clone().unwrap_or_default();

@@ -10,7 +10,7 @@ use super::{
     expression::Expression,
     inputs::{ObjectOutput, examples},
 };
-use crate::client::{Clusters, Progress, as_value};
+use crate::client::{Clusters, Patience, Progress, as_value};
 
 /// How long is waited where the step doesn't say.
 const TIMEOUT: HumanDuration = HumanDuration::from_secs(10 * 60);
@@ -134,17 +134,23 @@ impl Action for Wait {
         }
         let failures = input.fail_on.as_ref().map(|texts| texts.parse("failOn")).transpose()?.unwrap_or_default();
         let cluster = self.clusters.get(input.cluster_name.as_deref())?;
-        let kind = cluster.kind(&input.api_version, &input.kind).await?;
-        let target = cluster.target(&kind, input.namespace.as_deref(), &input.name).await?;
+        let timeout = input.timeout.unwrap_or(TIMEOUT);
+        let patience = Patience::new(timeout.get());
+        let target = || async {
+            let kind = cluster.kind(&input.api_version, &input.kind).await?;
+            cluster.target(&kind, input.namespace.as_deref(), &input.name).await
+        };
+        // A dry run waits for nothing.
+        let target =
+            if ctx.is_dry_run { target().await? } else { cluster.when_reachable(ctx, patience, target).await? };
         let shown = input.r#for.shown();
         if ctx.is_dry_run {
             ctx.log.info(format!("{target} would be waited for: {shown}"));
             return Ok(Output { object: ObjectOutput::of(&target, None, None), status: None });
         }
-        let timeout = input.timeout.unwrap_or(TIMEOUT);
         let mut waited = false;
         let object = cluster
-            .wait(ctx, &target, timeout.get(), &format!("for {shown}"), |object| {
+            .wait(ctx, &target, patience, &format!("for {shown}"), |object| {
                 let value = object.map(as_value);
                 let failed = failures.iter().find(|failure| failure.holds(value.as_ref()).is_ok());
                 if let Some(failure) = failed {

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::argocd::names;
+use crate::{
+    argocd::names::{label_value, qualified},
+    client::{label, subdomain},
+};
 
 /// Everything that is wrong with an Application, each with its path. Nothing wrong: an empty list.
 ///
@@ -12,7 +15,7 @@ pub(crate) fn violations(object: &Value) -> Vec<String> {
     let mut found = Findings::default();
     metadata(object, &mut found);
     let spec = object.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
-    found.check("spec.project", spec.get("project"), names::subdomain);
+    found.check("spec.project", spec.get("project"), subdomain);
     sources(&spec, &mut found);
     destination(spec.get("destination"), &mut found);
     sync_policy(spec.get("syncPolicy"), &mut found);
@@ -39,20 +42,20 @@ impl Findings {
 fn metadata(object: &Value, found: &mut Findings) {
     let metadata = object.get("metadata");
     let member = |name: &str| metadata.and_then(|metadata| metadata.get(name));
-    found.check("metadata.name", member("name"), names::subdomain);
-    found.check("metadata.namespace", member("namespace"), names::label);
+    found.check("metadata.name", member("name"), subdomain);
+    found.check("metadata.namespace", member("namespace"), label);
     for kind in ["labels", "annotations"] {
         for (key, value) in member(kind).and_then(Value::as_object).into_iter().flatten() {
-            if let Err(reason) = names::qualified(key) {
+            if let Err(reason) = qualified(key) {
                 found.add(&format!("metadata.{kind}"), reason);
             }
             if kind == "labels" {
-                found.check(&format!("metadata.labels.{key}"), Some(value), names::label_value);
+                found.check(&format!("metadata.labels.{key}"), Some(value), label_value);
             }
         }
     }
     for finalizer in member("finalizers").and_then(Value::as_array).into_iter().flatten() {
-        found.check("metadata.finalizers", Some(finalizer), names::qualified);
+        found.check("metadata.finalizers", Some(finalizer), qualified);
     }
 }
 
@@ -167,7 +170,7 @@ fn destination(destination: Option<&Value>, found: &mut Findings) {
     found.check(
         "spec.destination.namespace",
         destination.get("namespace").filter(|text| text.as_str() != Some("")),
-        names::label,
+        label,
     );
 }
 

@@ -15,10 +15,9 @@ use crate::{
         api::{ApiClient, ApiError},
         backend::{Argocd, Backend, Mode, Reach, WriteOptions},
         crd::{FIELD_MANAGER, RESOURCES_FINALIZER},
-        names,
         output::AppOutput,
     },
-    client::changes,
+    client::{changes, subdomain},
 };
 
 /// What these actions vary of an Application.
@@ -137,7 +136,7 @@ impl Action for CreateResources {
         check(&app, Vec::new())?;
         let project = project(project_name, &input.namespace, &input.repo_url, &self.0.project_settings.0);
         if ctx.is_dry_run {
-            names::subdomain(project_name).map_err(ActionError::input)?;
+            subdomain(project_name).map_err(ActionError::input)?;
             ctx.log.info(format!("Dry run: the project {project_name} would be created"));
         } else {
             write_project(ctx, &client, project_name, &project).await?;

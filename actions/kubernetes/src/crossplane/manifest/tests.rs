@@ -166,7 +166,7 @@ fn a_claims_own_secret_is_the_output_too() {
 fn names_that_cannot_be() {
     for name in ["", "Photos", "my photos", "-a", "a.", "a_b", "ä", "../x", &"a".repeat(64)] {
         let wish = Wish { name: name.into(), ..wish() };
-        assert!(matches!(made(Generation::Claim, wish), Err(ManifestError::Name(..))), "{name}");
+        assert!(matches!(made(Generation::Claim, wish), Err(ManifestError::Name { .. })), "{name}");
     }
     for namespace in ["Team", "a.b", "-", &"a".repeat(64)] {
         let wish = Wish { namespace: Some(namespace.into()), ..wish() };
