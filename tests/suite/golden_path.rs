@@ -7,16 +7,17 @@ use camino::Utf8Path;
 use serde_json::{Value, json};
 use understudy_oracle::Installation;
 use understudy_testbed::{
-    argocd::ArgocdController,
+    argocd::{ArgocdController, Behaviour},
     crossplane::{Crossplane, SECRET_MARK},
     github::Play,
     helm::Helm,
     kubernetes::{Cluster, conditions},
+    linters::Linters,
     process::ServiceOptions,
 };
 
 use crate::{
-    support::{Running, TempDir, binary, completion, locations, manifest_dir, messages, write},
+    support::{Running, TASKS, TempDir, binary, completion, locations, manifest_dir, messages, write},
     tutorial::{TOKEN, double, in_place_of_github},
 };
 
@@ -32,7 +33,7 @@ async fn from_the_form_to_healthy_and_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_template_with_claims_of_crossplane_1() {
+async fn with_claims_of_crossplane_1_and_a_retry_after_a_failure_near_the_end() {
     // Of its own: the kinds have the same names as the other test's.
     let cluster = Arc::new(Cluster::start().await.unwrap());
     walk(&cluster, "v1").await;
@@ -71,11 +72,30 @@ async fn walk(cluster: &Arc<Cluster>, generation: &str) -> String {
     let task = json!({"templateRef": "template:default/golden-path", "values": {
         "name": "photo-album", "owner": "group:default/team-a", "description": "Keeps the family's photos",
         "repoUrl": "github.com?owner=octo&repo=Photo-Album", "versioning": false,
+        "argocdUrl": "https://argocd.example.org",
     }});
+    if generation == "v1" {
+        controller.set("photo-album", Behaviour::Degraded("Back-off pulling image".into()));
+    }
     let id = running.create_task(&task).await;
+    if generation == "v1" {
+        let (status, events) = running.finish(&id, LIMIT).await;
+        assert_eq!(status, "failed", "{}", messages(&events));
+        let error = completion(&events)["error"]["message"].as_str().unwrap_or_default().to_string();
+        assert!(error.contains("it is Degraded") && error.contains("Back-off pulling image"), "{error}");
+        controller.set("photo-album", Behaviour::Healthy);
+        let answer = running.post(&format!("{TASKS}/{id}/retry"), &json!({})).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
     let (status, events) = running.finish(&id, LIMIT).await;
     let log = messages(&events);
     assert_eq!(status, "completed", "{log}");
+    if generation == "v1" {
+        for found in ["made the repository octo/Photo-Album already", "pushed to octo/Photo-Album already"] {
+            assert!(log.contains(found), "{found}: {log}");
+        }
+        assert_eq!(log.matches(" unchanged").count(), 3, "namespace, bucket, application: {log}");
+    }
 
     let bucket = "/apis/platform.example.org/v1alpha1/namespaces/photo-album/buckets/photo-album";
     let bucket = cluster.get(bucket).await.unwrap().expect("the bucket is there");
@@ -93,6 +113,12 @@ async fn walk(cluster: &Arc<Cluster>, generation: &str) -> String {
     assert_eq!(github.workflow_runs("octo", "Photo-Album").len(), 1);
     let entity = running.get("/api/catalog/entities/by-name/component/default/photo-album").await;
     assert_eq!(entity.status, 200, "{}", entity.text());
+    let links = entity.json().unwrap()["metadata"]["links"].clone();
+    let urls: Vec<_> = links.as_array().unwrap().iter().map(|link| link["url"].as_str().unwrap()).collect();
+    let page = "https://github.com/octo/Photo-Album";
+    let application = "https://argocd.example.org/applications/argocd/photo-album";
+    assert_eq!(urls, [page, &format!("{page}/actions"), application]);
+    assert_eq!(entity.json().unwrap()["spec"]["dependsOn"], json!(["resource:default/photo-album-bucket"]));
     let resource = running.get("/api/catalog/entities/by-name/resource/default/photo-album-bucket").await;
     assert_eq!(resource.status, 200, "{}", resource.text());
     let links = completion(&events)["output"]["links"].to_string();
@@ -124,7 +150,7 @@ async fn walk(cluster: &Arc<Cluster>, generation: &str) -> String {
         .replace(&cluster.url(), "https://cluster.example.org:6443")
 }
 
-/// Helm's, the cluster's and Node's opinions of what was made.
+/// What Helm, the cluster, actionlint and Node think of what was made.
 async fn judge(cluster: &Cluster, namespace: &str, clone: &Utf8Path, crossplane: &Utf8Path) {
     let Helm { helm, kubectl } = Helm::ensure().await.unwrap();
     let values = clone.join("deploy/values.yaml");
@@ -155,6 +181,10 @@ async fn judge(cluster: &Cluster, namespace: &str, clone: &Utf8Path, crossplane:
         command.arg(&file).env("KUBECONFIG", &kubeconfig).env("HOME", &scratch.path);
         output(&mut command);
     }
+    let (workflow, dockerfile) = (clone.join(".github/workflows/ci.yaml"), clone.join("Dockerfile"));
+    let linters = Linters::ensure().await.unwrap();
+    let findings = linters.findings(&[workflow.as_std_path(), dockerfile.as_std_path()]).await.unwrap();
+    assert_eq!(findings, Vec::<String>::new());
     let node = tokio::task::spawn_blocking(Installation::ensure).await.unwrap().unwrap();
     let tests = output(Command::new(node.node()).arg("--test").current_dir(clone));
     assert!(tests.contains("# pass 3") || tests.contains("pass 3"), "{tests}");

@@ -8,6 +8,7 @@
 //! * [`process::Service`] runs the `understudy` binary with a configuration of the test's own.
 //! * [`http::Client`] talks to it and reads its event streams.
 //! * [`helm::Helm`] has Helm and kubectl, to judge charts and manifests with.
+//! * [`linters::Linters`] judges workflows and Dockerfiles.
 //! * [`memory`] samples how much memory a process used.
 //!
 //! Nothing here is skipped silently: a missing program is an [`Error::MissingProgram`] that says how to install it.
@@ -20,6 +21,7 @@ pub mod github;
 pub mod helm;
 pub mod http;
 pub mod kubernetes;
+pub mod linters;
 pub mod memory;
 pub mod postgres;
 pub mod process;

@@ -95,7 +95,9 @@ impl Crossplane {
             let name = composition["metadata"]["name"].as_str().unwrap_or_default();
             let path = format!("/apis/apiextensions.crossplane.io/v1/compositions/{name}");
             self.cluster.apply(&path, &composition, "testbed").await?;
-            locked(&self.script.compositions).push(composition);
+            let mut compositions = locked(&self.script.compositions);
+            compositions.retain(|known| known["metadata"]["name"] != composition["metadata"]["name"]);
+            compositions.push(composition);
         }
         for xrd in of_kind("CompositeResourceDefinition") {
             let api_version = xrd["apiVersion"].as_str().unwrap_or_default();
@@ -119,7 +121,10 @@ impl Crossplane {
             }
         }
         objects::offer(&self.cluster, path, definition.claim.is_some()).await?;
-        locked(&self.script.definitions).push(definition);
+        let mut definitions = locked(&self.script.definitions);
+        definitions
+            .retain(|known| (&known.group, &known.composite.kind) != (&definition.group, &definition.composite.kind));
+        definitions.push(definition);
         Ok(())
     }
 

@@ -411,7 +411,9 @@ impl Cluster {
         let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_string();
         let path = format!("{CRDS}/{name}");
         match self.request(Method::POST, CRDS, Some(("application/json", crd.to_string()))).await? {
-            (201 | 409, _) => {}
+            (201, _) => {}
+            // One that has changed is changed, and nothing is written where it hasn't.
+            (409, _) => drop(self.patch(&path, &json!({"spec": {"versions": crd["spec"]["versions"]}})).await?),
             (status, value) => return Err(Error::unexpected(format!("the CRD {name}"), format!("{status} {value}"))),
         }
         let served: Vec<(String, String)> = {
