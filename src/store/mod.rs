@@ -7,6 +7,8 @@
 mod contract;
 mod error;
 mod keys;
+#[cfg(test)]
+mod million;
 mod postgres;
 mod recoverable;
 mod rows;

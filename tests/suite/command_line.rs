@@ -186,3 +186,25 @@ fn actions_and_openapi_print_what_the_service_offers() {
     let kept = std::fs::read_to_string(manifest_dir().join("openapi/openapi.yaml")).unwrap();
     assert!(document == kept, "openapi/openapi.yaml is out of date: cargo run -- openapi > openapi/openapi.yaml");
 }
+
+#[test]
+fn migrate_says_and_does_what_a_database_needs() {
+    let dir = TempDir::new();
+    let config =
+        json!({"backend": {"database": {"client": "better-sqlite3", "connection": {"filename": "tasks.sqlite"}}}});
+    write(dir.path.join("app-config.yaml"), config.to_string());
+    let check = understudy(&dir, &["migrate", "--check"]);
+    let steps = text(&check.stdout);
+    assert_eq!(check.status.code(), Some(1), "{steps}");
+    assert!(steps.starts_with("create the file") && steps.contains("apply 20210120143715_init.js"), "{steps}");
+    assert!(text(&check.stderr).contains("`understudy migrate` takes them"));
+    assert!(!dir.path.join("tasks.sqlite").exists(), "a check changes nothing");
+    let done = understudy(&dir, &["migrate"]);
+    assert_eq!((done.status.code(), text(&done.stdout)), (Some(0), steps), "{}", text(&done.stderr));
+    for args in [&["migrate", "--check"][..], &["migrate"]] {
+        let again = understudy(&dir, args);
+        assert_eq!((again.status.code(), &*text(&again.stdout)), (Some(0), "the database is up to date\n"));
+    }
+    write(dir.path.join("tasks.sqlite"), "this is a text");
+    assert_eq!(understudy(&dir, &["migrate"]).status.code(), Some(2));
+}

@@ -353,3 +353,30 @@ async fn a_restarted_server_is_found_again() {
     }
     assert_eq!(store.append_events(&claim, 2, vec![log("after")]).await.unwrap()[0].kind, EventType::Log);
 }
+
+/// `cargo test --release -p understudy --lib a_million_tasks -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement of minutes"]
+async fn a_million_tasks() {
+    let database = database().await;
+    let store = open(&config(&database)).await.unwrap();
+    let spec = serde_json::to_string(&task().spec).unwrap();
+    let fill = format!(
+        "INSERT INTO tasks (id, spec, status, created_at, created_by)
+         SELECT gen_random_uuid(), '{spec}', CASE WHEN n % 20 = 0 THEN 'failed' ELSE 'completed' END,
+                now() - n * interval '1 minute', 'user:default/u' || n % 500 FROM generate_series(1, 1000000) AS n;
+         VACUUM ANALYZE tasks"
+    );
+    for statement in fill.split(';') {
+        database.sql(statement).await.unwrap();
+    }
+    crate::store::million::measure(&store, "PostgreSQL").await;
+    for query in [
+        "SELECT id FROM tasks ORDER BY created_at DESC, id DESC LIMIT 20",
+        "SELECT COUNT(*) FROM tasks",
+        "SELECT id FROM tasks WHERE created_by IN ('user:default/u7') ORDER BY created_at DESC, id DESC LIMIT 20",
+        "SELECT id FROM tasks WHERE status = 'open' ORDER BY created_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
+    ] {
+        println!("{query}\n{}\n", database.sql(&format!("EXPLAIN {query}")).await.unwrap());
+    }
+}

@@ -340,3 +340,33 @@ async fn damaged_rows_stay_alone() {
     assert!(claimed.spec.unwrap_err().starts_with("Failed to parse spec of task 'bad', "));
     store.complete_task(&claimed.claim, TaskStatus::Failed, json!({})).await.unwrap().unwrap();
 }
+
+/// `cargo test --release -p understudy --lib a_million_tasks -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement of minutes"]
+async fn a_million_tasks() {
+    let dir = Dir::new();
+    let store = open(&dir.path("db.sqlite")).await.unwrap();
+    let spec = serde_json::to_string(&task().spec).unwrap();
+    sqlx::query(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000000)
+         INSERT INTO tasks (id, spec, status, created_at, created_by)
+         SELECT lower(hex(randomblob(16))), ?, CASE WHEN n % 20 = 0 THEN 'failed' ELSE 'completed' END,
+                datetime('now', '-' || n || ' minutes'), 'user:default/u' || n % 500 FROM n",
+    )
+    .bind(spec)
+    .execute(&store.0.write_pool)
+    .await
+    .unwrap();
+    crate::store::million::measure(&store, "SQLite").await;
+    for query in [
+        "EXPLAIN QUERY PLAN SELECT id FROM tasks ORDER BY created_at DESC, rowid DESC LIMIT 20",
+        "EXPLAIN QUERY PLAN SELECT COUNT(*) FROM tasks",
+        "EXPLAIN QUERY PLAN SELECT id FROM tasks WHERE created_by IN ('u') ORDER BY created_at DESC, rowid DESC LIMIT 20",
+        "EXPLAIN QUERY PLAN SELECT id FROM tasks WHERE status = 'open' ORDER BY created_at, rowid LIMIT 1",
+    ] {
+        let rows = sqlx::query(query).fetch_all(&store.0.readers).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        println!("{query}\n{}\n", plan.join("\n"));
+    }
+}
