@@ -35,6 +35,9 @@ enum Repr {
 }
 
 impl Str {
+    /// The string without code units.
+    pub(crate) const EMPTY: Self = Self(Repr::Inline { len: 0, bytes: [0; INLINE] });
+
     /// The string as UTF-8, unless it has a lone surrogate.
     #[inline]
     pub fn as_str(&self) -> Option<&str> {
@@ -444,7 +447,7 @@ impl From<Arc<str>> for Str {
 
 impl Default for Str {
     fn default() -> Self {
-        Self::inline(&[])
+        Self::EMPTY
     }
 }
 

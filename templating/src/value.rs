@@ -85,7 +85,9 @@ pub struct Record(Arc<RecordData>);
 
 struct RecordData {
     shape: Arc<Shape>,
-    values: Vec<Value>,
+    /// That of the shape, so that a look-up need not go there.
+    shape_id: u64,
+    values: Box<[Value]>,
     depth: u16,
     has_functions: bool,
 }
@@ -181,7 +183,8 @@ impl Record {
     /// A record with the keys of `shape`, and as many values.
     pub(crate) fn with_shape(shape: Arc<Shape>, values: Vec<Value>) -> Self {
         let (depth, has_functions) = traits(values.iter());
-        Self(Arc::new(RecordData { shape, values, depth, has_functions }))
+        let shape_id = shape.id();
+        Self(Arc::new(RecordData { shape, shape_id, values: values.into(), depth, has_functions }))
     }
 
     /// The same record with one value added or replaced.
@@ -207,6 +210,11 @@ impl Record {
 
     pub(crate) fn shape(&self) -> &Arc<Shape> {
         &self.0.shape
+    }
+
+    #[inline]
+    pub(crate) fn shape_id(&self) -> u64 {
+        self.0.shape_id
     }
 
     /// The value of the key at this position of the shape.

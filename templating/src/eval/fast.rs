@@ -7,14 +7,51 @@
 //! decides what an expression means.
 
 use super::env::{Env, Turn};
-use super::operand::calculate;
+use super::operand::{calculate, floor};
 use super::scope::Held;
 use super::{Interp, Val, strictly_equal};
-use crate::ast::{BinaryOp, Expr, ExprId, ExprKind, LoopField, UnaryOp};
+use crate::ast::{Assigned, BinaryOp, Expr, ExprId, ExprKind, LoopField, UnaryOp};
 use crate::string::{Str, StrBuilder};
 use crate::value::Value;
 
 static UNDEFINED: Value = Value::Undefined;
+static TRUE: Value = Value::Bool(true);
+static FALSE: Value = Value::Bool(false);
+static EMPTY: Value = Value::String(Str::EMPTY);
+
+/// What a flat expression gives, in two registers. A processor that is to read as one piece what it has just written in
+/// several waits until all of it has reached the memory; so a new [`Value`] is written where it stays, and not moved.
+#[derive(Clone, Copy)]
+enum Quick<'a> {
+    Place(&'a Value),
+    /// The bits of a number.
+    Number(u64),
+}
+
+impl<'a> Quick<'a> {
+    fn number(number: f64) -> Self {
+        Self::Number(number.to_bits())
+    }
+
+    fn truth(holds: bool) -> Self {
+        Self::Place(if holds { &TRUE } else { &FALSE })
+    }
+
+    fn is_truthy(self) -> bool {
+        match self {
+            Self::Place(value) => value.is_truthy(),
+            Self::Number(bits) => Value::Number(f64::from_bits(bits)).is_truthy(),
+        }
+    }
+
+    #[inline]
+    fn push_to(self, out: &mut StrBuilder) -> Option<()> {
+        match self {
+            Self::Place(value) => push_output(value, out),
+            Self::Number(bits) => push_number(f64::from_bits(bits), out),
+        }
+    }
+}
 
 impl<'t> Interp<'t> {
     /// Runs the short way with a flat expression that the budgets allow for.
@@ -48,7 +85,26 @@ impl<'t> Interp<'t> {
                 let text = interp.out.take_inner(outer);
                 written.map(|()| Val::Own(Value::String(text)))
             }
-            _ => interp.env.flat_value(expr).map(Val::Own),
+            _ => interp.env.flat_value(expr).map(|value| match value {
+                Quick::Place(value) => Val::Own(value.clone()),
+                Quick::Number(bits) => Val::Own(Value::Number(f64::from_bits(bits))),
+            }),
+        })
+    }
+
+    /// Gives a name the value of an expression that is neither a path nor a text, if it is quickly told.
+    #[inline]
+    pub(super) fn fast_assign(&mut self, name: Assigned, expr: &'t Expr, depth: u32) -> Option<()> {
+        self.quickly(expr, depth, |interp| {
+            match interp.env.flat_value(expr)? {
+                Quick::Number(bits) => interp.env.assign_with(name, || Value::Number(f64::from_bits(bits))),
+                Quick::Place(&Value::Bool(holds)) => interp.env.assign_with(name, || Value::Bool(holds)),
+                Quick::Place(value) => {
+                    let value = value.clone();
+                    interp.env.assign(name, Val::Own(value));
+                }
+            }
+            Some(())
         })
     }
 
@@ -105,7 +161,7 @@ impl<'t> Env<'t> {
             },
             kind if kind.is_path() => push_output(self.flat_place(expr)?, out),
             ExprKind::And(..) | ExprKind::Or(..) | ExprKind::InlineIf { .. } => {
-                push_output(&self.flat_value(expr)?, out)
+                self.flat_value(expr)?.push_to(out)
             }
             _ => push_number(self.flat_number(expr)?, out),
         }
@@ -126,10 +182,10 @@ impl<'t> Env<'t> {
     }
 
     /// The value of a flat expression that is no `~`.
-    fn flat_value(&self, expr: &'t Expr) -> Option<Value> {
+    fn flat_value(&self, expr: &'t Expr) -> Option<Quick<'_>> {
         match &expr.kind {
-            ExprKind::Binary { op, .. } if op.is_comparison() => self.flat_truth(expr).map(Value::Bool),
-            ExprKind::In { .. } | ExprKind::Unary { op: UnaryOp::Not, .. } => self.flat_truth(expr).map(Value::Bool),
+            ExprKind::Binary { op, .. } if op.is_comparison() => self.flat_truth(expr).map(Quick::truth),
+            ExprKind::In { .. } | ExprKind::Unary { op: UnaryOp::Not, .. } => self.flat_truth(expr).map(Quick::truth),
             ExprKind::And(left, right) => {
                 let (left, right) = (self.flat_value(self.expr(*left))?, self.expr(*right));
                 if left.is_truthy() {
@@ -154,19 +210,25 @@ impl<'t> Env<'t> {
                     return self.flat_value(then);
                 }
                 self.refund(then);
-                otherwise.map_or_else(|| Some(Value::string("")), |otherwise| self.flat_value(otherwise))
+                otherwise.map_or(Some(Quick::Place(&EMPTY)), |otherwise| self.flat_value(otherwise))
             }
             ExprKind::Group(items) => match self.ast.list(*items) {
                 [only] => self.flat_value(self.expr(*only)),
                 _ => None,
             },
             ExprKind::Member { field: Some(_), .. } => match self.flat_turn(expr) {
-                Some((turn, field)) => Some(turn.field(field)),
-                None => self.flat_place(expr).cloned(),
+                Some((turn, field)) => Some(match field {
+                    LoopField::First | LoopField::Last => Quick::truth(turn.field(field).is_truthy()),
+                    LoopField::Length => Quick::Place(&turn.own_length),
+                    field => Quick::number(turn.number(field)?),
+                }),
+                None => self.flat_place(expr).map(Quick::Place),
             },
-            ExprKind::Member { .. } | ExprKind::Index { .. } => self.flat_place(expr).cloned(),
-            ExprKind::Name(_) | ExprKind::Bound { .. } | ExprKind::Literal(_) => self.flat_leaf(expr).cloned(),
-            _ => self.flat_number(expr).map(Value::Number),
+            ExprKind::Member { .. } | ExprKind::Index { .. } => self.flat_place(expr).map(Quick::Place),
+            ExprKind::Name(_) | ExprKind::Bound { .. } | ExprKind::Literal(_) => {
+                self.flat_leaf(expr).map(Quick::Place)
+            }
+            _ => self.flat_number(expr).map(Quick::number),
         }
     }
 
@@ -274,7 +336,7 @@ impl<'t> Env<'t> {
                 match op {
                     UnaryOp::Negate => Some(-number),
                     UnaryOp::Plus => Some(number),
-                    UnaryOp::Floor => Some(number.floor()),
+                    UnaryOp::Floor => Some(floor(number)),
                     UnaryOp::Not => None,
                 }
             }

@@ -63,8 +63,8 @@ impl Hint {
     /// The value of a key that is always the same one with this hint.
     #[inline]
     pub(crate) fn get<'v, 'k>(&mut self, record: &'v Record, key: impl Fn() -> &'k str) -> Option<&'v Value> {
-        let shape = record.shape();
-        if self.shape != shape.id() {
+        if self.shape != record.shape_id() {
+            let shape = record.shape();
             let position = shape.position(key()).map_or(u32::MAX, |position| position as u32);
             *self = Self { shape: shape.id(), position };
         }
@@ -206,7 +206,7 @@ impl<'t> Env<'t> {
     #[inline(always)]
     pub(super) fn record_member<'v>(&self, record: &'v Record, name: NameId, lookup: LookupId) -> Option<&'v Value> {
         let hint = self.hints[lookup.0 as usize].get();
-        if hint.shape == record.shape().id() {
+        if hint.shape == record.shape_id() {
             return record.value_at(hint.position as usize);
         }
         self.find_member(record, name, lookup)

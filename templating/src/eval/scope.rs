@@ -198,6 +198,27 @@ impl<'t> Env<'t> {
         }
     }
 
+    /// The same with a number or the like, which is made in each place where it is to be.
+    #[inline(always)]
+    pub(super) fn assign_with(&mut self, assigned: Assigned, make: impl Fn() -> Value) {
+        let Assigned { variable, slot, is_read } = assigned;
+        if let Some(slot) = slot {
+            self.set_variable(slot, Held::Own(make()));
+        }
+        if !is_read {
+            return;
+        }
+        if self.exporting.assignments && self.ast.has_units {
+            self.names[variable.name.0 as usize].export = Some(Val::Own(make()));
+        }
+        let slot = &mut self.slots[self.base + variable.slot as usize];
+        if slot.level >= self.boundary {
+            slot.held = Held::Own(make());
+        } else {
+            self.declare(variable.slot, Held::Own(make()));
+        }
+    }
+
     /// Sets a name in the running scope, whoever has it.
     #[inline(always)]
     pub(super) fn declare(&mut self, slot: u32, held: Held<'t>) {
@@ -229,6 +250,24 @@ impl<'t> Env<'t> {
             self.set_variable(slot, value.clone().into());
         }
         self.declare(target.variable.slot, value.into());
+    }
+
+    /// The same with a value that is somewhere else.
+    #[inline(always)]
+    pub(super) fn bind_ref(&mut self, target: &Assigned, value: &'t Value) {
+        if let Some(slot) = target.slot {
+            self.set_variable(slot, Held::Ref(value));
+            if !target.is_read {
+                return;
+            }
+        }
+        let index = self.base + target.variable.slot as usize;
+        let slot = &mut self.slots[index];
+        if slot.level == self.level {
+            slot.held = Held::Ref(value);
+            return;
+        }
+        self.hide(index, Held::Ref(value));
     }
 
     /// Defines a macro.

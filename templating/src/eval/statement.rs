@@ -7,7 +7,7 @@ use super::convert::strictly_equal;
 use super::env::Turn;
 use super::scope::{Exporting, Held};
 use super::{Interp, Val};
-use crate::ast::{Assigned, ExprId, FilterBlock, For, Macro, Stmt, StmtKind, Switch};
+use crate::ast::{Assigned, BinaryOp, ExprId, ExprKind, FilterBlock, For, Macro, Stmt, StmtKind, Switch};
 use crate::error::{Fault, Res};
 use crate::filters::FilterRef;
 use crate::function::{Callable, Kind};
@@ -48,6 +48,15 @@ impl<'t> Interp<'t> {
     }
 
     fn set(&mut self, names: &'t [Assigned], value: ExprId, depth: u32) -> Res<()> {
+        let expr = self.env.expr(value);
+        if let [name] = names
+            && expr.cost > 1
+            && !expr.kind.is_path()
+            && !matches!(expr.kind, ExprKind::Binary { op: BinaryOp::Concat, .. })
+            && self.fast_assign(*name, expr, depth).is_some()
+        {
+            return Ok(());
+        }
         let value = self.eval(value, depth)?;
         match names {
             [name] => self.env.assign(*name, value),
@@ -237,6 +246,14 @@ impl<'t> Interp<'t> {
             Value::Array(array) => {
                 // The body may change the array, and the loop goes on with what is there then.
                 for index in 0.. {
+                    if let (Val::Ref(Value::Array(array)), [target], false) =
+                        (iterable, statement.targets.as_slice(), self.env.heap.has_changed())
+                    {
+                        let Some(item) = array.get(index) else { break };
+                        self.env.bind_ref(target, item);
+                        self.turn(statement, index, number, depth)?;
+                        continue;
+                    }
                     let item = match self.env.changed_items(array) {
                         Some(items) => items.get(index).cloned().map(Val::Own),
                         None => match iterable {
