@@ -8,14 +8,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::statement::is_literal;
-use super::{MAX_EXPRESSION_CALLS, Parser, Tokens, token_text};
+use super::{MAX_EXPRESSION_CALLS, Parser, Tokens};
 use crate::ast::{
     Arguments, BinaryOp, Call, Dict, ExprId, ExprKind, FilterCall, LoopField, NameId, Run, Slice, TestCall, UnaryOp,
     Variable,
 };
 use crate::error::{Fault, Phase, Res, quote};
 use crate::filters::{self, FilterRef, Unknown};
-use crate::lexer::TokenKind;
+use crate::lexer::{TokenKind, regex_value, string_value};
 use crate::limits::LimitKind;
 use crate::shape::Shape;
 use crate::suggest;
@@ -73,12 +73,12 @@ impl<'s> Parser<'s> {
     /// `a if b else c` and everything tighter.
     pub(super) fn expression(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprId> {
         let then = self.infix(tokens, Level::Or)?;
-        if !tokens.take_name("if") {
+        if !tokens.take(TokenKind::If) {
             return Ok(then);
         }
         let condition = self.infix(tokens, Level::Or)?;
         let mut otherwise = None;
-        if tokens.take_name("else") {
+        if tokens.take(TokenKind::Else) {
             self.enter(tokens.offset())?;
             otherwise = Some(self.infix(tokens, Level::Or)?);
             self.leave();
@@ -104,8 +104,8 @@ impl<'s> Parser<'s> {
             return Err(Fault::limit(Phase::Parsing, LimitKind::NestingDepth, limit, limit + 1).at(offset));
         }
         // A second test can't follow, nor one after the operand of `not`, which has taken the first.
-        let mut had_test = level <= Level::Not && tokens.at_name("not");
-        let mut left = if level <= Level::Not && tokens.take_name("not") {
+        let mut had_test = level <= Level::Not && tokens.at(TokenKind::Not);
+        let mut left = if level <= Level::Not && tokens.take(TokenKind::Not) {
             self.enter(tokens.offset())?;
             let operand = self.infix(tokens, Level::Not)?;
             self.leave();
@@ -208,7 +208,7 @@ impl<'s> Parser<'s> {
     /// What follows `is`: a name, with or without arguments. Nunjucks reads a whole comparison there, so in
     /// `a is odd == b` the right side is not the name of a test, and then the test never holds.
     fn test(&mut self, tokens: &mut Tokens<'s>, input: ExprId) -> Res<ExprId> {
-        let negated = tokens.take_name("not");
+        let negated = tokens.take(TokenKind::Not);
         let offset = tokens.offset();
         let operand = self.infix(tokens, Level::Equality)?;
         let place = self.exprs[operand.0 as usize].offset;
@@ -250,20 +250,21 @@ impl<'s> Parser<'s> {
     fn unary(&mut self, tokens: &mut Tokens<'s>, filters_follow: bool) -> Res<ExprId> {
         let offset = tokens.offset();
         let op = match tokens.peek() {
-            TokenKind::Symbol("-") => Some(UnaryOp::Negate),
-            TokenKind::Symbol("+") => Some(UnaryOp::Plus),
+            TokenKind::Minus => Some(UnaryOp::Negate),
+            TokenKind::Plus => Some(UnaryOp::Plus),
             _ => None,
         };
         let mut operand = match op {
             Some(op) => {
-                let sign = if op == UnaryOp::Negate { "-" } else { "+" };
+                let sign = tokens.peek();
                 tokens.next += 1;
                 let operand_offset = tokens.offset();
                 self.enter(operand_offset)?;
-                let repeated = tokens.at_symbol(sign);
+                let repeated = tokens.at(sign);
                 let operand = self.unary(tokens, false)?;
                 self.leave();
                 if repeated {
+                    let sign = sign.symbol();
                     let message = format!("Repeated unparenthesized unary {sign} is not supported");
                     return Err(Fault::syntax(operand_offset, message));
                 }
@@ -271,7 +272,7 @@ impl<'s> Parser<'s> {
             }
             None => self.primary(tokens)?,
         };
-        while filters_follow && tokens.take_symbol("|") {
+        while filters_follow && tokens.take(TokenKind::Pipe) {
             operand = self.filter(tokens, operand)?;
         }
         Ok(operand)
@@ -287,14 +288,14 @@ impl<'s> Parser<'s> {
         let (first, offset) = tokens.expect_name()?;
         self.check_filter_name(first, offset)?;
         let mut name = first.to_owned();
-        while tokens.take_symbol(".") {
+        while tokens.take(TokenKind::Dot) {
             let (segment, place) = tokens.expect_name()?;
             self.check_filter_name(segment, place)?;
             name.push('.');
             name.push_str(segment);
         }
-        let mut arguments = if tokens.at_symbol("(") { self.arguments(tokens)? } else { Arguments::default() };
-        if self.is_older() && [".", "[", "("].iter().any(|symbol| tokens.at_symbol(symbol)) {
+        let mut arguments = if tokens.at(TokenKind::Open) { self.arguments(tokens)? } else { Arguments::default() };
+        if self.is_older() && matches!(tokens.peek(), TokenKind::Dot | TokenKind::OpenBracket | TokenKind::Open) {
             self.later_arguments(tokens, &mut arguments)?;
         }
         let settings = self.settings;
@@ -363,34 +364,43 @@ impl<'s> Parser<'s> {
     /// A literal, a name, or something in brackets; with the look-ups and calls after it.
     fn primary(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprId> {
         let offset = tokens.offset();
-        let kind = match tokens.peek() {
-            TokenKind::Number { value, .. } => ExprKind::Literal(Value::Number(*value)),
-            TokenKind::String(text) => ExprKind::Literal(Value::String(text.clone())),
-            TokenKind::Regex(regex) => {
-                let (pattern, flags) = **regex;
-                ExprKind::Literal(Value::Regex(self.regex(pattern, flags, offset)?))
+        let token = tokens.token(0);
+        if token.kind.is_word() {
+            let name = tokens.text(token);
+            tokens.next += 1;
+            let operand = match self.constant(name) {
+                Some(value) => self.push(offset, ExprKind::Literal(value))?,
+                None => {
+                    let variable = self.variable(name, offset)?;
+                    self.push(offset, ExprKind::Name(variable))?
+                }
+            };
+            return self.postfix(tokens, operand);
+        }
+        let value = match token.kind {
+            TokenKind::Number => Value::Number(tokens.number()),
+            TokenKind::String => Value::String(string_value(tokens.text(token))),
+            TokenKind::Regex => {
+                let (pattern, flags) = regex_value(tokens.text(token));
+                Value::Regex(self.regex(pattern, flags, offset)?)
             }
-            TokenKind::Name(name) => match self.constant(name) {
-                Some(value) => ExprKind::Literal(value),
-                None => ExprKind::Name(self.variable(name, offset)?),
-            },
-            TokenKind::Symbol("(" | "[" | "{") => return self.bracketed(tokens),
+            TokenKind::Open | TokenKind::OpenBracket | TokenKind::OpenBrace => return self.bracketed(tokens),
             TokenKind::End => return Err(Fault::syntax(offset, "Unexpected expression token at end of input")),
-            kind => {
-                let message = format!("Unexpected expression token {}", quote(&token_text(kind)));
+            _ => {
+                let message = format!("Unexpected expression token {}", quote(&tokens.shown()));
                 return Err(Fault::syntax(offset, message));
             }
         };
         tokens.next += 1;
-        let operand = self.push(offset, kind)?;
+        let operand = self.push(offset, ExprKind::Literal(value))?;
         self.postfix(tokens, operand)
     }
 
     fn bracketed(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprId> {
         let offset = tokens.offset();
         let kind = match tokens.advance().kind {
-            TokenKind::Symbol("(") => self.group(tokens, offset)?,
-            TokenKind::Symbol("[") => self.elements(tokens, "]").map(ExprKind::Array)?,
+            TokenKind::Open => self.group(tokens, offset)?,
+            TokenKind::OpenBracket => self.elements(tokens, TokenKind::CloseBracket).map(ExprKind::Array)?,
             _ => self.dict(tokens)?,
         };
         let operand = self.push(offset, kind)?;
@@ -425,22 +435,22 @@ impl<'s> Parser<'s> {
     }
 
     fn group(&mut self, tokens: &mut Tokens<'s>, offset: u32) -> Res<ExprKind> {
-        if tokens.at_symbol(")") {
+        if tokens.at(TokenKind::Close) {
             return Err(Fault::syntax(offset, "Parenthesized expression cannot be empty"));
         }
-        self.elements(tokens, ")").map(ExprKind::Group)
+        self.elements(tokens, TokenKind::Close).map(ExprKind::Group)
     }
 
     /// Expressions with commas between them, up to `close`.
-    fn elements(&mut self, tokens: &mut Tokens<'s>, close: &str) -> Res<Run> {
+    fn elements(&mut self, tokens: &mut Tokens<'s>, close: TokenKind) -> Res<Run> {
         let outer = self.pending.len();
-        if tokens.take_symbol(close) {
+        if tokens.take(close) {
             return Ok(Run::default());
         }
         loop {
             let element = self.inner_expression(tokens)?;
             self.pending.push(element);
-            if !tokens.take_symbol(",") {
+            if !tokens.take(TokenKind::Comma) {
                 break;
             }
         }
@@ -449,34 +459,34 @@ impl<'s> Parser<'s> {
     }
 
     /// The bracket that ends a list, a group or a dictionary; the older dialect takes any.
-    fn expect_close(&self, tokens: &mut Tokens<'s>, close: &str) -> Res<()> {
-        let any = self.is_older() && matches!(tokens.peek(), TokenKind::Symbol(")" | "]" | "}"));
+    fn expect_close(&self, tokens: &mut Tokens<'s>, close: TokenKind) -> Res<()> {
+        let any = self.is_older() && matches!(tokens.peek(), TokenKind::Close | TokenKind::CloseBracket | TokenKind::CloseBrace);
         if any {
             tokens.next += 1;
             return Ok(());
         }
-        tokens.expect_symbol(close)
+        tokens.expect(close)
     }
 
     fn dict(&mut self, tokens: &mut Tokens<'s>) -> Res<ExprKind> {
         let (mut keys, mut values): (Vec<Arc<str>>, Vec<ExprId>) = Default::default();
-        if !tokens.take_symbol("}") {
+        if !tokens.take(TokenKind::CloseBrace) {
             loop {
                 let key = tokens.advance();
                 let text: Arc<str> = match key.kind {
-                    TokenKind::Name(name) if !is_literal(name) => name.into(),
-                    TokenKind::String(text) => text.to_key(),
+                    kind if kind.is_word() && !is_literal(tokens.text(key)) => tokens.text(key).into(),
+                    TokenKind::String => string_value(tokens.text(key)).to_key(),
                     _ => return Err(Fault::syntax(key.offset, "Dictionary keys must be strings or names")),
                 };
                 check_name(&text, key.offset)?;
                 keys.push(text);
-                tokens.expect_symbol(":")?;
+                tokens.expect(TokenKind::Colon)?;
                 values.push(self.inner_expression(tokens)?);
-                if !tokens.take_symbol(",") {
+                if !tokens.take(TokenKind::Comma) {
                     break;
                 }
             }
-            self.expect_close(tokens, "}")?;
+            self.expect_close(tokens, TokenKind::CloseBrace)?;
         }
         let mut seen = HashSet::new();
         let is_plain = keys.iter().all(|key| array_index(key).is_none() && seen.insert(key));
@@ -486,11 +496,8 @@ impl<'s> Parser<'s> {
 
     fn postfix(&mut self, tokens: &mut Tokens<'s>, mut operand: ExprId) -> Res<ExprId> {
         loop {
-            let symbol = match tokens.peek() {
-                TokenKind::Symbol(symbol @ ("." | "[" | "(")) => *symbol,
-                _ => return Ok(operand),
-            };
-            if symbol == "." {
+            let symbol = tokens.peek();
+            if symbol == TokenKind::Dot {
                 tokens.next += 1;
                 let (name, offset) = tokens.expect_name()?;
                 if self.is_older() && self.constant(name).is_some_and(|_| name.starts_with(char::is_lowercase)) {
@@ -503,9 +510,11 @@ impl<'s> Parser<'s> {
                 let is_path = self.only_looks_up(operand);
                 let (name, lookup) = (self.read_name(name, offset)?, self.lookup());
                 operand = self.push(offset, ExprKind::Member { target: operand, name, lookup, field, is_path })?;
-            } else if symbol == "[" {
+            } else if symbol == TokenKind::OpenBracket {
                 tokens.next += 1;
                 operand = self.subscript(tokens, operand)?;
+            } else if symbol != TokenKind::Open {
+                return Ok(operand);
             } else {
                 let offset = self.exprs[operand.0 as usize].offset;
                 let arguments = self.arguments(tokens)?;
@@ -517,14 +526,14 @@ impl<'s> Parser<'s> {
     /// `[key]` or `[start:stop:step]`, after the bracket.
     fn subscript(&mut self, tokens: &mut Tokens<'s>, target: ExprId) -> Res<ExprId> {
         let offset = tokens.offset();
-        if tokens.at_symbol("]") {
+        if tokens.at(TokenKind::CloseBracket) {
             return Err(Fault::syntax(offset, "Expected subscript expression"));
         }
         let start = self.bound(tokens)?;
         if let Some(key) = start
-            && !tokens.at_symbol(":")
+            && !tokens.at(TokenKind::Colon)
         {
-            self.expect_close(tokens, "]")?;
+            self.expect_close(tokens, TokenKind::CloseBracket)?;
             if let ExprKind::Literal(Value::String(text)) = &self.exprs[key.0 as usize].kind
                 && !self.is_older()
             {
@@ -536,13 +545,13 @@ impl<'s> Parser<'s> {
         if self.is_older() && !self.settings.syntax.cookiecutter {
             return Err(Fault::syntax(tokens.offset(), "Slices are not part of the language \"nunjucks-3\""));
         }
-        tokens.expect_symbol(":")?;
+        tokens.expect(TokenKind::Colon)?;
         let stop = self.bound(tokens)?;
         let mut step = None;
-        if tokens.take_symbol(":") && !tokens.at_symbol("]") {
+        if tokens.take(TokenKind::Colon) && !tokens.at(TokenKind::CloseBracket) {
             step = Some(self.inner_expression(tokens)?);
         }
-        tokens.expect_symbol("]")?;
+        tokens.expect(TokenKind::CloseBracket)?;
         self.push(offset, ExprKind::Slice(Box::new(Slice { target, start, stop, step })))
     }
 
@@ -551,7 +560,7 @@ impl<'s> Parser<'s> {
     }
 
     fn bound(&mut self, tokens: &mut Tokens<'s>) -> Res<Option<ExprId>> {
-        if tokens.at_symbol(":") || tokens.at_symbol("]") {
+        if tokens.at(TokenKind::Colon) || tokens.at(TokenKind::CloseBracket) {
             return Ok(None);
         }
         self.inner_expression(tokens).map(Some)
@@ -559,22 +568,23 @@ impl<'s> Parser<'s> {
 
     /// `(a, b, key=c)`.
     pub(super) fn arguments(&mut self, tokens: &mut Tokens<'s>) -> Res<Arguments> {
-        tokens.expect_symbol("(")?;
+        tokens.expect(TokenKind::Open)?;
         self.argument_list(tokens)
     }
 
     /// The same after the opening bracket.
     pub(super) fn argument_list(&mut self, tokens: &mut Tokens<'s>) -> Res<Arguments> {
-        if tokens.take_symbol(")") {
+        if tokens.take(TokenKind::Close) {
             return Ok(Arguments::default());
         }
         let (outer, outer_keywords) = (self.pending.len(), self.pending_keywords.len());
         loop {
-            match (tokens.peek(), tokens.peek_second()) {
-                (TokenKind::Name(name), TokenKind::Symbol("="))
-                    if !(self.is_older() && self.constant(name).is_some()) =>
+            let token = tokens.token(0);
+            match (token.kind.is_word(), tokens.peek_second()) {
+                (true, TokenKind::Assign)
+                    if !(self.is_older() && self.constant(tokens.text(token)).is_some()) =>
                 {
-                    let name = self.name(name, tokens.offset())?;
+                    let name = self.name(tokens.text(token), token.offset)?;
                     tokens.next += 2;
                     let value = self.inner_expression(tokens)?;
                     self.pending_keywords.push((name, value));
@@ -584,11 +594,11 @@ impl<'s> Parser<'s> {
                     self.pending.push(value);
                 }
             }
-            if !tokens.take_symbol(",") {
+            if !tokens.take(TokenKind::Comma) {
                 break;
             }
         }
-        tokens.expect_symbol(")")?;
+        tokens.expect(TokenKind::Close)?;
         Ok(Arguments {
             positional: complete(&mut self.pending, outer, &mut self.lists),
             keyword: complete(&mut self.pending_keywords, outer_keywords, &mut self.keywords),
@@ -620,35 +630,31 @@ fn literal_name(value: &Value) -> String {
     }
 }
 
+#[inline]
 fn peek_infix(tokens: &Tokens<'_>) -> Option<(Infix, Level)> {
     let binary = |op, level| Some((Infix::Binary(op), level));
     match tokens.peek() {
-        TokenKind::Name("or") => Some((Infix::Or, Level::Or)),
-        TokenKind::Name("and") => Some((Infix::And, Level::And)),
-        TokenKind::Name("in") => Some((Infix::In { negated: false }, Level::In)),
-        TokenKind::Name("not") if matches!(tokens.peek_second(), TokenKind::Name("in")) => {
-            Some((Infix::In { negated: true }, Level::In))
-        }
-        TokenKind::Name("is") => Some((Infix::Is, Level::Is)),
-        TokenKind::Symbol(symbol) => match *symbol {
-            "==" => binary(BinaryOp::Equal, Level::Equality),
-            "!=" => binary(BinaryOp::NotEqual, Level::Equality),
-            "===" => binary(BinaryOp::StrictEqual, Level::Equality),
-            "!==" => binary(BinaryOp::StrictNotEqual, Level::Equality),
-            "<" => binary(BinaryOp::Less, Level::Relation),
-            "<=" => binary(BinaryOp::LessOrEqual, Level::Relation),
-            ">" => binary(BinaryOp::Greater, Level::Relation),
-            ">=" => binary(BinaryOp::GreaterOrEqual, Level::Relation),
-            "+" => binary(BinaryOp::Add, Level::Additive),
-            "-" => binary(BinaryOp::Subtract, Level::Additive),
-            "~" => binary(BinaryOp::Concat, Level::Additive),
-            "*" => binary(BinaryOp::Multiply, Level::Multiplicative),
-            "/" => binary(BinaryOp::Divide, Level::Multiplicative),
-            "//" => Some((Infix::Floor, Level::Floor)),
-            "%" => binary(BinaryOp::Remainder, Level::Remainder),
-            "**" => binary(BinaryOp::Power, Level::Power),
-            _ => None,
-        },
+        TokenKind::Or => Some((Infix::Or, Level::Or)),
+        TokenKind::And => Some((Infix::And, Level::And)),
+        TokenKind::In => Some((Infix::In { negated: false }, Level::In)),
+        TokenKind::Not if tokens.peek_second() == TokenKind::In => Some((Infix::In { negated: true }, Level::In)),
+        TokenKind::Is => Some((Infix::Is, Level::Is)),
+        TokenKind::Equal => binary(BinaryOp::Equal, Level::Equality),
+        TokenKind::NotEqual => binary(BinaryOp::NotEqual, Level::Equality),
+        TokenKind::StrictEqual => binary(BinaryOp::StrictEqual, Level::Equality),
+        TokenKind::StrictNotEqual => binary(BinaryOp::StrictNotEqual, Level::Equality),
+        TokenKind::Less => binary(BinaryOp::Less, Level::Relation),
+        TokenKind::LessOrEqual => binary(BinaryOp::LessOrEqual, Level::Relation),
+        TokenKind::Greater => binary(BinaryOp::Greater, Level::Relation),
+        TokenKind::GreaterOrEqual => binary(BinaryOp::GreaterOrEqual, Level::Relation),
+        TokenKind::Plus => binary(BinaryOp::Add, Level::Additive),
+        TokenKind::Minus => binary(BinaryOp::Subtract, Level::Additive),
+        TokenKind::Tilde => binary(BinaryOp::Concat, Level::Additive),
+        TokenKind::Star => binary(BinaryOp::Multiply, Level::Multiplicative),
+        TokenKind::Slash => binary(BinaryOp::Divide, Level::Multiplicative),
+        TokenKind::Floor => Some((Infix::Floor, Level::Floor)),
+        TokenKind::Percent => binary(BinaryOp::Remainder, Level::Remainder),
+        TokenKind::Power => binary(BinaryOp::Power, Level::Power),
         _ => None,
     }
 }

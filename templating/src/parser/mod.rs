@@ -19,7 +19,7 @@ use crate::dialect::Dialect;
 use crate::engine::Settings;
 use crate::error::{Fault, Phase, Res, quote};
 use crate::filters::Unknown;
-use crate::lexer::{self, Piece, Token, TokenKind};
+use crate::lexer::{self, Piece, Token, TokenKind, number_value, regex_value, string_value};
 use crate::limits::{LimitKind, Limits};
 use crate::regex::{self, Regex};
 
@@ -89,7 +89,7 @@ struct Parser<'s> {
     /// The filters and tests that nobody knows, by what is said about them.
     unknowns: HashMap<String, Arc<Unknown>>,
     /// Room for the tokens of the next tag.
-    spare_tokens: Vec<Token<'s>>,
+    spare_tokens: Vec<Token>,
     nodes: u64,
     depth: u64,
     stack: u32,
@@ -152,12 +152,22 @@ impl<'s> Parser<'s> {
         }
     }
 
+    // Inlined, so that the expression is written where it stays.
+    #[inline(always)]
     fn push(&mut self, offset: u32, kind: ExprKind) -> Res<ExprId> {
         self.count_node(offset)?;
-        let id = ExprId(self.exprs.len() as u32);
-        let (cost, height) = self.flat_cost(&kind);
-        self.exprs.push(Expr { offset, cost, height, kind });
-        Ok(id)
+        self.exprs.push(Expr { offset, cost: 0, height: 0, kind });
+        Ok(self.count_cost())
+    }
+
+    /// Notes what the last expression costs.
+    #[inline(never)]
+    fn count_cost(&mut self) -> ExprId {
+        let id = self.exprs.len() - 1;
+        let (cost, height) = self.flat_cost(&self.exprs[id].kind);
+        let expr = &mut self.exprs[id];
+        (expr.cost, expr.height) = (cost, height);
+        ExprId(id as u32)
     }
 
     fn lookup(&mut self) -> LookupId {
@@ -191,6 +201,7 @@ impl<'s> Parser<'s> {
         self.count_nodes(1, offset)
     }
 
+    #[inline]
     fn count_nodes(&mut self, nodes: u64, offset: u32) -> Res<()> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > self.limits.ast_nodes {
@@ -229,13 +240,15 @@ impl<'s> Parser<'s> {
 
 /// The tokens of one tag, with a place to read at.
 struct Tokens<'s> {
-    tokens: Vec<Token<'s>>,
+    /// What the tokens are in.
+    source: &'s str,
+    tokens: Vec<Token>,
     next: usize,
 }
 
 impl<'s> Tokens<'s> {
-    fn new(source: &'s str, code: std::ops::Range<usize>, dialect: Dialect, room: Vec<Token<'s>>) -> Res<Self> {
-        Ok(Self { tokens: lexer::tokenize(source, code, dialect, room)?, next: 0 })
+    fn new(source: &'s str, code: std::ops::Range<usize>, dialect: Dialect, room: Vec<Token>) -> Res<Self> {
+        Ok(Self { source, tokens: lexer::tokenize(source, code, dialect, room)?, next: 0 })
     }
 
     /// The tokens of a part of a tag. Where messages place them is `shift` bytes away from where they are.
@@ -243,7 +256,7 @@ impl<'s> Tokens<'s> {
         source: &'s str,
         code: std::ops::Range<usize>,
         dialect: Dialect,
-        room: Vec<Token<'s>>,
+        room: Vec<Token>,
         shift: i64,
     ) -> Res<Self> {
         let moved = |offset: u32| u32::try_from(i64::from(offset) + shift).unwrap_or(offset);
@@ -251,90 +264,100 @@ impl<'s> Tokens<'s> {
         if shift != 0 {
             tokens.iter_mut().for_each(|token| token.offset = moved(token.offset));
         }
-        Ok(Self { tokens, next: 0 })
+        Ok(Self { source, tokens, next: 0 })
     }
 
     /// Puts a closing bracket after the last token.
-    fn close(&mut self, bracket: &'static str) {
+    fn close(&mut self) {
         if let Some(end) = self.tokens.last_mut() {
-            let offset = end.offset;
-            end.offset += bracket.len() as u32;
+            let bracket = Token { kind: TokenKind::Close, ..*end };
+            end.offset += 1;
             let last = self.tokens.len() - 1;
-            self.tokens.insert(last, Token { offset, kind: TokenKind::Symbol(bracket) });
+            self.tokens.insert(last, bracket);
         }
     }
 
-    fn peek(&self) -> &TokenKind<'s> {
-        &self.token(0).kind
+    #[inline]
+    fn peek(&self) -> TokenKind {
+        self.token(0).kind
     }
 
-    fn peek_second(&self) -> &TokenKind<'s> {
-        &self.token(1).kind
+    fn peek_second(&self) -> TokenKind {
+        self.token(1).kind
     }
 
-    fn token(&self, ahead: usize) -> &Token<'s> {
+    #[inline]
+    fn token(&self, ahead: usize) -> Token {
         // The list ends with an `End`, and nothing reads past that.
         let last = self.tokens.len() - 1;
-        &self.tokens[(self.next + ahead).min(last)]
+        self.tokens[(self.next + ahead).min(last)]
     }
 
+    /// The text of a token.
+    #[inline]
+    fn text(&self, token: Token) -> &'s str {
+        &self.source[token.start as usize..token.end as usize]
+    }
+
+    #[inline]
     fn offset(&self) -> u32 {
         self.token(0).offset
     }
 
-    fn advance(&mut self) -> Token<'s> {
-        let token = self.token(0).clone();
+    fn advance(&mut self) -> Token {
+        let token = self.token(0);
         self.next += 1;
         token
     }
 
-    #[inline(always)]
-    fn at_symbol(&self, symbol: &str) -> bool {
-        matches!(self.peek(), TokenKind::Symbol(found) if *found == symbol)
+    #[inline]
+    fn at(&self, kind: TokenKind) -> bool {
+        self.peek() == kind
     }
 
-    #[inline(always)]
-    fn at_name(&self, name: &str) -> bool {
-        matches!(self.peek(), TokenKind::Name(found) if *found == name)
-    }
-
+    #[inline]
     fn at_end(&self) -> bool {
-        matches!(self.peek(), TokenKind::End)
+        self.at(TokenKind::End)
     }
 
-    #[inline(always)]
-    fn take_symbol(&mut self, symbol: &str) -> bool {
-        let found = self.at_symbol(symbol);
+    #[inline]
+    fn take(&mut self, kind: TokenKind) -> bool {
+        let found = self.at(kind);
         self.next += usize::from(found);
         found
     }
 
-    #[inline(always)]
+    /// Takes a word that is none of those that have a kind of their own.
     fn take_name(&mut self, name: &str) -> bool {
-        let found = self.at_name(name);
+        let found = self.at(TokenKind::Name) && self.text(self.token(0)) == name;
         self.next += usize::from(found);
         found
     }
 
-    fn expect_symbol(&mut self, symbol: &str) -> Res<()> {
-        if self.take_symbol(symbol) {
+    #[inline]
+    fn expect(&mut self, kind: TokenKind) -> Res<()> {
+        if self.take(kind) {
             return Ok(());
         }
-        Err(Fault::syntax(self.offset(), format!("Expected {symbol}")))
+        Err(self.missing(kind))
     }
 
+    #[cold]
+    fn missing(&self, kind: TokenKind) -> Box<Fault> {
+        Fault::syntax(self.offset(), format!("Expected {}", kind.symbol()))
+    }
+
+    #[inline]
     fn expect_name(&mut self) -> Res<(&'s str, u32)> {
         let token = self.token(0);
-        match token.kind {
-            TokenKind::Name(name) => {
-                let offset = token.offset;
-                self.next += 1;
-                Ok((name, offset))
-            }
-            _ => Err(Fault::syntax(token.offset, format!("Expected name, received {}", self.received()))),
+        if token.kind.is_word() {
+            self.next += 1;
+            return Ok((self.text(token), token.offset));
         }
+        Err(Fault::syntax(token.offset, format!("Expected name, received {}", self.received())))
     }
 
+    #[inline]
     fn expect_end(&self) -> Res<()> {
         if self.at_end() {
             return Ok(());
@@ -344,21 +367,32 @@ impl<'s> Tokens<'s> {
 
     /// The current token as error messages quote it.
     fn received(&self) -> String {
-        match self.peek() {
-            TokenKind::End => "end of input".to_owned(),
+        match (self.peek(), self.shown()) {
+            (TokenKind::End, _) => "end of input".to_owned(),
             // `nunjitsu` takes an empty text for none.
-            TokenKind::String(text) if text.is_empty() => "end of input".to_owned(),
-            kind => quote(&token_text(kind)),
+            (TokenKind::String, text) if text.is_empty() => "end of input".to_owned(),
+            (_, text) => quote(&text),
         }
     }
-}
 
-fn token_text(kind: &TokenKind<'_>) -> String {
-    match kind {
-        TokenKind::Name(text) | TokenKind::Number { text, .. } => (*text).to_owned(),
-        TokenKind::String(text) => text.to_string(),
-        TokenKind::Regex(regex) => format!("{}/{}", regex.0, regex.1),
-        TokenKind::Symbol(symbol) => (*symbol).to_owned(),
-        TokenKind::End => String::new(),
+    /// The current token as a text.
+    fn shown(&self) -> String {
+        let token = self.token(0);
+        let text = self.text(token);
+        match token.kind {
+            TokenKind::String => string_value(text).to_string(),
+            TokenKind::Regex => {
+                let (pattern, flags) = regex_value(text);
+                format!("{pattern}/{flags}")
+            }
+            TokenKind::Number => text.to_owned(),
+            kind if kind.is_word() => text.to_owned(),
+            kind => kind.symbol().to_owned(),
+        }
+    }
+
+    /// The value of the current token, which is a number.
+    fn number(&self) -> f64 {
+        number_value(self.text(self.token(0)))
     }
 }

@@ -75,8 +75,13 @@ impl<'s> Parser<'s> {
                 return Err(fault);
             }
             self.recover(fault)?;
-            let token = |kind| Token { kind, offset };
-            Ok(Tokens { tokens: vec![token(TokenKind::Name("none")), token(TokenKind::End)], next: 0 })
+            let source = "none";
+            let end = source.len() as u32;
+            let tokens = vec![
+                Token { offset, start: 0, end, kind: TokenKind::Name },
+                Token { offset, start: end, end, kind: TokenKind::End },
+            ];
+            Ok(Tokens { source, tokens, next: 0 })
         })
     }
 

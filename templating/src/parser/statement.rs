@@ -7,7 +7,7 @@ use crate::ast::{
     Assigned, ExprId, ExprKind, FilterBlock, For, Macro, Parameter, Slot, Span, Stmt, StmtKind, Switch, Variable,
 };
 use crate::error::{Fault, Places, Position, Res, quote};
-use crate::lexer::{self, PieceKind, is_code_whitespace};
+use crate::lexer::{self, PieceKind, TokenKind, is_code_whitespace};
 use crate::suggest;
 use crate::value::Value;
 
@@ -302,7 +302,7 @@ impl<'s> Parser<'s> {
                 tokens.expect_name()?;
             }
             self.with_context(tokens)?;
-            if !tokens.take_symbol(",") {
+            if !tokens.take(TokenKind::Comma) {
                 return Ok(());
             }
         }
@@ -356,7 +356,7 @@ impl<'s> Parser<'s> {
             }
             let name = self.name(name, offset)?;
             names.push(self.names.variable(name).into());
-            if !tokens.take_symbol(",") {
+            if !tokens.take(TokenKind::Comma) {
                 break;
             }
         }
@@ -423,7 +423,7 @@ impl<'s> Parser<'s> {
             return Ok(Vec::new());
         }
         let mut tokens = self.part(tag, part, false)?;
-        tokens.close(")");
+        tokens.close();
         let arguments = self.argument_list(&mut tokens)?;
         tokens.expect_end()?;
         self.recycle(tokens);
