@@ -88,7 +88,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::parse`] and [`Template::render`].
     pub fn render_str(&self, source: &str, context: &Context) -> Result<String, Error> {
-        self.parse(source)?.render(context)
+        Template::render_once(self, source, context)
     }
 
     /// Parses and renders to a value; see [`Template::render_value`].

@@ -27,8 +27,16 @@ struct Parsed {
 
 impl Template {
     pub(crate) fn parse(engine: &Engine, source: &str) -> Result<Self, Error> {
-        let ast = parser::parse(source, &engine.0).map_err(|fault| fault.into_error(source))?;
-        Ok(Self(Arc::new(Parsed { ast, engine: engine.clone(), as_json: OnceLock::new() })))
+        let mut parsed = Parsed { ast: Ast::default(), engine: engine.clone(), as_json: OnceLock::new() };
+        parser::parse(source, &engine.0, &mut parsed.ast).map_err(|fault| fault.into_error(source))?;
+        Ok(Self(Arc::new(parsed)))
+    }
+
+    /// Parses a source and renders it at once.
+    pub(crate) fn render_once(engine: &Engine, source: &str, context: &Context) -> Result<String, Error> {
+        let mut ast = Ast::default();
+        parser::parse(source, &engine.0, &mut ast).map_err(|fault| fault.into_error(source))?;
+        render_into(&ast, &engine.0, context).map(StrBuilder::finish_lossy)
     }
 
     /// The text the template was parsed from.
@@ -51,7 +59,7 @@ impl Template {
 
     fn render_into(&self, context: &Context) -> Result<StrBuilder, Error> {
         let Parsed { ast, engine, .. } = &*self.0;
-        eval::render(ast, &engine.0, context).map_err(|fault| fault.into_error(&ast.source))
+        render_into(ast, &engine.0, context)
     }
 
     /// Renders to a value: when the template is one interpolation and nothing else (comments aside), what its expression
@@ -117,7 +125,8 @@ impl Template {
         // Both trees together have no more nodes than one may.
         let mut settings = Settings::clone(&engine.0);
         settings.limits.ast_nodes = settings.limits.ast_nodes.saturating_sub(ast.exprs.len() as u64);
-        parser::parse(&dumping(source), &settings).ok()
+        let mut form = Ast::default();
+        parser::parse(&dumping(source), &settings, &mut form).ok().map(|()| form)
     }
 
     /// Whether the template is exactly one interpolation, so that [`Template::render_value`] keeps its value's type.
@@ -129,6 +138,10 @@ impl Template {
     pub fn facts(&self) -> Facts {
         facts::collect(&self.0.ast, &self.0.ast.source)
     }
+}
+
+fn render_into(ast: &Ast, settings: &Settings, context: &Context) -> Result<StrBuilder, Error> {
+    eval::render(ast, settings, context).map_err(|fault| fault.into_error(&ast.source))
 }
 
 /// The source with `| dump` applied to what stands between the first opening and the last closing delimiter of each

@@ -133,21 +133,26 @@ pub(super) struct Joiner {
 const LARGE: usize = 1 << 20;
 
 impl<'t> Env<'t> {
+    // Inlined, so that it is made where it stays.
+    #[inline(always)]
     pub(super) fn new(ast: &'t Ast, settings: &'t Settings, context: &'t Context) -> Self {
-        let mut env = Self {
+        let (names, hints) = tables(ast);
+        let mut slots = Vec::new();
+        slots.resize_with(ast.slots as usize, Slotted::default);
+        Self {
             ast,
             exprs: &ast.exprs,
             settings,
             context,
-            names: Vec::new(),
-            hints: Vec::new(),
-            slots: Vec::new(),
+            names,
+            hints,
+            slots,
             base: 0,
             level: super::scope::BASE,
             boundary: super::scope::BASE,
             hidden: Vec::new(),
             exporting: Exporting { macros: true, assignments: true },
-            variables: Vec::new(),
+            variables: vec![Held::Own(Value::Undefined); ast.frame as usize],
             frames: Vec::new(),
             frame_base: 0,
             frame_serial: 0,
@@ -162,11 +167,7 @@ impl<'t> Env<'t> {
             free_bytes: settings.limits.scratch_bytes.min(63) as usize,
             work: Cell::new(settings.limits.work_units),
             depth_limit: u32::try_from(settings.limits.nesting_depth).unwrap_or(u32::MAX),
-        };
-        (env.names, env.hints) = tables(ast);
-        env.slots.resize_with(ast.slots as usize, Slotted::default);
-        env.variables.resize(ast.frame as usize, Held::Own(Value::Undefined));
-        env
+        }
     }
 
     /// An expression of the tree that runs.

@@ -119,6 +119,7 @@ pub(crate) fn evaluate_block(ast: &Ast, block: &Stmt, settings: &Settings, conte
 }
 
 impl<'t> Interp<'t> {
+    #[inline(always)]
     fn new(ast: &'t Ast, settings: &'t Settings, context: &'t Context) -> Self {
         Self {
             env: Env::new(ast, settings, context),

@@ -26,19 +26,18 @@ use crate::regex::{self, Regex};
 pub(crate) use self::recovery::parse_leniently;
 use self::{recovery::Recovery, statement::Closer};
 
-/// Parses a source.
-pub(crate) fn parse(source: &str, settings: &Settings) -> Res<Ast> {
+/// Parses a source into a tree where the tree stays: moving one costs more than many a template does.
+pub(crate) fn parse(source: &str, settings: &Settings, ast: &mut Ast) -> Res<()> {
     check_length(source, settings)?;
     let pieces = lexer::split(source, &settings.syntax)?;
     let mut parser = Parser::new(source, settings, pieces);
     let body = parser.template()?;
     parser.check_blocks()?;
-    let binds = parser.binds;
-    let mut ast = parser.finish(body);
-    if binds {
-        resolve::resolve(&mut ast);
+    parser.finish(body, ast);
+    if parser.binds {
+        resolve::resolve(ast);
     }
-    Ok(ast)
+    Ok(())
 }
 
 /// Parses a source that is one expression, without delimiters.
@@ -49,7 +48,9 @@ pub(crate) fn parse_expression(source: &str, settings: &Settings) -> Res<(Ast, E
     parser.unknown_is_fault = true;
     let expr = parser.expression(&mut tokens)?;
     tokens.expect_end()?;
-    Ok((parser.finish(Vec::new()), expr))
+    let mut ast = Ast::default();
+    parser.finish(Vec::new(), &mut ast);
+    Ok((ast, expr))
 }
 
 fn check_length(source: &str, settings: &Settings) -> Res<()> {
@@ -106,6 +107,7 @@ struct Parser<'s> {
 }
 
 impl<'s> Parser<'s> {
+    #[inline(always)]
     fn new(source: &'s str, settings: &'s Settings, pieces: Vec<Piece>) -> Self {
         Self {
             source,
@@ -136,38 +138,37 @@ impl<'s> Parser<'s> {
         }
     }
 
-    fn finish(self, body: Vec<Stmt>) -> Ast {
-        let slots = self.names.slots();
-        Ast {
-            source: self.source.into(),
-            exprs: self.exprs,
-            lists: self.lists,
-            keywords: self.keywords,
-            names: self.names.into_spans(self.source),
-            body,
-            slots,
-            frame: 0,
-            lookups: self.lookups,
-            has_units: self.has_units,
-        }
+    /// Puts what has been parsed into a tree.
+    fn finish(&mut self, body: Vec<Stmt>, ast: &mut Ast) {
+        ast.source = self.source.into();
+        ast.exprs = std::mem::take(&mut self.exprs);
+        ast.lists = std::mem::take(&mut self.lists);
+        ast.keywords = std::mem::take(&mut self.keywords);
+        ast.names = self.names.spans(self.source);
+        ast.body = body;
+        ast.slots = self.names.slots();
+        ast.frame = 0;
+        ast.lookups = self.lookups;
+        ast.has_units = self.has_units;
     }
 
     // Inlined, so that the expression is written where it stays.
     #[inline(always)]
     fn push(&mut self, offset: u32, kind: ExprKind) -> Res<ExprId> {
-        self.count_node(offset)?;
         self.exprs.push(Expr { offset, cost: 0, height: 0, kind });
-        Ok(self.count_cost())
+        self.count_expr()
     }
 
-    /// Notes what the last expression costs.
+    /// Counts the last expression, and notes what it costs.
     #[inline(never)]
-    fn count_cost(&mut self) -> ExprId {
+    fn count_expr(&mut self) -> Res<ExprId> {
         let id = self.exprs.len() - 1;
         let (cost, height) = self.flat_cost(&self.exprs[id].kind);
         let expr = &mut self.exprs[id];
         (expr.cost, expr.height) = (cost, height);
-        ExprId(id as u32)
+        let offset = expr.offset;
+        self.count_node(offset)?;
+        Ok(ExprId(id as u32))
     }
 
     fn lookup(&mut self) -> LookupId {

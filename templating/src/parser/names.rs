@@ -135,11 +135,11 @@ impl<'s> Names<'s> {
 
     /// Where the names are in the source that they are parts of. Tokens don't know that: theirs are the places that
     /// messages speak of.
-    pub(super) fn into_spans(self, source: &str) -> Vec<Span> {
-        let span = |known: Known<'s>| {
+    pub(super) fn spans(&self, source: &str) -> Vec<Span> {
+        let span = |known: &Known<'s>| {
             let start = known.text.as_ptr().addr().wrapping_sub(source.as_ptr().addr()) as u32;
             Span { start, end: start + known.text.len() as u32 }
         };
-        self.known.into_iter().map(span).collect()
+        self.known.iter().map(span).collect()
     }
 }

@@ -37,7 +37,11 @@ pub(crate) fn parse_leniently(source: &str, settings: &Settings) -> (Ast, Vec<Fa
     let result = parser.template().and_then(|body| parser.check_blocks().map(|()| body));
     let mut faults = parser.recovery.take().unwrap_or_default().faults;
     match result {
-        Ok(body) => (parser.finish(body), faults),
+        Ok(body) => {
+            let mut ast = nothing();
+            parser.finish(body, &mut ast);
+            (ast, faults)
+        }
         Err(fault) => {
             faults.push(*fault);
             (nothing(), faults)
