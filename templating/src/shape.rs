@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value as Json};
 
+use crate::string::is_same;
 use crate::value::array_index;
 
 /// The keys of some records, in order.
@@ -44,7 +45,7 @@ impl Shape {
     #[inline]
     pub(crate) fn position(&self, key: &str) -> Option<usize> {
         match &self.positions {
-            None => self.keys.iter().position(|known| **known == *key),
+            None => self.keys.iter().position(|known| is_same(known.as_bytes(), key.as_bytes())),
             Some(positions) => positions.get(key).map(|position| *position as usize),
         }
     }
@@ -82,7 +83,7 @@ impl Shapes {
     pub(crate) fn of(&mut self, object: &Map<String, Json>) -> Option<Arc<Shape>> {
         let fits = |shape: &Arc<Shape>| {
             shape.keys.len() == object.len()
-                && shape.keys.iter().zip(object.keys()).all(|(known, key)| **known == **key)
+                && shape.keys.iter().zip(object.keys()).all(|(known, key)| is_same(known.as_bytes(), key.as_bytes()))
         };
         if let Some(known) = self.recent.iter().find(|shape| fits(shape)) {
             return Some(known.clone());

@@ -384,6 +384,26 @@ impl Search {
     }
 }
 
+/// Whether two texts are the same. Names are too short to be compared by a call.
+#[inline]
+pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    /// Whether the first and the last so many bytes are the same, which may overlap.
+    #[inline(always)]
+    fn ends<const N: usize>(one: &[u8], other: &[u8]) -> Option<bool> {
+        let first = one.first_chunk::<N>()? == other.first_chunk()?;
+        Some(first && one.last_chunk::<N>()? == other.last_chunk()?)
+    }
+    if one.len() != other.len() {
+        return false;
+    }
+    match one.len() {
+        4..=8 => ends::<4>(one, other).unwrap_or(false),
+        9..=16 => ends::<8>(one, other).unwrap_or(false),
+        0..=3 => one.iter().eq(other),
+        _ => one == other,
+    }
+}
+
 fn join(a: &str, b: &str) -> Arc<str> {
     let mut text = String::with_capacity(a.len() + b.len());
     text.push_str(a);
@@ -686,6 +706,20 @@ mod tests {
         assert_eq!(string.index_of(&Str::from("b"), 0), Some(3));
         assert_eq!(string.slice(1, 2).as_str(), None);
         assert_eq!(string.slice(1, 2).to_lossy(), "\u{fffd}");
+    }
+
+    #[test]
+    fn compares_bytes() {
+        let text = b"abcdefghijklmnopqrstuvwxyz";
+        for length in 0..text.len() {
+            let one = &text[..length];
+            assert!(is_same(one, &text.to_vec()[..length]) && !is_same(one, &text[..length + 1]));
+            for at in 0..length {
+                let mut other = one.to_vec();
+                other[at] = b'-';
+                assert!(!is_same(one, &other), "{length} {at}");
+            }
+        }
     }
 
     #[test]

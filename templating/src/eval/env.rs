@@ -137,8 +137,7 @@ impl<'t> Env<'t> {
     #[inline(always)]
     pub(super) fn new(ast: &'t Ast, settings: &'t Settings, context: &'t Context) -> Self {
         let (names, hints) = tables(ast);
-        let mut slots = Vec::new();
-        slots.resize_with(ast.slots as usize, Slotted::default);
+        let slots = (0..ast.slots).map(|_| Slotted::default()).collect();
         Self {
             ast,
             exprs: &ast.exprs,
@@ -338,7 +337,6 @@ impl<'t> Env<'t> {
 
 /// What a render keeps for the names and look-ups of a tree.
 pub(super) fn tables<'t>(ast: &Ast) -> (Vec<NameState<'t>>, Vec<Cell<Hint>>) {
-    let mut names = Vec::new();
-    names.resize_with(ast.names.len(), NameState::default);
+    let names = ast.names.iter().map(|_| NameState::default()).collect();
     (names, vec![Cell::default(); ast.lookups as usize])
 }

@@ -14,7 +14,7 @@ use crate::error::{Fault, Res};
 use crate::function::{Callable, Kind};
 use crate::methods::{self, Method};
 use crate::regex::Regex;
-use crate::string::Str;
+use crate::string::{Str, is_same};
 use crate::value::{Record, Value, is_reserved};
 
 /// Where a value is.
@@ -75,8 +75,11 @@ impl Hint {
     #[inline]
     pub(crate) fn get_any<'v>(&mut self, record: &'v Record, key: &Str) -> Option<&'v Value> {
         let shape = record.shape();
-        let is_there = self.shape == shape.id()
-            && shape.keys().get(self.position as usize).is_some_and(|known| Some(known.as_bytes()) == key.as_bytes());
+        let is_there = self.shape == record.shape_id()
+            && shape
+                .keys()
+                .get(self.position as usize)
+                .is_some_and(|known| key.as_bytes().is_some_and(|key| is_same(known.as_bytes(), key)));
         if !is_there {
             let position = shape.position(key.as_str()?)?;
             *self = Self { shape: shape.id(), position: position as u32 };

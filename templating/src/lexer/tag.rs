@@ -55,11 +55,15 @@ const COMMENT_END: &str = "#}";
 
 /// Splits `source`. Comments are gone from the result, and no text is empty; with [`Dialect::Nunjucks3`] a text is
 /// there even if whitespace control has left nothing of it, since it counts as one there.
-pub(crate) fn split(source: &str, syntax: &Syntax) -> Res<Vec<Piece>> {
+/// `room` is a list whose memory is used.
+pub(crate) fn split(source: &str, syntax: &Syntax, room: Vec<Piece>) -> Res<Vec<Piece>> {
+    let mut pieces = room;
+    pieces.clear();
+    pieces.reserve(8 + source.len() / 64);
     Splitter {
         source,
         syntax,
-        pieces: Vec::with_capacity(8 + source.len() / 64),
+        pieces,
         position: 0,
         trim_next: Trim::Nothing,
         slashes_left: true,

@@ -10,6 +10,7 @@ mod recovery;
 mod resolve;
 mod statement;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -29,15 +30,41 @@ use self::{recovery::Recovery, statement::Closer};
 /// Parses a source into a tree where the tree stays: moving one costs more than many a template does.
 pub(crate) fn parse(source: &str, settings: &Settings, ast: &mut Ast) -> Res<()> {
     check_length(source, settings)?;
-    let pieces = lexer::split(source, &settings.syntax)?;
+    let Room { pieces, tokens } = ROOM.take();
+    let pieces = lexer::split(source, &settings.syntax, pieces)?;
     let mut parser = Parser::new(source, settings, pieces);
+    parser.spare_tokens = tokens;
     let body = parser.template()?;
     parser.check_blocks()?;
     parser.finish(body, ast);
     if parser.binds {
         resolve::resolve(ast);
     }
+    ROOM.set(Room::new(parser.pieces, parser.spare_tokens));
     Ok(())
+}
+
+/// Memory that the next parse of the thread uses again.
+#[derive(Default)]
+struct Room {
+    pieces: Vec<Piece>,
+    tokens: Vec<Token>,
+}
+
+thread_local! {
+    static ROOM: Cell<Room> = const { Cell::new(Room { pieces: Vec::new(), tokens: Vec::new() }) };
+}
+
+impl Room {
+    /// What is not worth keeping is given back.
+    fn new(mut pieces: Vec<Piece>, mut tokens: Vec<Token>) -> Self {
+        const MOST: usize = 1024;
+        pieces.clear();
+        pieces.shrink_to(MOST);
+        tokens.clear();
+        tokens.shrink_to(MOST);
+        Self { pieces, tokens }
+    }
 }
 
 /// Parses a source that is one expression, without delimiters.
@@ -126,7 +153,7 @@ impl<'s> Parser<'s> {
             binds: false,
             regexes: HashMap::new(),
             unknowns: HashMap::new(),
-            spare_tokens: Vec::with_capacity(16),
+            spare_tokens: Vec::new(),
             nodes: 0,
             depth: 0,
             stack: 0,

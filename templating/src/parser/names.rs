@@ -3,18 +3,20 @@
 use std::collections::HashMap;
 
 use crate::ast::{NameId, Span, Variable};
+use crate::string::is_same;
 
 /// A unit that is being parsed; see [`crate::ast`].
 #[derive(Default)]
 pub(super) struct Unit {
     number: u32,
-    /// The name in each slot, and where the unit around had it.
+    slots: u32,
+    /// The name in each slot, and where the unit around had it. The template itself has nothing around.
     names: Vec<(NameId, Place)>,
 }
 
 impl Unit {
     pub(super) fn slots(&self) -> u32 {
-        self.names.len() as u32
+        self.slots
     }
 }
 
@@ -43,13 +45,6 @@ struct Known<'s> {
     place: Place,
 }
 
-/// Whether two names are the same; most that differ do so in their first or last character.
-#[inline]
-fn is_same(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    one.len() == other.len() && one.first() == other.first() && one.last() == other.last() && one == other
-}
-
 /// Up to so many names are compared one after the other.
 const FEW: usize = 12;
 
@@ -60,6 +55,9 @@ impl<'s> Names<'s> {
             return known;
         }
         let number = self.known.len() as u32;
+        if self.known.is_empty() {
+            self.known.reserve(8);
+        }
         self.known.push(Known { text, place: NOWHERE });
         if self.known.len() > FEW {
             let all = self.known.iter().map(|known| known.text).zip(0..);
@@ -79,7 +77,7 @@ impl<'s> Names<'s> {
     /// The number of a name that has been mentioned.
     pub(super) fn find(&self, text: &str) -> Option<NameId> {
         let number = match self.numbers.is_empty() {
-            true => self.known.iter().position(|known| is_same(known.text, text))? as u32,
+            true => self.known.iter().position(|known| is_same(known.text.as_bytes(), text.as_bytes()))? as u32,
             false => *self.numbers.get(text)?,
         };
         Some(NameId(number))
@@ -90,7 +88,10 @@ impl<'s> Names<'s> {
         let known = &mut self.known[name.0 as usize];
         if known.place.unit != self.unit.number {
             let slot = self.unit.slots();
-            self.unit.names.push((name, known.place));
+            self.unit.slots += 1;
+            if self.unit.number > 0 {
+                self.unit.names.push((name, known.place));
+            }
             known.place = Place { unit: self.unit.number, slot };
         }
         Variable { name, slot: known.place.slot }
@@ -108,7 +109,7 @@ impl<'s> Names<'s> {
 
     pub(super) fn new_unit(&mut self) -> Unit {
         self.units += 1;
-        Unit { number: self.units, names: Vec::new() }
+        Unit { number: self.units, ..Unit::default() }
     }
 
     /// Goes into a unit; what it gives is to be handed to [`leave`](Self::leave).
