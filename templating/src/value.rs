@@ -108,8 +108,20 @@ impl Array {
                 (base.clone(), positions.into_iter().map(through).collect())
             }
         };
-        let chosen = positions.iter().filter_map(|position| base.elements.get(*position as usize));
-        let (depth, has_functions) = traits(chosen);
+        let mut chosen = positions.iter().filter_map(|position| base.elements.get(*position as usize));
+        let (depth, has_functions) = match base.has_functions {
+            true => traits(chosen),
+            // Nothing chosen is deeper than the deepest element there is.
+            false => {
+                let deepest = base.depth.saturating_sub(1);
+                let is_deepest = |depth: &u16, item: &Value| match (*depth).max(item.depth()) {
+                    depth if depth >= deepest => Err(depth),
+                    depth => Ok(depth),
+                };
+                let (Ok(depth) | Err(depth)) = chosen.try_fold(0, |depth, item| is_deepest(&depth, item));
+                (depth.saturating_add(1), false)
+            }
+        };
         Self(Arc::new(ArrayData {
             elements: Elements::Chosen { base, positions, all: OnceLock::new() },
             depth,
@@ -132,6 +144,17 @@ impl Array {
     #[inline]
     pub fn get(&self, index: usize) -> Option<&Value> {
         self.0.elements.get(index)
+    }
+
+    /// The elements that those of this array were chosen from, and which they are.
+    pub(crate) fn chosen_from(&self) -> Option<(&[Value], &[u32])> {
+        match &self.0.elements {
+            Elements::Own(_) => None,
+            Elements::Chosen { base, positions, .. } => match &base.elements {
+                Elements::Own(items) => Some((items, positions)),
+                Elements::Chosen { .. } => None,
+            },
+        }
     }
 
     /// How many elements there are.

@@ -21,15 +21,15 @@ const MAX_BYTES: usize = 1 << 20;
 /// What a list and a key are to a filter.
 struct Keyed<'v> {
     array: &'v Array,
-    key: &'v Str,
+    key: &'v str,
 }
 
 impl<'v> Keyed<'v> {
     /// The list and the key, if both are plain.
     fn new(interp: &Interp<'_>, input: &'v Value, attribute: &'v Value) -> Option<Self> {
         let (array, Value::String(key)) = (interp.plain_array(input)?, attribute) else { return None };
-        let text = key.as_str()?;
-        let is_plain = !text.is_empty() && !text.contains('.') && !is_reserved(text);
+        let key = key.as_str()?;
+        let is_plain = !key.is_empty() && !key.contains('.') && !is_reserved(key);
         is_plain.then_some(Self { array, key })
     }
 
@@ -37,11 +37,17 @@ impl<'v> Keyed<'v> {
     #[inline]
     fn each(&self, mut take: impl FnMut(u32, &'v Value) -> Option<()>) -> Option<()> {
         let mut hint = Hint::default();
-        for position in 0..self.array.len() {
-            let Some(Value::Record(record)) = self.array.get(position) else { return None };
-            take(position as u32, hint.get_any(record, self.key).unwrap_or(&Value::Undefined))?;
+        let mut take = |position: usize, item: &'v Value| {
+            let Value::Record(record) = item else { return None };
+            take(position as u32, hint.get(record, || self.key).unwrap_or(&Value::Undefined))
+        };
+        match self.array.chosen_from() {
+            None => self.array.items().iter().enumerate().try_for_each(|(position, item)| take(position, item)),
+            Some((base, chosen)) => chosen
+                .iter()
+                .enumerate()
+                .try_for_each(|(position, place)| take(position, base.get(*place as usize)?)),
         }
-        Some(())
     }
 }
 
@@ -110,6 +116,14 @@ pub(super) fn sort(
     if keyed.array.len() < 2 {
         return Ok(None);
     }
+    if let Some(numbers) = small_numbers(&keyed, reversed) {
+        let order = |a: &u64, b: &u64| (a >> 32).cmp(&(b >> 32));
+        interp.charge(numbers.len())?;
+        interp.charge(sorting_cost(&numbers, &order))?;
+        let mut numbers = numbers;
+        numbers.sort_unstable();
+        return interp.chosen(keyed.array, numbers.into_iter().map(|packed| packed as u32).collect()).map(Some);
+    }
     let mut numbers: Vec<(f64, u32)> = Vec::with_capacity(keyed.array.len());
     let are_numbers = keyed.each(|position, value| match value {
         Value::Number(number) if !number.is_nan() => {
@@ -140,6 +154,23 @@ pub(super) fn sort(
     }
     let order = |a: &(Str, u32), b: &(Str, u32)| if reversed { b.0.cmp(&a.0) } else { a.0.cmp(&b.0) };
     ordered(interp, keyed.array, texts, order).map(Some)
+}
+
+/// What is sorted by, if all of it is whole numbers of no more than 32 bits: each with its position in the lower half, so
+/// that no two are equal.
+fn small_numbers(keyed: &Keyed<'_>, reversed: bool) -> Option<Vec<u64>> {
+    let mut numbers = Vec::with_capacity(keyed.array.len());
+    keyed.each(|position, value| {
+        let number = value.as_number()?;
+        let number = if reversed { -number } else { number };
+        let whole = number as i32;
+        if f64::from(whole) != number {
+            return None;
+        }
+        numbers.push((u64::from(whole.wrapping_sub(i32::MIN) as u32) << 32) | u64::from(position));
+        Some(())
+    })?;
+    Some(numbers)
 }
 
 fn ordered<K>(
@@ -231,7 +262,10 @@ mod tests {
                 json!({"n": (row * 37) % 101, "s": format!("B{}", row % 7), "t": long, "b": row % 3 == 0})
             })
             .collect();
-        let context = Context::try_from(&json!({"rows": rows, "few": [{"n": -0.0}, {"n": 0}, {"n": 1}]})).unwrap();
+        let few = json!([{"n": -0.0}, {"n": 0}, {"n": 1}]);
+        let wide = [0.5, -2_147_483_648.0, 2_147_483_647.0, -1.0, 2_147_483_648.0, 3.0, -3.0, 3.0];
+        let wide: Vec<_> = wide.iter().map(|n| json!({"n": n, "half": n % 1.0 != 0.0 || *n > 2_147_483_647.0})).collect();
+        let context = Context::try_from(&json!({"rows": rows, "few": few, "wide": wide})).unwrap();
         for filters in [
             "rows | groupby('s') | dump",
             "rows | groupby('n') | dump",
@@ -250,6 +284,11 @@ mod tests {
             "rows | sort(false, false, 't') | join(',', 'n')",
             "rows | sort(false, false, 'b') | join(',', 'n')",
             "few | sort(true, false, 'n') | dump",
+            "few | sort(false, false, 'n') | dump",
+            "wide | sort(true, false, 'n') | dump",
+            "wide | sort(false, false, 'n') | dump",
+            "wide | rejectattr('half') | sort(true, false, 'n') | dump",
+            "wide | rejectattr('half') | sort(false, false, 'n') | dump",
             "rows | selectattr('b') | sort(false, false, 'n') | first | dump",
             "rows | selectattr('b') | sort(false, false, 'n') | last | dump",
         ] {
