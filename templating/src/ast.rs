@@ -481,6 +481,8 @@ pub(crate) struct Macro {
     pub(crate) parameters: Vec<Parameter>,
     /// How many parameters have no default.
     pub(crate) required: usize,
+    /// Whether each argument has a place of its own that is known before any is evaluated; see [`Macro::is_simple`].
+    pub(crate) simple: bool,
     pub(crate) body: Vec<Stmt>,
     /// How many slots the unit needs.
     pub(crate) slots: u32,
@@ -488,6 +490,26 @@ pub(crate) struct Macro {
     pub(crate) caller: Option<u32>,
     /// For the body of a `call`: the slots of the surrounding unit that it sees, and where it has them itself.
     pub(crate) captures: Vec<(u32, u32)>,
+}
+
+impl Macro {
+    /// Whether no two parameters have the same name, the defaults are literals, nothing asks for `caller` and there are
+    /// few names: then arguments can be put where the macro will look for them.
+    pub(crate) fn is_simple(&self, ast: &Ast) -> bool {
+        const MOST: u32 = 32;
+        let is_literal = |default: ExprId| matches!(&ast.expr(default).kind, ExprKind::Literal(value) if !matches!(value, Value::Regex(_)));
+        let is_first = |index: usize, name: NameId| {
+            self.parameters[..index].iter().all(|parameter| parameter.variable.name != name)
+        };
+        self.caller.is_none()
+            && self.captures.is_empty()
+            && self.slots < MOST
+            && self.frame < MOST
+            && self.parameters.len() < MOST as usize
+            && self.parameters.iter().enumerate().all(|(index, parameter)| {
+                is_first(index, parameter.variable.name) && parameter.default.is_none_or(is_literal)
+            })
+    }
 }
 
 pub(crate) struct Parameter {

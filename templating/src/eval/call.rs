@@ -5,10 +5,10 @@ use std::sync::{Arc, LazyLock};
 use indexmap::IndexMap;
 
 use super::env::{Cycler, Joiner, tables};
-use super::path::{Member, Place};
-use super::scope::{Exporting, FrameId, Held};
+use super::path::{Member, Place, QuickLeaf};
+use super::scope::{Exporting, FrameId, Held, Room};
 use super::{Interp, Val, not_text};
-use crate::ast::{self, Call, ExprId, ExprKind, FilterCall, Macro, NameId, Parameter, TestCall, Variable};
+use crate::ast::{self, Call, Expr, ExprId, ExprKind, FilterCall, Macro, NameId, Parameter, TestCall, Variable};
 use crate::context::Context;
 use crate::definition::Defined;
 use crate::dialect::Dialect;
@@ -363,6 +363,10 @@ impl<'t> Interp<'t> {
         caller: Option<&Value>,
         depth: u32,
     ) -> Res<()> {
+        let Closure { definition, surroundings } = &self.env.closures[closure];
+        if definition.simple && surroundings.is_none() && caller.is_none() {
+            return self.call_simple(definition, arguments, depth);
+        }
         let ast = self.env.ast;
         let start = self.arguments.len();
         for id in ast.positional(arguments) {
@@ -374,6 +378,62 @@ impl<'t> Interp<'t> {
             self.push_argument(*id, depth)?;
         }
         self.run_macro(closure, MacroArguments { start, positional, keywords }, caller, depth)
+    }
+
+    /// The same where each argument can be put where the macro will look for it.
+    fn call_simple(&mut self, definition: &'t Macro, arguments: &'t ast::Arguments, depth: u32) -> Res<()> {
+        let ast = self.env.ast;
+        let room = self.env.make_room(definition)?;
+        let positional = ast.positional(arguments);
+        for (index, id) in positional.iter().enumerate() {
+            self.pass_argument(*id, room, definition.parameters.get(index), depth)?;
+        }
+        let mut given: u64 = 0;
+        for (name, id) in ast.keywords(arguments) {
+            let position = definition.parameters.iter().position(|parameter| parameter.variable.name == *name);
+            let position = position.filter(|position| *position >= positional.len());
+            given |= position.map_or(0, |position| 1 << position);
+            self.pass_argument(*id, room, position.map(|position| &definition.parameters[position]), depth)?;
+        }
+        let suspended = self.env.start_room(room);
+        for (index, parameter) in definition.parameters.iter().enumerate().skip(positional.len()) {
+            if given & (1 << index) != 0 {
+                continue;
+            }
+            match parameter.default.map(|default| self.env.expr(default)) {
+                Some(Expr { kind: ExprKind::Literal(value), offset, .. }) => {
+                    self.env.enter(depth + 1, *offset)?;
+                    self.env.pass(room, parameter, || Held::Ref(value));
+                }
+                _ => self.env.pass(room, parameter, Held::default),
+            }
+        }
+        self.env.check_depth(depth + 2)?;
+        self.body(&definition.body, depth + 2)?;
+        self.env.end_frame();
+        self.env.end_unit(&suspended);
+        Ok(())
+    }
+
+    /// Evaluates an argument; one without a parameter is good for nothing.
+    #[inline(always)]
+    fn pass_argument(&mut self, id: ExprId, room: Room, parameter: Option<&Parameter>, depth: u32) -> Res<()> {
+        let expr = self.env.expr(id);
+        let (Some(parameter), Some(leaf)) = (parameter, self.env.quick_leaf(expr)) else {
+            let value = self.eval(id, depth)?;
+            if let Some(parameter) = parameter {
+                self.env.pass(room, parameter, || value.clone().into());
+            }
+            return Ok(());
+        };
+        self.env.enter(depth + 1, expr.offset)?;
+        match leaf {
+            QuickLeaf::Ref(value) => self.env.pass(room, parameter, || Held::Ref(value)),
+            QuickLeaf::Number(bits) => {
+                self.env.pass(room, parameter, || Held::Own(Value::Number(f64::from_bits(bits))));
+            }
+        }
+        Ok(())
     }
 
     #[inline(always)]

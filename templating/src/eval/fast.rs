@@ -160,9 +160,7 @@ impl<'t> Env<'t> {
                 None => push_output(self.flat_place(expr)?, out),
             },
             kind if kind.is_path() => push_output(self.flat_place(expr)?, out),
-            ExprKind::And(..) | ExprKind::Or(..) | ExprKind::InlineIf { .. } => {
-                self.flat_value(expr)?.push_to(out)
-            }
+            ExprKind::And(..) | ExprKind::Or(..) | ExprKind::InlineIf { .. } => self.flat_value(expr)?.push_to(out),
             _ => push_number(self.flat_number(expr)?, out),
         }
     }
@@ -225,9 +223,7 @@ impl<'t> Env<'t> {
                 None => self.flat_place(expr).map(Quick::Place),
             },
             ExprKind::Member { .. } | ExprKind::Index { .. } => self.flat_place(expr).map(Quick::Place),
-            ExprKind::Name(_) | ExprKind::Bound { .. } | ExprKind::Literal(_) => {
-                self.flat_leaf(expr).map(Quick::Place)
-            }
+            ExprKind::Name(_) | ExprKind::Bound { .. } | ExprKind::Literal(_) => self.flat_leaf(expr).map(Quick::Place),
             _ => self.flat_number(expr).map(Quick::number),
         }
     }

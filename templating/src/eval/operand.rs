@@ -332,7 +332,8 @@ mod tests {
 
     #[test]
     fn shortcuts_change_nothing() {
-        let mut numbers = vec![0.0, -0.0, 1.0, -1.0, 2.0, 7.0, -7.0, 0.5, 1.5, -1.5, 1e10, 3e9, f64::NAN, f64::INFINITY];
+        let mut numbers =
+            vec![0.0, -0.0, 1.0, -1.0, 2.0, 7.0, -7.0, 0.5, 1.5, -1.5, 1e10, 3e9, f64::NAN, f64::INFINITY];
         numbers.extend([2_147_483_646.5, 2_147_483_647.0, 2_147_483_647.5, 2_147_483_648.0, 2_147_483_648.5]);
         for &left in &numbers {
             assert!(floor(left).to_bits() == left.floor().to_bits() || left.is_nan(), "floor of {left}");

@@ -27,6 +27,13 @@ pub(super) enum Place<'a, 't> {
     Made(Value),
 }
 
+/// A value that can be copied without a look at the memory.
+pub(super) enum QuickLeaf<'t> {
+    Ref(&'t Value),
+    /// The bits of a number.
+    Number(u64),
+}
+
 impl<'t> Place<'_, 't> {
     #[inline]
     pub(super) fn into_val(self) -> Val<'t> {
@@ -189,6 +196,23 @@ impl<'t> Env<'t> {
             Held::Ref(value) => Some(Val::Ref(value)),
             Held::Own(value) => Some(Val::Own(value.clone())),
             Held::Loop(_) => None,
+        }
+    }
+
+    /// The value of a name or literal, if it is one that fits into registers.
+    #[inline(always)]
+    pub(super) fn quick_leaf(&self, expr: &'t Expr) -> Option<QuickLeaf<'t>> {
+        let held = match &expr.kind {
+            ExprKind::Literal(Value::Regex(_)) => return None,
+            ExprKind::Literal(value) => return Some(QuickLeaf::Ref(value)),
+            ExprKind::Bound { slot, .. } => self.variable(*slot),
+            ExprKind::Name(variable) => self.held(*variable)?,
+            _ => return None,
+        };
+        match held {
+            Held::Ref(value) => Some(QuickLeaf::Ref(value)),
+            Held::Own(Value::Number(number)) => Some(QuickLeaf::Number(number.to_bits())),
+            Held::Own(_) | Held::Loop(_) => None,
         }
     }
 

@@ -108,6 +108,13 @@ pub(super) struct Exporting {
     pub(super) assignments: bool,
 }
 
+/// Where the unit and the frame of a macro start that is about to be called.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    slots: usize,
+    variables: usize,
+}
+
 /// A unit that waits for another one to end.
 pub(super) struct Suspended {
     base: usize,
@@ -440,6 +447,42 @@ impl<'t> Env<'t> {
         self.slots.extend(std::iter::repeat_with(Slotted::default).take(definition.slots as usize));
         self.start_frame(definition.frame, outer)?;
         Ok(suspended)
+    }
+
+    /// Makes room for the unit and the frame of a macro that is about to be called.
+    #[inline]
+    pub(super) fn make_room(&mut self, definition: &Macro) -> Res<Room> {
+        self.check_slots(definition.slots + definition.frame)?;
+        let room = Room { slots: self.slots.len(), variables: self.variables.len() };
+        self.slots.resize_with(room.slots + definition.slots as usize, Slotted::default);
+        self.variables.resize_with(room.variables + definition.frame as usize, Held::default);
+        Ok(room)
+    }
+
+    /// Puts a value where the macro that is about to be called looks for a parameter.
+    #[inline(always)]
+    pub(super) fn pass(&mut self, room: Room, parameter: &Parameter, make: impl Fn() -> Held<'t>) {
+        if let Some(slot) = parameter.slot {
+            self.variables[room.variables + slot.index as usize] = make();
+            if !parameter.is_read {
+                return;
+            }
+        }
+        self.slots[room.slots + parameter.variable.slot as usize] = Slotted { level: BASE, held: make() };
+    }
+
+    /// Starts the unit and the frame that there is room for.
+    #[inline]
+    pub(super) fn start_room(&mut self, room: Room) -> Suspended {
+        self.frame_serial += 1;
+        self.frame_base = room.variables;
+        self.frames.push(Frame { base: room.variables, outer: None, serial: self.frame_serial });
+        Suspended {
+            base: std::mem::replace(&mut self.base, room.slots),
+            level: std::mem::replace(&mut self.level, BASE),
+            boundary: std::mem::replace(&mut self.boundary, BASE),
+            exporting: std::mem::replace(&mut self.exporting, Exporting { macros: true, assignments: false }),
+        }
     }
 
     /// Puts what a closure has captured into the slots of its unit, which has just started.

@@ -43,10 +43,9 @@ impl<'v> Keyed<'v> {
         };
         match self.array.chosen_from() {
             None => self.array.items().iter().enumerate().try_for_each(|(position, item)| take(position, item)),
-            Some((base, chosen)) => chosen
-                .iter()
-                .enumerate()
-                .try_for_each(|(position, place)| take(position, base.get(*place as usize)?)),
+            Some((base, chosen)) => {
+                chosen.iter().enumerate().try_for_each(|(position, place)| take(position, base.get(*place as usize)?))
+            }
         }
     }
 }
@@ -264,7 +263,8 @@ mod tests {
             .collect();
         let few = json!([{"n": -0.0}, {"n": 0}, {"n": 1}]);
         let wide = [0.5, -2_147_483_648.0, 2_147_483_647.0, -1.0, 2_147_483_648.0, 3.0, -3.0, 3.0];
-        let wide: Vec<_> = wide.iter().map(|n| json!({"n": n, "half": n % 1.0 != 0.0 || *n > 2_147_483_647.0})).collect();
+        let wide: Vec<_> =
+            wide.iter().map(|n| json!({"n": n, "half": n % 1.0 != 0.0 || *n > 2_147_483_647.0})).collect();
         let context = Context::try_from(&json!({"rows": rows, "few": few, "wide": wide})).unwrap();
         for filters in [
             "rows | groupby('s') | dump",

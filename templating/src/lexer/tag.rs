@@ -60,16 +60,8 @@ pub(crate) fn split(source: &str, syntax: &Syntax, room: Vec<Piece>) -> Res<Vec<
     let mut pieces = room;
     pieces.clear();
     pieces.reserve(8 + source.len() / 64);
-    Splitter {
-        source,
-        syntax,
-        pieces,
-        position: 0,
-        trim_next: Trim::Nothing,
-        slashes_left: true,
-        after_raw: false,
-    }
-    .run()
+    Splitter { source, syntax, pieces, position: 0, trim_next: Trim::Nothing, slashes_left: true, after_raw: false }
+        .run()
 }
 
 /// From so many pieces on, room that is left over is given back.

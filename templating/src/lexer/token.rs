@@ -90,10 +90,7 @@ impl TokenKind {
     /// Whether this is a name where a name is wanted.
     #[inline]
     pub(crate) fn is_word(self) -> bool {
-        matches!(
-            self,
-            Self::Name | Self::And | Self::Else | Self::If | Self::In | Self::Is | Self::Not | Self::Or
-        )
+        matches!(self, Self::Name | Self::And | Self::Else | Self::If | Self::In | Self::Is | Self::Not | Self::Or)
     }
 
     /// How messages write a symbol.
@@ -298,8 +295,7 @@ impl<'s> Lexer<'s> {
     fn follows_operand(&self) -> bool {
         use TokenKind::*;
         self.tokens.last().is_some_and(|token| {
-            token.kind.is_word()
-                || matches!(token.kind, Number | String | Regex | Close | CloseBracket | CloseBrace)
+            token.kind.is_word() || matches!(token.kind, Number | String | Regex | Close | CloseBracket | CloseBrace)
         })
     }
 

@@ -460,7 +460,8 @@ impl<'s> Parser<'s> {
 
     /// The bracket that ends a list, a group or a dictionary; the older dialect takes any.
     fn expect_close(&self, tokens: &mut Tokens<'s>, close: TokenKind) -> Res<()> {
-        let any = self.is_older() && matches!(tokens.peek(), TokenKind::Close | TokenKind::CloseBracket | TokenKind::CloseBrace);
+        let any = self.is_older()
+            && matches!(tokens.peek(), TokenKind::Close | TokenKind::CloseBracket | TokenKind::CloseBrace);
         if any {
             tokens.next += 1;
             return Ok(());
@@ -581,9 +582,7 @@ impl<'s> Parser<'s> {
         loop {
             let token = tokens.token(0);
             match (token.kind.is_word(), tokens.peek_second()) {
-                (true, TokenKind::Assign)
-                    if !(self.is_older() && self.constant(tokens.text(token)).is_some()) =>
-                {
+                (true, TokenKind::Assign) if !(self.is_older() && self.constant(tokens.text(token)).is_some()) => {
                     let name = self.name(tokens.text(token), token.offset)?;
                     tokens.next += 2;
                     let value = self.inner_expression(tokens)?;

@@ -28,10 +28,11 @@ pub(super) struct Recovery {
 /// Parses what can be parsed of a source. The tree is not one to render: it has stand-ins where something was wrong.
 pub(crate) fn parse_leniently(source: &str, settings: &Settings) -> (Ast, Vec<Fault>) {
     let nothing = Ast::default;
-    let pieces = match super::check_length(source, settings).and_then(|()| lexer::split(source, &settings.syntax, Vec::new())) {
-        Ok(pieces) => pieces,
-        Err(fault) => return (nothing(), vec![*fault]),
-    };
+    let pieces =
+        match super::check_length(source, settings).and_then(|()| lexer::split(source, &settings.syntax, Vec::new())) {
+            Ok(pieces) => pieces,
+            Err(fault) => return (nothing(), vec![*fault]),
+        };
     let mut parser = Parser::new(source, settings, pieces);
     parser.recovery = Some(Recovery::default());
     let result = parser.template().and_then(|body| parser.check_blocks().map(|()| body));

@@ -133,6 +133,7 @@ impl Walk<'_> {
             StmtKind::Macro { name, definition } => {
                 definition.slot = self.bind(name.name);
                 definition.frame = self.apart(|walk| walk.callable(definition));
+                definition.simple = definition.is_simple(self.ast);
             }
             StmtKind::Call { call, caller } => {
                 self.expr(*call);
