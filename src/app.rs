@@ -33,7 +33,7 @@ use crate::{
     api::{self, ApiParts, ApiState},
     auth::{Auth, KeyFileError},
     catalog::{
-        CatalogFactory, EmbeddedCatalog,
+        CatalogFactory, EmbeddedCatalog, RemoteCatalog,
         query::{EntityFilter, EntityQuery, Fields},
     },
     config::{AuthPolicy, Config, DatabaseConfig},
@@ -106,7 +106,13 @@ impl AppBuilder {
         let parts = Parts::new(&config, actions).await?;
         let http = parts.scm.http_client().map_err(|error| AppError::Config(error.message().to_owned()))?;
         let auth = Auth::new(&config.auth, &config.discovery, parts.stores.keys.clone(), http)?;
-        let catalog = parts.catalog_factory();
+        let remote = config
+            .discovery
+            .is_elsewhere("catalog")
+            .then(|| RemoteCatalog::new(&config.discovery, auth.clone(), http.clone()));
+        let embedded = remote.is_none().then(|| parts.catalog.clone());
+        let catalog_url = remote.as_ref().map(|catalog| catalog.url().to_string());
+        let catalog = remote.map_or_else(|| parts.catalog_factory(), RemoteCatalog::factory);
         let tasks = TaskService::new(EngineDeps {
             store: parts.stores.tasks.clone(),
             registry: parts.registry.clone(),
@@ -122,14 +128,14 @@ impl AppBuilder {
             tasks: tasks.clone(),
             actions: parts.registry.clone(),
             catalog,
-            embedded: Some(parts.catalog.clone()),
+            embedded: embedded.clone(),
             auth,
             store: parts.stores.tasks.clone(),
             cors: config.backend.cors.clone(),
             stopping: stopping.clone(),
         })
         .map_err(AppError::Config)?;
-        Ok(App { config, parts, tasks, state: Data::new(state), stopping })
+        Ok(App { config, parts, embedded, catalog_url, tasks, state: Data::new(state), stopping })
     }
 }
 
@@ -255,6 +261,10 @@ fn raise_file_limit() {
 pub struct App {
     config: Config,
     parts: Parts,
+    /// Our own catalog, where it is in use.
+    embedded: Option<Arc<EmbeddedCatalog>>,
+    /// Where the catalog is, when it is another one.
+    catalog_url: Option<String>,
     tasks: TaskService,
     state: Data<ApiState>,
     stopping: CancellationToken,
@@ -324,7 +334,7 @@ impl App {
     /// Reads the configured locations. What was read before a restart is there at once, so a slow host holds up the start
     /// for a while only.
     async fn load_catalog(&self) -> Result<(), AppError> {
-        let catalog = Arc::clone(&self.parts.catalog);
+        let Some(catalog) = self.embedded.clone() else { return Ok(()) };
         let mut refresh = tokio::spawn(async move { catalog.refresh_configured().await });
         match tokio::time::timeout(CATALOG_PATIENCE, &mut refresh).await {
             Ok(Ok(done)) => Ok(done?),
@@ -338,8 +348,7 @@ impl App {
 
     /// Reads all locations again from time to time, until the service stops.
     fn keep_catalog_fresh(&self) {
-        let Some(interval) = self.config.catalog_refresh else { return };
-        let catalog = Arc::clone(&self.parts.catalog);
+        let (Some(interval), Some(catalog)) = (self.config.catalog_refresh, self.embedded.clone()) else { return };
         let stopping = self.stopping.clone();
         tokio::spawn(async move {
             loop {
@@ -396,7 +405,8 @@ impl App {
             database,
             working_directory = %self.config.backend.working_directory,
             actions = self.parts.registry.list().count(),
-            templates = self.parts.catalog.entities(&templates, &Fields::default(), 0, None).len(),
+            catalog = self.catalog_url.as_deref().unwrap_or("embedded"),
+            templates = self.embedded.as_ref().map(|own| own.entities(&templates, &Fields::default(), 0, None).len()),
             "ready"
         );
     }

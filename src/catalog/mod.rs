@@ -1,7 +1,7 @@
 //! Where templates and entities come from.
 //!
-//! [`EmbeddedCatalog`] keeps templates registered by URL or named in the configuration in our database. A Backstage
-//! catalog over HTTP takes its place in the split deployment.
+//! [`EmbeddedCatalog`] keeps templates registered by URL or named in the configuration in our database. Beside a Backstage
+//! [`RemoteCatalog`] takes its place.
 
 mod annotate;
 mod discover;
@@ -10,6 +10,7 @@ mod index;
 mod location;
 pub mod query;
 mod relations;
+mod remote;
 #[cfg(test)]
 mod tests;
 mod validation;
@@ -23,6 +24,7 @@ use crate::auth::Credentials;
 pub use discover::Problem;
 pub use embedded::{AddedLocation, EmbeddedCatalog, LocationView};
 pub use location::{Location, LocationKind};
+pub use remote::{Refusal, RemoteCatalog};
 pub use validation::{problems, validate};
 
 /// Makes the catalog as somebody sees it.

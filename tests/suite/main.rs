@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod argocd;
+mod auth;
 mod autocomplete;
 mod bad_input;
 mod beta2;

@@ -3,6 +3,7 @@
 //! * [`github::GithubDouble`] is a GitHub: REST API, Git over HTTPS, archives.
 //! * [`kubernetes::Cluster`] is a kube-apiserver with etcd.
 //! * [`argocd::ArgocdDouble`] is an Argo CD API server, [`argocd::ArgocdController`] plays its controller in a cluster.
+//! * [`backstage::BackstageDouble`] is the backend of a Backstage: its auth, catalog and permission plugins.
 //! * [`crossplane::Crossplane`] plays Crossplane's controllers there.
 //! * [`postgres::Postgres`] is a PostgreSQL server with a database for each test.
 //! * [`process::Service`] runs the `understudy` binary with a configuration of the test's own.
@@ -14,6 +15,7 @@
 //! Nothing here is skipped silently: a missing program is an [`Error::MissingProgram`] that says how to install it.
 
 pub mod argocd;
+pub mod backstage;
 pub mod cache;
 pub mod crossplane;
 pub mod error;

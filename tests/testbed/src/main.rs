@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use understudy_testbed::{
     Error, Result,
+    backstage::BackstageDouble,
     github::{DEFAULT_ORG, DEFAULT_TOKEN, DEFAULT_USER, GithubDouble, GithubOptions, Token},
 };
 
@@ -20,6 +21,21 @@ struct Cli {
 enum Server {
     /// A GitHub: REST API, Git over HTTPS and archives on one TLS port; everything is gone when it ends.
     Github(Github),
+    /// The backend of a Backstage: users' tokens, a catalog, permissions.
+    Backstage(Backstage),
+}
+
+#[derive(Debug, Args)]
+struct Backstage {
+    /// Port on 127.0.0.1; 0 picks a free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Where the scaffolder will be
+    #[arg(long, default_value = "http://127.0.0.1:7008")]
+    scaffolder: String,
+    /// Entity to begin with, from a YAML file (may be repeated)
+    #[arg(long = "entity", value_name = "FILE")]
+    entities: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -56,8 +72,11 @@ fn seed(text: &str) -> Result<Seed, String> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Server::Github(args) = Cli::parse().server;
-    match github(args).await {
+    let ran = match Cli::parse().server {
+        Server::Github(args) => github(args).await,
+        Server::Backstage(args) => backstage(args).await,
+    };
+    match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("testbed: {error}");
@@ -83,6 +102,36 @@ async fn github(args: Github) -> Result<()> {
     println!("export NODE_EXTRA_CA_CERTS={}", github.ca_file().display());
     println!("\nRequests follow; Ctrl-C ends it and removes its repositories.");
     watch(&github).await
+}
+
+async fn backstage(args: Backstage) -> Result<()> {
+    let backstage = BackstageDouble::start_on(args.port).await?;
+    for path in &args.entities {
+        let file = |detail: String| Error::File { path: path.clone(), detail };
+        let text = std::fs::read_to_string(path).map_err(|error| file(error.to_string()))?;
+        backstage.add_entity(serde_saphyr::from_str(&text).map_err(|error| file(error.to_string()))?);
+    }
+    backstage.scaffolder_at(&args.scaffolder);
+    println!("Backstage double: {}", backstage.url());
+    println!("it expects the scaffolder at {}", args.scaffolder);
+    println!("token of user:default/guest: {}", backstage.user_token("user:default/guest"));
+    println!("\n# app-config.yaml of the scaffolder\n{}", backstage.app_config());
+    println!("\nRequests follow; Ctrl-C ends it.");
+    let ended = ended();
+    tokio::pin!(ended);
+    let mut shown = 0;
+    loop {
+        tokio::select! {
+            result = &mut ended => return result,
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+        }
+        let requests = backstage.requests();
+        for request in &requests[shown..] {
+            let who = request.principal.as_deref().unwrap_or("-");
+            println!("{} {} {} ({who})", request.status, request.method, request.path);
+        }
+        shown = requests.len();
+    }
 }
 
 /// Prints requests and violations until the process is asked to end.
