@@ -213,8 +213,13 @@ impl From<AuthError> for ApiError {
 }
 
 impl From<ActionError> for ApiError {
+    /// Of another service's answer the status is passed on.
     fn from(error: ActionError) -> Self {
-        Self::new(error.name().to_string(), error.message())
+        let (name, message) = (error.name().to_string(), error.message().to_string());
+        match error.status().and_then(|status| StatusCode::from_u16(status).ok()) {
+            Some(status) => Self::Named { name, message, status },
+            None => Self::new(name, message),
+        }
     }
 }
 

@@ -113,3 +113,83 @@ pub(super) fn verify(keys: &[Jwk], token: &Unverified<'_>, place: &str) -> Resul
         (Some(_), Some(_)) => Err(JwtError::Keys(format!("several of the keys at {place} fit"))),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use ring::{
+        rand::SystemRandom,
+        signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair},
+    };
+    use serde_json::json;
+
+    use super::{
+        super::jwt::{unsigned, with_signature},
+        *,
+    };
+
+    fn check(keys: &Value, token: &str) -> Result<(), JwtError> {
+        verify(&Jwk::of_set(&json!({ "keys": keys })).unwrap(), &Unverified::parse(token).unwrap(), "here")
+    }
+
+    fn rsa() -> (RsaKeyPair, Value) {
+        let output = std::process::Command::new("openssl")
+            .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-outform", "DER"])
+            .output()
+            .expect("openssl is needed: install it (Debian: openssl)");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let pair = RsaKeyPair::from_pkcs8(&output.stdout).unwrap();
+        let public: RsaPublicKeyComponents<Vec<u8>> = pair.public().into();
+        (pair, json!({"kty": "RSA", "kid": "r", "n": BASE64.encode(&public.n), "e": BASE64.encode(&public.e)}))
+    }
+
+    fn rsa_token(pair: &RsaKeyPair, algorithm: &str, encoding: &'static dyn RsaEncoding) -> String {
+        let text = unsigned(&json!({"alg": algorithm, "kid": "r"}), &json!({"sub": "x"}));
+        let mut signature = vec![0; pair.public().modulus_len()];
+        pair.sign(encoding, &SystemRandom::new(), text.as_bytes(), &mut signature).unwrap();
+        with_signature(text, &signature)
+    }
+
+    #[test]
+    fn keys_of_other_issuers() {
+        let (pair, key) = rsa();
+        let (pkcs1, pss) = (rsa_token(&pair, "RS256", &RSA_PKCS1_SHA256), rsa_token(&pair, "PS512", &RSA_PSS_SHA512));
+        for token in [&pkcs1, &pss] {
+            assert_eq!(check(&json!([key]), token), Ok(()));
+        }
+        // A key that says what it is for is for nothing else.
+        let mut narrow = key.clone();
+        narrow["alg"] = "RS256".into();
+        assert_eq!(check(&json!([narrow]), &pkcs1), Ok(()));
+        assert!(matches!(check(&json!([narrow]), &pss), Err(JwtError::NoKey(_))));
+        for (member, value) in [("use", json!("enc")), ("key_ops", json!(["encrypt"])), ("kid", json!("other"))] {
+            let mut other = key.clone();
+            other[member] = value;
+            assert!(matches!(check(&json!([other]), &pkcs1), Err(JwtError::NoKey(_))), "{member}");
+        }
+        assert!(matches!(check(&json!([key, key]), &pkcs1), Err(JwtError::Keys(_))));
+
+        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
+        let key = json!({"kty": "OKP", "crv": "Ed25519", "x": BASE64.encode(pair.public_key())});
+        let text = unsigned(&json!({"alg": "EdDSA"}), &json!({}));
+        let token = with_signature(text.clone(), pair.sign(text.as_bytes()).as_ref());
+        assert_eq!(check(&json!([{"kty": "oct", "k": "x"}, 5, key]), &token), Ok(()));
+        assert_eq!(check(&json!([key]), &with_signature(text, b"x")), Err(JwtError::Signature));
+    }
+
+    #[test]
+    fn no_key_is_used_with_another_kind_of_algorithm() {
+        let key = json!({"kty": "EC", "crv": "P-256", "kid": "k", "x": "AA", "y": "AA"});
+        for algorithm in ["none", "HS256", "HS512", "ES256K", "ES512", "", "es256"] {
+            let token = with_signature(unsigned(&json!({"alg": algorithm, "kid": "k"}), &json!({})), b"x");
+            assert_eq!(check(&json!([key]), &token), Err(JwtError::Algorithm(algorithm.to_string())));
+        }
+        let token = |algorithm: &str| with_signature(unsigned(&json!({"alg": algorithm}), &json!({})), b"x");
+        for algorithm in ["RS256", "EdDSA", "ES384"] {
+            assert!(matches!(check(&json!([key]), &token(algorithm)), Err(JwtError::NoKey(_))), "{algorithm}");
+        }
+        // Coordinates that are none.
+        assert!(matches!(check(&json!([key]), &token("ES256")), Err(JwtError::Keys(_))));
+    }
+}

@@ -189,6 +189,13 @@ struct Items {
 #[async_trait]
 impl Catalog for AsSeen {
     async fn entity_by_ref(&self, entity_ref: &EntityRef) -> Result<Option<Entity>, ActionError> {
+        // Nothing is called so, and as segments of a path they would lead elsewhere in the catalog.
+        if [&entity_ref.kind, &entity_ref.namespace, &entity_ref.name]
+            .iter()
+            .any(|part| matches!(part.as_str(), "" | "." | ".."))
+        {
+            return Ok(None);
+        }
         let part = |text: &str| utf8_percent_encode(text, COMPONENT).to_string();
         let path = format!(
             "/entities/by-name/{}/{}/{}",

@@ -387,7 +387,7 @@ impl Runner {
     }
 
     fn secrets_of(&self, job: &Job) -> Redactor {
-        let values = job.secrets.values().chain(self.environment_secrets.values());
+        let values = job.secrets.values().chain(&job.initiator.token).chain(self.environment_secrets.values());
         Redactor::new(values.map(understudy_sdk::Secret::expose))
     }
 

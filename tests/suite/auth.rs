@@ -328,6 +328,10 @@ async fn a_catalog_that_refuses_fails_or_takes_its_time() {
     assert_eq!(told(&answer).0, 404, "{}", answer.text());
     let last = pair.backstage.requests().pop().unwrap();
     assert_eq!(last.path, "/api/catalog/entities/by-name/template/default/..%252F..%252Flocations");
+    let before = pair.backstage.requests().len();
+    let upwards = json!({"templateRef": "template:../..", "values": {}});
+    assert_eq!(pair.post(TASKS, STATIC, &upwards).await.status, 404);
+    assert_eq!(pair.backstage.requests().len(), before);
     pair.service.stop().await;
 }
 
@@ -452,4 +456,39 @@ async fn where_credentials_are_not_asked_for_bad_ones_are_still_refused() {
         (401, "ResponseError: Request failed with 401 Unauthorized".into())
     );
     pair.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_another_issuer_are_known_by_its_keys() {
+    let issuer = BackstageDouble::start().await.unwrap();
+    let keys = format!("{}/api/auth/.well-known/jwks.json", issuer.url());
+    let entry = |more: Value| {
+        let mut options = json!({"url": keys, "issuer": "https://ci.example.com", "audience": "understudy, other"});
+        options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"backend": {"auth": {"externalAccess": [{"type": "jwks", "options": options}]}}}).to_string()
+    };
+    let token = |issued_by: &str, audience: &str| {
+        let now = chrono::Utc::now().timestamp();
+        // A clock that is a little ahead of ours.
+        let claims = json!({
+            "sub": "repo:my-org/my-repo", "iss": issued_by, "aud": [audience], "iat": now + 2, "nbf": now + 2,
+            "exp": now + 60,
+        });
+        issuer.sign_user("JWT", claims)
+    };
+    let service = Running::start(&entry(json!({"subjectPrefix": "ci", "algorithm": "ES256"}))).await;
+    let get = async |token: &str| service.request("GET", ACTIONS, &bearer(token), None).await;
+    assert_eq!(get(&token("https://ci.example.com", "understudy")).await.status, 200);
+    for wrong in [
+        token("https://ci.example.com", "backstage"),
+        token("https://elsewhere.example.com", "understudy"),
+        changed(&token("https://ci.example.com", "understudy"), 1, |claims| claims["sub"] = "root".into()),
+    ] {
+        assert_eq!(told(&get(&wrong).await), refusal("Illegal token"));
+    }
+    service.stop().await;
+    let service = Running::start(&entry(json!({"algorithm": ["RS256"]}))).await;
+    let answer = service.request("GET", ACTIONS, &bearer(&token("https://ci.example.com", "understudy")), None).await;
+    assert_eq!(told(&answer), refusal("Illegal token"));
+    service.stop().await;
 }
