@@ -346,6 +346,7 @@ async fn workflows_that_fail_and_that_never_start() {
 
     // Another task, after the repository has gone: GitHub starts nothing.
     stage.github.client().unwrap().delete("/repos/acme/shop").await.unwrap();
+    assert_eq!(stage.github.workflow_runs("acme", "shop").len(), 0);
     stage.github.play_workflows(Play::Withheld);
     let id = stage.start("impatient", json!({})).await;
     stage.fails(&id, &["No workflow run appeared for the commit", "within 1 s", "that Actions are enabled"]).await;

@@ -276,7 +276,10 @@ impl State {
     }
 
     pub(super) fn remove_repo(&mut self, owner: &str, name: &str) -> Option<Repo> {
-        self.repos.remove(&(folded(owner), folded(name)))
+        let place = (folded(owner), folded(name));
+        self.runs.remove(&place);
+        self.pulls.remove(&place);
+        self.repos.remove(&place)
     }
 
     /// Adds a repository; `None` when the name is taken. The creator becomes its administrator.
