@@ -357,9 +357,11 @@ async fn a_failure_names_what_is_not_ready_and_a_retry_goes_on() {
             let more = json!({"spec": {"region": "eu-west-1"}, "timeout": timeout});
             step("crossplane:claim", &input(group, namespace, name, &more))
         };
-        let mut lost = input(group, namespace, "lost", &json!({"spec": {"region": "eu-west-1"}, "timeout": "4s"}));
+        let mut lost = input(group, namespace, "lost", &json!({"spec": {"region": "eu-west-1"}, "timeout": "10s"}));
         lost["compositionRef"] = "nowhere".into();
+        let placed = json!({"spec": {"region": "eu-west-1"}, "wait": false});
         vec![
+            ("place", step("crossplane:claim", &input(group, namespace, "photos", &placed))),
             ("order", claim("photos", "6s")),
             ("lost", step("crossplane:claim", &lost)),
             ("paused", claim("paused", "60s")),
@@ -368,6 +370,10 @@ async fn a_failure_names_what_is_not_ready_and_a_retry_goes_on() {
     .await;
     stage.crossplane.set("user", Behaviour::Failing("AccessDenied: iam:CreateUser".into()));
     stage.crossplane.set("versioning", Behaviour::Creating);
+    // Until all that becomes ready is, however slow the machine.
+    stage.completes("place").await;
+    let unready = |list: &Value| list.to_string().contains("Unready resources: versioning, user\"");
+    stage.crossplane.until(&format!("/apis/{group}/v1alpha1/xbuckets"), unready).await.unwrap();
     let (name, message, log) = stage.fails("order").await;
     assert_eq!(name, "Error");
     has_all(
@@ -390,7 +396,7 @@ async fn a_failure_names_what_is_not_ready_and_a_retry_goes_on() {
     has_all(&log, &["photos unchanged", "is synced and ready"]);
 
     let (_, message, log) = stage.fails("lost").await;
-    has_all(&message, &["was not ready within 4 s"]);
+    has_all(&message, &["was not ready within 10 s"]);
     has_all(&log, &["not synced, ReconcileError: cannot select Composition"]);
 
     // What doesn't heal by itself ends the wait at once.
