@@ -15,6 +15,7 @@ mod credentials;
 mod crossplane;
 mod eval;
 mod floors;
+mod frontend;
 mod gitops;
 mod golden_path;
 mod hostile;

@@ -42,6 +42,13 @@ fn is_inherited(name: &str) -> bool {
     !(name.starts_with("APP_CONFIG_") || upper.ends_with("_PROXY") || exact.contains(&upper.as_str()))
 }
 
+/// Keeps from a process what of the test's environment is not meant for it.
+pub(crate) fn remove_foreign(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| !is_inherited(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
+}
+
 /// How the service is to be run.
 #[derive(Debug, Clone)]
 pub struct ServiceOptions {
@@ -129,10 +136,10 @@ struct Running {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Logs(Arc<Mutex<String>>);
+pub(crate) struct Logs(Arc<Mutex<String>>);
 
 impl Logs {
-    fn get(&self) -> String {
+    pub(crate) fn get(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -140,7 +147,7 @@ impl Logs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn collect(&self, from: Option<impl AsyncRead + Unpin + Send + 'static>) -> JoinHandle<()> {
+    pub(crate) fn collect(&self, from: Option<impl AsyncRead + Unpin + Send + 'static>) -> JoinHandle<()> {
         let logs = self.clone();
         tokio::spawn(async move {
             let Some(mut from) = from else { return };
@@ -201,9 +208,7 @@ impl Service {
             fs::write(&path, text).map_err(Error::io(format!("writing {}", path.display())))?;
             command.arg("--config").arg(path);
         }
-        for (name, _) in std::env::vars_os().filter(|(name, _)| !is_inherited(&name.to_string_lossy())) {
-            command.env_remove(name);
-        }
+        remove_foreign(&mut command);
         command.args(&self.options.args).envs(self.options.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.dir.path()).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -3,13 +3,15 @@
 use std::{
     env,
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
 use tokio::process::Command;
 
 use crate::{Error, Result};
 
-const INSTALL: [(&str, &str); 5] = [
+const INSTALL: [(&str, &str); 6] = [
+    ("chromium", "install it with `apt-get install chromium` (Debian, Ubuntu) or `dnf install chromium`"),
     ("git", "install it with `apt-get install git` (Debian, Ubuntu), `dnf install git` or `brew install git`"),
     ("openssl", "install it with `apt-get install openssl`, `dnf install openssl` or `brew install openssl`"),
     ("npm", "install Node.js with npm: `apt-get install nodejs npm`, `dnf install nodejs` or `brew install node`"),
@@ -56,6 +58,22 @@ pub async fn output(command: &mut Command) -> Result<Vec<u8>> {
     }
     let stderr = String::from_utf8_lossy(&out.stderr).trim().to_owned();
     Err(Error::Program { command: shown, status: out.status, stderr })
+}
+
+/// Runs a script that makes a directory, or finds that it is made, and prints its path.
+///
+/// # Errors
+/// As [`output`]; [`Error::Unexpected`] when it prints nothing.
+pub(crate) async fn made_by(script: &Path) -> Result<PathBuf> {
+    let mut command = Command::new(script);
+    // Its progress belongs on the terminal: the first time takes minutes.
+    command.stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = output(&mut command).await?;
+    let dir = String::from_utf8_lossy(&output).trim().to_string();
+    if dir.is_empty() {
+        return Err(Error::unexpected(script.display().to_string(), "it named no directory"));
+    }
+    Ok(PathBuf::from(dir))
 }
 
 fn shown(command: &Command) -> String {

@@ -61,7 +61,8 @@ impl Cluster {
     /// # Errors
     /// The programs can't be made, or do not get ready.
     pub async fn start() -> Result<Self> {
-        let programs = programs_dir().await?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("kube-apiserver");
+        let programs = programs::made_by(&script).await?;
         let mut attempt = 1;
         loop {
             match Self::start_on(&programs, free_port()?, free_port()?, free_port()?).await {
@@ -463,19 +464,6 @@ pub fn crds() -> PathBuf {
 }
 
 /// Where kube-apiserver and etcd are; they are made when they are not there yet.
-async fn programs_dir() -> Result<PathBuf> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("kube-apiserver");
-    let mut command = tokio::process::Command::new(&script);
-    // Its progress belongs on the terminal: the first build takes minutes.
-    command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::inherit());
-    let output = programs::output(&mut command).await?;
-    let dir = String::from_utf8_lossy(&output).trim().to_string();
-    if dir.is_empty() {
-        return Err(Error::unexpected(script.display().to_string(), "it named no directory"));
-    }
-    Ok(PathBuf::from(dir))
-}
-
 fn client(ca_pem: &str) -> Result<reqwest::Client> {
     let ca = reqwest::Certificate::from_pem(ca_pem.as_bytes()).map_err(Error::http("reading the CA"))?;
     let _ = rustls::crypto::ring::default_provider().install_default();
