@@ -121,6 +121,7 @@ mod tests {
         rand::SystemRandom,
         signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair},
     };
+    use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
     use serde_json::json;
 
     use super::{
@@ -134,11 +135,12 @@ mod tests {
 
     fn rsa() -> (RsaKeyPair, Value) {
         let output = std::process::Command::new("openssl")
-            .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-outform", "DER"])
+            .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"])
             .output()
             .expect("openssl is needed: install it (Debian: openssl)");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let pair = RsaKeyPair::from_pkcs8(&output.stdout).unwrap();
+        let document = PrivatePkcs8KeyDer::from_pem_slice(&output.stdout).unwrap();
+        let pair = RsaKeyPair::from_pkcs8(document.secret_pkcs8_der()).unwrap();
         let public: RsaPublicKeyComponents<Vec<u8>> = pair.public().into();
         (pair, json!({"kty": "RSA", "kid": "r", "n": BASE64.encode(&public.n), "e": BASE64.encode(&public.e)}))
     }

@@ -136,7 +136,10 @@ impl RemoteCatalog {
         };
         let code = code.unwrap_or(status.as_u16());
         let refusal = Refusal { cause };
-        if status == reqwest::StatusCode::UNAUTHORIZED {
+        if status == reqwest::StatusCode::NOT_FOUND {
+            // As a rule somebody asked for an entity that doesn't exist.
+            tracing::debug!(url = self.0.url, reason = %refusal, "the catalog knows no such thing");
+        } else if status == reqwest::StatusCode::UNAUTHORIZED {
             tracing::warn!(
                 url = self.0.url,
                 reason = %refusal,
