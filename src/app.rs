@@ -18,10 +18,11 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpServer, middleware::from_fn, web::Data};
+use actix_web::{HttpServer, dev::Server, middleware::from_fn, web::Data};
 use tokio::{
     runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinError,
 };
 use tokio_util::sync::CancellationToken;
 use tracing_actix_web::TracingLogger;
@@ -30,7 +31,7 @@ use understudy_scm::Scm;
 use understudy_sdk::{Action, Catalog, DynAction, Registry, Typed};
 
 use crate::{
-    api::{self, ApiParts, ApiState},
+    api::{self, ApiParts, ApiState, ConnectionGuard, Edge, Lifecycle, Phase},
     auth::{Auth, KeyFileError},
     catalog::{
         CatalogFactory, EmbeddedCatalog, RemoteCatalog,
@@ -49,6 +50,9 @@ use crate::{
 const STEP_GRACE: Duration = Duration::from_secs(6);
 /// How long open requests get, in seconds.
 const REQUEST_GRACE: u64 = 2;
+
+/// How many connections are served at once, where the system allows that many open files.
+const MOST_CONNECTIONS: usize = 10_000;
 
 /// How long the start waits for the catalog's locations to be read.
 const CATALOG_PATIENCE: Duration = Duration::from_secs(20);
@@ -123,7 +127,8 @@ impl AppBuilder {
             observer: Arc::new(LogObserver),
             runtime: Handle::current(),
         });
-        let stopping = CancellationToken::new();
+        let lifecycle = Lifecycle::starting();
+        let edge = Edge::new(&config.server, lifecycle.clone()).map_err(AppError::Config)?;
         let state = ApiState::new(ApiParts {
             tasks: tasks.clone(),
             actions: parts.registry.clone(),
@@ -131,11 +136,20 @@ impl AppBuilder {
             embedded: embedded.clone(),
             auth,
             store: parts.stores.tasks.clone(),
-            cors: config.backend.cors.clone(),
-            stopping: stopping.clone(),
+            lifecycle: lifecycle.clone(),
+        });
+        let stopping = CancellationToken::new();
+        Ok(App {
+            config,
+            parts,
+            embedded,
+            catalog_url,
+            tasks,
+            state: Data::new(state),
+            edge: Data::new(edge),
+            lifecycle,
+            stopping,
         })
-        .map_err(AppError::Config)?;
-        Ok(App { config, parts, embedded, catalog_url, tasks, state: Data::new(state), stopping })
     }
 }
 
@@ -244,6 +258,13 @@ pub fn install_tls_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// How many connections are served at once: a quarter of the files that may be open, since each is two, and the rest is for
+/// tasks and the database. Further ones wait until others end.
+fn connection_limit() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files / 4).unwrap_or(MOST_CONNECTIONS).clamp(64, MOST_CONNECTIONS)
+}
+
 /// Lets the service open as many files as the system allows it: each waiting task may hold a connection, and the usual
 /// limit of 1024 is one for programs that can't cope with more.
 fn raise_file_limit() {
@@ -267,6 +288,8 @@ pub struct App {
     catalog_url: Option<String>,
     tasks: TaskService,
     state: Data<ApiState>,
+    edge: Data<Edge>,
+    lifecycle: Lifecycle,
     stopping: CancellationToken,
 }
 
@@ -276,7 +299,8 @@ impl App {
         AppBuilder { config, actions: Vec::new() }
     }
 
-    /// Serves until SIGTERM or SIGINT, then hands running tasks back to the queue and ends.
+    /// Serves until SIGTERM or SIGINT, then hands running tasks back to the queue and ends. It listens from the beginning;
+    /// requests that come before the start is over wait for that.
     ///
     /// # Errors
     /// The address can't be listened on, or the server breaks.
@@ -291,35 +315,38 @@ impl App {
         for warning in &self.config.warnings {
             tracing::warn!("{warning}");
         }
-        tokio::select! {
-            loaded = self.load_catalog() => loaded?,
-            _ = signals.next() => return Ok(()),
-        }
-        self.tasks.start_workers();
-        self.keep_catalog_fresh();
-        self.follow_catalog();
-
-        let state = self.state.clone();
-        let server = HttpServer::new(move || {
-            actix_web::App::new()
-                .app_data(state.clone())
-                .configure(api::routes)
-                .wrap(from_fn(api::edge))
-                .wrap(TracingLogger::<RequestLog>::new())
-        })
-        .disable_signals()
-        .shutdown_timeout(REQUEST_GRACE)
-        .listen(listener)
-        .map_err(listen)?
-        .run();
+        let server = self.server(listener).map_err(listen)?;
         let handle = server.handle();
         let mut server = tokio::spawn(server);
-        self.announce(address);
+        let broken = |ended: Result<std::io::Result<()>, JoinError>| {
+            ended.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(AppError::Server)
+        };
 
-        tokio::select! {
-            ended = &mut server => return ended.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(AppError::Server),
-            signal = signals.next() => tracing::info!(signal, "shutting down"),
+        let asked_to_end = tokio::select! {
+            loaded = self.load_catalog() => {
+                loaded?;
+                false
+            }
+            ended = &mut server => return broken(ended),
+            _ = signals.next() => true,
+        };
+        if !asked_to_end {
+            self.tasks.start_workers();
+            self.keep_catalog_fresh();
+            self.follow_catalog();
+            self.lifecycle.enter(Phase::Up);
+            self.announce(address);
+            tokio::select! {
+                ended = &mut server => return broken(ended),
+                signal = signals.next() => tracing::info!(signal, "shutting down"),
+            }
+            self.lifecycle.enter(Phase::Draining);
+            tokio::select! {
+                () = tokio::time::sleep(self.config.server.shutdown_delay) => {}
+                signal = signals.next() => tracing::warn!(signal, "not serving for the rest of backend.lifecycle.serverShutdownDelay"),
+            }
         }
+        self.lifecycle.enter(Phase::Down);
         self.stopping.cancel();
         tokio::select! {
             () = self.tasks.shutdown(STEP_GRACE) => {}
@@ -329,6 +356,33 @@ impl App {
         self.parts.stores.tasks.close().await;
         tracing::info!("ended");
         Ok(())
+    }
+
+    /// The HTTP server, not running yet.
+    fn server(&self, listener: TcpListener) -> std::io::Result<Server> {
+        let timeouts = &self.config.server.timeouts;
+        let (state, edge) = (self.state.clone(), self.edge.clone());
+        let connections = ConnectionGuard::new(timeouts);
+        let watch = connections.clone().watch();
+        let stopping = self.stopping.clone();
+        tokio::spawn(async move { stopping.run_until_cancelled(watch).await });
+        let server = HttpServer::new(move || {
+            actix_web::App::new()
+                .app_data(state.clone())
+                .app_data(edge.clone())
+                .configure(api::routes)
+                .wrap(from_fn(api::edge))
+                .wrap(TracingLogger::<RequestLog>::new())
+        })
+        .on_connect(move |stream, data| connections.on_connect(stream, data))
+        .client_request_timeout(timeouts.head)
+        .client_disconnect_timeout(timeouts.stalled)
+        .keep_alive(timeouts.keep_alive)
+        .disable_signals()
+        .shutdown_timeout(REQUEST_GRACE);
+        let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let server = server.workers(workers).max_connections(connection_limit() / workers);
+        Ok(server.listen(listener)?.run())
     }
 
     /// Reads the configured locations. What was read before a restart is there at once, so a slow host holds up the start

@@ -83,6 +83,10 @@ impl ApiError {
         let status = status_of(&name);
         Self::Named { name, message: message.into(), status }
     }
+    /// An error of this class with a status that does not follow from it.
+    pub fn with_status(name: impl Into<String>, message: impl Into<String>, status: StatusCode) -> Self {
+        Self::Named { name: name.into(), message: message.into(), status }
+    }
     /// An `InputError`, 400.
     pub fn input(message: impl Into<String>) -> Self {
         Self::new("InputError", message)

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, http::StatusCode, web::Data};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ApiState, reply};
+use super::{ApiState, Phase, reply};
 
 /// What the health routes answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -19,7 +19,7 @@ pub(super) struct Health {
 
 const OK: Health = Health { message: None, status: "ok" };
 
-/// Whether requests can be served: not shutting down, and the database answers.
+/// Whether requests can be served: started, not shutting down, and the database answers.
 #[utoipa::path(
     get, path = "/.backstage/health/v1/readiness", operation_id = "getReadiness", tag = "health",
     responses((status = 200, body = Health, description = "Ready"), (status = 503, body = Health, description = "Not ready")),
@@ -27,8 +27,10 @@ const OK: Health = Health { message: None, status: "ok" };
 pub(super) async fn readiness(state: Data<ApiState>) -> HttpResponse {
     let unavailable =
         |message| reply::json(StatusCode::SERVICE_UNAVAILABLE, &Health { message: Some(message), status: "error" });
-    if state.is_stopping() {
-        return unavailable("Backend is shutting down");
+    match state.lifecycle.phase() {
+        Phase::Starting => return unavailable("Backend has not started yet"),
+        Phase::Draining | Phase::Down => return unavailable("Backend is shutting down"),
+        Phase::Up => {}
     }
     match state.store.ping().await {
         Ok(()) => reply::ok(&OK),

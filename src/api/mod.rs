@@ -8,7 +8,6 @@ mod autocomplete;
 mod barrier;
 mod caller;
 mod catalog;
-mod cors;
 mod dry_run;
 mod edge;
 mod error;
@@ -33,18 +32,16 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 use understudy_sdk::{Catalog, Registry};
 
 pub use actions::ActionItem;
-pub use edge::edge;
+pub use edge::{ConnectionGuard, Edge, Lifecycle, Phase, edge};
 pub use error::ApiError;
 
 use self::caller::Caller;
 use crate::{
     auth::Auth,
     catalog::{CatalogFactory, EmbeddedCatalog},
-    config::CorsConfig,
     store::TaskStore,
     tasks::TaskService,
 };
@@ -63,10 +60,8 @@ pub struct ApiParts {
     pub auth: Auth,
     /// The database, asked whether it answers.
     pub store: Arc<dyn TaskStore>,
-    /// `backend.cors`
-    pub cors: Option<CorsConfig>,
-    /// When it fires, requests are refused.
-    pub stopping: CancellationToken,
+    /// Where the service is between start and end.
+    pub lifecycle: Lifecycle,
 }
 
 /// What the handlers work with.
@@ -79,35 +74,23 @@ pub struct ApiState {
     store: Arc<dyn TaskStore>,
     /// What the template language has beyond its own.
     extensions: Value,
-    cors: Option<cors::Cors>,
-    stopping: CancellationToken,
+    lifecycle: Lifecycle,
 }
 
 impl ApiState {
     /// The state of an API.
-    ///
-    /// # Errors
-    /// An origin of `backend.cors` is no valid pattern.
-    pub fn new(parts: ApiParts) -> Result<Self, String> {
-        let ApiParts { tasks, actions, catalog, embedded, auth, store, cors, stopping } = parts;
-        let cors = cors
-            .as_ref()
-            .map(cors::Cors::new)
-            .transpose()
-            .map_err(|error| format!("backend.cors.origin holds a pattern that can't be read: {error}"))?;
+    pub fn new(parts: ApiParts) -> Self {
+        let ApiParts { tasks, actions, catalog, embedded, auth, store, lifecycle } = parts;
         let extensions = extensions::of(tasks.templating().language());
-        Ok(Self { tasks, actions, catalog, embedded, auth, store, extensions, cors, stopping })
+        Self { tasks, actions, catalog, embedded, auth, store, extensions, lifecycle }
     }
     /// The catalog as the caller sees it.
     fn catalog_for(&self, caller: &Caller) -> Arc<dyn Catalog> {
         (self.catalog)(caller.credentials())
     }
-    fn is_stopping(&self) -> bool {
-        self.stopping.is_cancelled()
-    }
 }
 
-/// Adds all routes. The application must be wrapped in [`edge`] as well.
+/// Adds all routes. The application must be wrapped in [`edge()`] as well, and have an [`Edge`].
 pub fn routes(config: &mut ServiceConfig) {
     let scaffolder = |path: &str, routes: &[&'static str]| resource(&format!("/api/scaffolder{path}"), routes);
     let get_only = &["GET", "HEAD"];

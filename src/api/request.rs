@@ -3,13 +3,21 @@
 //! `@backstage/backend-openapi-utils` 0.7.2 puts express-openapi-validator before every documented route and answers
 //! each of its complaints with a 400 `InputError` that keeps only the message.
 
-use actix_web::{HttpMessage, HttpRequest, dev::Decompress, http::header, web};
+use std::io::{self, Read as _};
+
+use actix_web::{
+    HttpMessage, HttpRequest,
+    error::PayloadError,
+    http::{StatusCode, header},
+    web,
+};
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use futures_util::StreamExt;
 use indexmap::IndexMap;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::{error::ApiError, json_syntax};
+use super::{edge::is_timeout, error::ApiError, json_syntax};
 
 /// Largest JSON body, upstream's limit.
 const BODY_LIMIT: usize = 10 * 1024 * 1024;
@@ -153,11 +161,11 @@ pub(super) async fn body(request: &HttpRequest, payload: web::Payload, optional:
 }
 
 async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Vec<u8>, ApiError> {
-    let mut stream = Decompress::from_headers(payload.into_inner(), request.headers());
+    let mut stream = payload.into_inner();
     let mut text = Vec::new();
     let mut seen = 0usize;
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| ApiError::input(format!("the body can't be read: {error}")))?;
+        let chunk = chunk.map_err(|error| unreadable(&error))?;
         seen += chunk.len();
         if seen <= BODY_LIMIT {
             text.extend_from_slice(&chunk);
@@ -169,9 +177,42 @@ async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Vec<u8>, A
         }
     }
     if seen > BODY_LIMIT {
-        return Err(ApiError::input("request entity too large"));
+        return Err(too_large());
     }
+    let coding = request.headers().get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    match coding.unwrap_or("identity").trim().to_ascii_lowercase().as_str() {
+        "identity" | "" => Ok(text),
+        "gzip" => unpack(move || read_up_to_limit(MultiGzDecoder::new(&text[..]))).await,
+        "deflate" => unpack(move || read_up_to_limit(ZlibDecoder::new(&text[..]))).await,
+        other => Err(ApiError::input(format!("unsupported content encoding \"{other}\""))),
+    }
+}
+/// Unpacks a body away from the threads that serve requests. No more than the limit is unpacked, whatever it grows to.
+async fn unpack(work: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> Result<Vec<u8>, ApiError> {
+    let unpacked = web::block(work).await.map_err(|error| ApiError::internal(&error))?;
+    let text = unpacked.map_err(|error| ApiError::input(format!("the body can't be unpacked: {error}")))?;
+    if text.len() > BODY_LIMIT { Err(too_large()) } else { Ok(text) }
+}
+
+fn read_up_to_limit(reader: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    reader.take(BODY_LIMIT as u64 + 1).read_to_end(&mut text)?;
     Ok(text)
+}
+
+fn too_large() -> ApiError {
+    ApiError::input("request entity too large")
+}
+
+fn unreadable(error: &PayloadError) -> ApiError {
+    if is_timeout(error) {
+        return ApiError::with_status(
+            "RequestTimeoutError",
+            "the request's body did not arrive in time (backend.server.requestTimeout)",
+            StatusCode::REQUEST_TIMEOUT,
+        );
+    }
+    ApiError::input(format!("the body can't be read: {error}"))
 }
 
 /// A place in the body, for messages: `request/body/values`.

@@ -14,16 +14,15 @@ use actix_web::{
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 use understudy_actions_core::CoreDeps;
 use understudy_scm::Scm;
 use understudy_sdk::{ActionError, Catalog, Entity, EntityRef, LocationAnswer, LogLevel, Registry};
 
-use super::{ApiParts, ApiState, edge, routes};
+use super::{ApiParts, ApiState, Edge, Lifecycle, Phase, edge, routes};
 use crate::{
     auth::Auth,
     catalog::CatalogFactory,
-    config::{AuthConfig, AuthPolicy, CorsConfig, DatabaseConfig, KeyStoreConfig},
+    config::{AuthConfig, AuthPolicy, Config, CorsConfig, DatabaseConfig, KeyStoreConfig, LoadOptions, ServerConfig},
     discovery::Discovery,
     store::{SqliteStore, TaskStore},
     tasks::{EngineDeps, EngineSettings, TaskService, observe::LogObserver, policy::AllowAll},
@@ -51,9 +50,18 @@ fn template(name: &str, spec: Value) -> Entity {
     json!({"apiVersion": "scaffolder.backstage.io/v1beta3", "kind": "Template", "metadata": {"name": name}, "spec": spec})
 }
 
+fn server_config(root: &std::path::Path) -> ServerConfig {
+    let root = root.to_path_buf().try_into().unwrap();
+    let config = Config::load(&LoadOptions { root, ..LoadOptions::default() }).unwrap();
+    let cors =
+        CorsConfig { origin: Some(vec!["http://LocalHost:*".into()]), credentials: true, ..CorsConfig::default() };
+    ServerConfig { cors: Some(cors), ..config.server }
+}
+
 struct Api {
     state: Data<ApiState>,
-    stopping: CancellationToken,
+    edge: Data<Edge>,
+    lifecycle: Lifecycle,
     _work: tempfile::TempDir,
 }
 
@@ -122,8 +130,9 @@ impl Api {
             runtime: Handle::current(),
         });
         tasks.start_workers();
-        let cors = CorsConfig { origin: vec!["http://localhost:*".into()], credentials: true, ..CorsConfig::default() };
-        let stopping = CancellationToken::new();
+        let lifecycle = Lifecycle::starting();
+        lifecycle.enter(Phase::Up);
+        let edge = Edge::new(&server_config(work.path()), lifecycle.clone()).unwrap();
         let state = ApiState::new(ApiParts {
             tasks,
             actions: registry,
@@ -131,15 +140,14 @@ impl Api {
             embedded: None,
             auth,
             store,
-            cors: Some(cors),
-            stopping: stopping.clone(),
-        })
-        .unwrap();
-        Self { state: Data::new(state), stopping, _work: work }
+            lifecycle: lifecycle.clone(),
+        });
+        Self { state: Data::new(state), edge: Data::new(edge), lifecycle, _work: work }
     }
 
     async fn send(&self, request: TestRequest) -> Answer {
-        let app = App::new().app_data(self.state.clone()).configure(routes).wrap(from_fn(edge));
+        let app =
+            App::new().app_data(self.state.clone()).app_data(self.edge.clone()).configure(routes).wrap(from_fn(edge));
         let answer = test::call_service(&test::init_service(app).await, request.to_request()).await;
         let status = answer.status().as_u16();
         let headers = answer
@@ -412,7 +420,7 @@ async fn a_stopping_service_refuses_new_work_only() {
     let api = Api::new().await;
     let ready = || TestRequest::get().uri("/.backstage/health/v1/readiness");
     assert_eq!(api.send(ready()).await.json(), json!({"status": "ok"}));
-    api.stopping.cancel();
+    api.lifecycle.enter(Phase::Down);
     assert_eq!(
         api.get("/v2/tasks").await.error(),
         (503, "ServiceUnavailableError".into(), "Service is shutting down".into())

@@ -10,6 +10,7 @@ mod env;
 mod error;
 mod loader;
 mod reader;
+mod server;
 mod templating;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use actions::{ActionAttributes, ActionsConfig};
 pub use auth::{AuthConfig, AuthPolicy, ExternalAccess, ExternalKind, KeyStoreConfig, StaticKey};
 pub use database::{DatabaseConfig, PostgresConfig, PostgresTls};
 pub use error::ConfigError;
+pub use server::{CorsConfig, RateLimitConfig, ServerConfig, Timeouts, TrustProxy};
 
 use crate::discovery::Discovery;
 
@@ -71,6 +73,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// `discovery.endpoints`, or what follows from the rest.
     pub discovery: Discovery,
+    /// `backend.*`, as far as it is about HTTP.
+    pub server: ServerConfig,
     /// `scaffolder.*`
     pub scaffolder: ScaffolderConfig,
     /// `catalog.locations[]`
@@ -88,6 +92,7 @@ impl std::fmt::Debug for Config {
             .field("backend", &self.backend)
             .field("auth", &self.auth)
             .field("discovery", &self.discovery)
+            .field("server", &self.server)
             .field("scaffolder", &self.scaffolder)
             .field("catalog_locations", &self.catalog_locations)
             .field("catalog_refresh", &self.catalog_refresh)
@@ -111,27 +116,8 @@ pub struct BackendConfig {
     /// `backend.workingDirectory`; default `understudy-<user>` in the system's temporary directory, made by
     /// [`BackendConfig::prepare_working_directory`].
     pub working_directory: Utf8PathBuf,
-    /// `backend.cors`
-    pub cors: Option<CorsConfig>,
     /// `backend.actions`
     pub actions: ActionsConfig,
-}
-
-/// `backend.cors`
-#[derive(Debug, Clone, Default)]
-pub struct CorsConfig {
-    /// Allowed origins (glob patterns).
-    pub origin: Vec<String>,
-    /// Allowed methods.
-    pub methods: Vec<String>,
-    /// `Access-Control-Allow-Credentials`.
-    pub credentials: bool,
-    /// Allowed request headers; absent: those asked for.
-    pub allowed_headers: Option<Vec<String>>,
-    /// Exposed response headers.
-    pub exposed_headers: Option<Vec<String>>,
-    /// Seconds a preflight may be cached.
-    pub max_age: Option<u64>,
 }
 
 /// `scaffolder.*` (defaults as upstream 4.2.0 unless said).

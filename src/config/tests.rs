@@ -53,7 +53,7 @@ fn defaults_without_a_file() {
     let database = setup.options.root.join("understudy-data/understudy.sqlite");
     assert!(matches!(config.backend.database, DatabaseConfig::SqliteFile(file) if file == database));
     assert!(config.backend.working_directory.as_str().ends_with("/understudy-jane"));
-    assert!(config.backend.cors.is_none() && config.auth.policy == AuthPolicy::Standalone);
+    assert!(config.server.cors.is_none() && config.auth.policy == AuthPolicy::Standalone);
     let scaffolder = &config.scaffolder;
     assert_eq!(scaffolder.default_author, ("Scaffolder".to_string(), "scaffolder@backstage.io".to_string()));
     assert_eq!(scaffolder.concurrent_tasks_limit, 10);
@@ -293,24 +293,6 @@ fn scaffolder_keys() {
 }
 
 #[test]
-fn cors() {
-    let config = one(
-        "backend: {cors: {origin: 'http://localhost:3000', methods: [GET, POST], credentials: 'true', maxAge: 60}}",
-    )
-    .load()
-    .unwrap();
-    let cors = config.backend.cors.unwrap();
-    assert_eq!(
-        (cors.origin, cors.methods),
-        (vec!["http://localhost:3000".to_string()], vec!["GET".into(), "POST".into()])
-    );
-    assert!(cors.credentials && cors.max_age == Some(60) && cors.allowed_headers.is_none());
-    let cors = one("backend: {cors: {origin: [a, b], methods: 'GET, PUT'}}").load().unwrap().backend.cors.unwrap();
-    assert_eq!((cors.origin.len(), cors.methods.len(), cors.credentials), (2, 2, false));
-    assert!(one("backend: {cors: false}").load().unwrap().backend.cors.is_none());
-}
-
-#[test]
 fn catalog_locations() {
     let setup = one(
         "catalog:\n  locations:\n    - {type: file, target: ../templates/*.yaml}\n    - {type: file, target: /abs.yaml}\n    \
@@ -346,7 +328,7 @@ fn how_often_the_catalog_is_read_again() {
 fn keys_of_other_plugins_are_ignored() {
     let config =
         one("app: {title: [1]}\ntechdocs: x\nkubernetes: null\nproxy: {endpoints: {'/x': {target: '${NONE}'}}}\n\
-                      backend: {rateLimit: [], csp: {a: 1}}\nscaffolder: {http: {x: 1}, unknown: []}\n")
+                      backend: {cache: [], csp: {a: [b]}}\nscaffolder: {http: {x: 1}, unknown: []}\n")
         .load()
         .unwrap();
     assert_eq!(config.raw["app"], json!({"title": [1]}));

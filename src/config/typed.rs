@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use understudy_sdk::Secrets;
 
 use super::{
-    AuthConfig, AuthPolicy, BackendConfig, Config, ConfigError, CorsConfig, LoadOptions, LocationConfig,
-    ScaffolderConfig, auth, loader, reader::Reader,
+    AuthConfig, AuthPolicy, BackendConfig, Config, ConfigError, LoadOptions, LocationConfig, ScaffolderConfig, auth,
+    loader, reader::Reader, server,
 };
 use crate::discovery::Discovery;
 
@@ -32,6 +32,7 @@ impl Config {
         let root = Reader::root(&loaded);
         let mut warnings = Vec::new();
         let (backend, auth, discovery) = backend(&root, options, &mut warnings)?;
+        let server = server::read(&root.at("backend")?, &mut warnings)?;
         let scaffolder = scaffolder(&root.at("scaffolder")?, &mut warnings)?;
         let catalog_locations = locations(&root, options, &mut warnings)?;
         let catalog_refresh = refresh_interval(&root.at("catalog.processingInterval")?)?;
@@ -39,6 +40,7 @@ impl Config {
             backend,
             auth,
             discovery,
+            server,
             scaffolder,
             catalog_locations,
             catalog_refresh,
@@ -95,7 +97,6 @@ fn backend(
         database: super::database::read(&backend.at("database")?, options)?,
         skip_migrations: super::database::skip_migrations(&backend.at("database")?)?,
         working_directory: working_directory(&backend.at("workingDirectory")?, options)?,
-        cors: cors(&backend.at("cors")?)?,
         actions: super::actions::read(&backend.at("actions")?)?,
     };
     Ok((backend, auth, discovery))
@@ -269,23 +270,6 @@ fn check_owner(path: &Utf8Path) -> Result<(), String> {
         .tempfile_in(path)
         .map(|_| ())
         .map_err(|error| format!("is not writable: {error}"))
-}
-
-fn cors(cors: &Reader<'_>) -> Result<Option<CorsConfig>, ConfigError> {
-    if matches!(cors.value(), None | Some(Value::Bool(false))) {
-        return Ok(None);
-    }
-    let methods = cors.at("methods")?.strings()?;
-    Ok(Some(CorsConfig {
-        origin: cors.at("origin")?.strings()?.unwrap_or_default(),
-        methods: methods.unwrap_or_else(|| {
-            ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"].into_iter().map(String::from).collect()
-        }),
-        credentials: cors.at("credentials")?.boolean()?.unwrap_or(false),
-        allowed_headers: cors.at("allowedHeaders")?.strings()?,
-        exposed_headers: cors.at("exposedHeaders")?.strings()?,
-        max_age: cors.at("maxAge")?.whole()?,
-    }))
 }
 
 fn scaffolder(scaffolder: &Reader<'_>, warnings: &mut Vec<String>) -> Result<ScaffolderConfig, ConfigError> {

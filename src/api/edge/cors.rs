@@ -1,5 +1,6 @@
 //! Cross-origin requests, as npm `cors` answers them for `@backstage/backend-defaults` 0.18.0.
 
+use actix_web::http::StatusCode;
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -17,34 +18,46 @@ const DEFAULT_METHODS: &str = "GET,HEAD,PUT,PATCH,POST,DELETE";
 /// The rules of `backend.cors`.
 #[derive(Debug, Clone)]
 pub(super) struct Cors {
-    origins: GlobSet,
+    /// Absent: every origin may, as one that is not named.
+    origins: Option<GlobSet>,
     methods: String,
     config: CorsConfig,
 }
 
 impl Cors {
-    /// Compiles the origins' patterns.
+    /// Compiles the origins' patterns. They are minimatch's as Backstage uses them: case does not matter, and `**` means
+    /// no more than `*`, any text without a slash.
     pub(super) fn new(config: &CorsConfig) -> Result<Self, globset::Error> {
-        let mut origins = GlobSetBuilder::new();
-        for pattern in &config.origin {
-            origins.add(GlobBuilder::new(pattern).literal_separator(true).build()?);
-        }
-        let methods = if config.methods.is_empty() { DEFAULT_METHODS.into() } else { config.methods.join(",") };
-        Ok(Self { origins: origins.build()?, methods, config: config.clone() })
+        let compile = |patterns: &Vec<String>| {
+            let mut origins = GlobSetBuilder::new();
+            for pattern in patterns {
+                let mut pattern = pattern.clone();
+                while pattern.contains("**") {
+                    pattern = pattern.replace("**", "*");
+                }
+                origins.add(GlobBuilder::new(&pattern).literal_separator(true).case_insensitive(true).build()?);
+            }
+            origins.build()
+        };
+        let methods = config.methods.as_ref().map_or(DEFAULT_METHODS.into(), |methods| methods.join(","));
+        Ok(Self { origins: config.origin.as_ref().map(compile).transpose()?, methods, config: config.clone() })
     }
 
-    fn origin<'r>(&self, request: &'r HttpRequest) -> Option<&'r HeaderValue> {
+    /// What is said of the origins that may read an answer; nothing where this one may not.
+    fn allowed(&self, request: &HttpRequest) -> Option<HeaderValue> {
+        let Some(origins) = &self.origins else { return Some(HeaderValue::from_static("*")) };
         let origin = request.headers().get(header::ORIGIN)?;
-        self.origins.is_match(origin.to_str().ok()?).then_some(origin)
+        origins.is_match(origin.to_str().ok()?).then(|| origin.clone())
     }
 
     /// The answer to a preflight from an allowed origin.
     pub(super) fn preflight(&self, request: &HttpRequest) -> Option<HttpResponse> {
-        if request.method() != Method::OPTIONS {
+        if request.method() != Method::OPTIONS || self.config.preflight_continue {
             return None;
         }
-        self.origin(request)?;
-        let mut response = HttpResponse::NoContent().finish();
+        self.allowed(request)?;
+        let status = self.config.options_success_status.and_then(|status| StatusCode::from_u16(status).ok());
+        let mut response = HttpResponse::new(status.unwrap_or(StatusCode::NO_CONTENT));
         let headers = response.headers_mut();
         self.mark(request, headers);
         set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, &self.methods);
@@ -65,9 +78,11 @@ impl Cors {
 
     /// Marks an answer as readable for an allowed origin.
     pub(super) fn mark(&self, request: &HttpRequest, headers: &mut HeaderMap) {
-        let Some(origin) = self.origin(request) else { return };
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        add_vary(headers, "Origin");
+        let Some(origin) = self.allowed(request) else { return };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        if self.origins.is_some() {
+            add_vary(headers, "Origin");
+        }
         if self.config.credentials {
             set(headers, header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
         }
