@@ -18,7 +18,12 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpServer, dev::Server, middleware::from_fn, web::Data};
+use actix_web::{
+    HttpResponse, HttpServer,
+    dev::{Server, ServerHandle},
+    middleware::from_fn,
+    web::{self, Data},
+};
 use tokio::{
     runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
@@ -38,10 +43,9 @@ use crate::{
         query::{EntityFilter, EntityQuery, Fields},
     },
     config::{AuthPolicy, Config, DatabaseConfig},
+    metrics::{self, Metrics},
     store::{StoreError, Stores},
-    tasks::{
-        EngineDeps, EngineSettings, TaskService, log::log_level, observe::LogObserver, policy::AllowAll, runner::Runner,
-    },
+    tasks::{EngineDeps, EngineSettings, TaskService, log::log_level, policy::AllowAll, runner::Runner},
     telemetry::RequestLog,
 };
 
@@ -73,6 +77,16 @@ pub enum AppError {
     /// The address can't be listened on.
     #[error("can't listen on {address}: {source}; is the port in use? backend.listen sets another")]
     Listen {
+        /// Host and port.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The address for the metrics can't be listened on.
+    #[error(
+        "can't listen on {address} for metrics: {source}; is the port in use? backend.metrics.prometheus.listen sets another"
+    )]
+    ListenForMetrics {
         /// Host and port.
         address: std::net::SocketAddr,
         /// What the system says.
@@ -117,6 +131,7 @@ impl AppBuilder {
         let embedded = remote.is_none().then(|| parts.catalog.clone());
         let catalog_url = remote.as_ref().map(|catalog| catalog.url().to_string());
         let catalog = remote.map_or_else(|| parts.catalog_factory(), RemoteCatalog::factory);
+        let metrics = Arc::new(Metrics::new().map_err(|error| AppError::Config(error.to_string()))?);
         let tasks = TaskService::new(EngineDeps {
             store: parts.stores.tasks.clone(),
             registry: parts.registry.clone(),
@@ -124,11 +139,11 @@ impl AppBuilder {
             catalog: catalog.clone(),
             config: EngineSettings::from_config(&config, log_level(std::env::var("LOG_LEVEL").ok().as_deref())),
             policy: Arc::new(AllowAll),
-            observer: Arc::new(LogObserver),
+            observer: metrics.clone(),
             runtime: Handle::current(),
         });
         let lifecycle = Lifecycle::starting();
-        let edge = Edge::new(&config.server, lifecycle.clone()).map_err(AppError::Config)?;
+        let edge = Edge::new(&config.server, lifecycle.clone(), metrics.clone()).map_err(AppError::Config)?;
         let state = ApiState::new(ApiParts {
             tasks: tasks.clone(),
             actions: parts.registry.clone(),
@@ -147,6 +162,7 @@ impl AppBuilder {
             tasks,
             state: Data::new(state),
             edge: Data::new(edge),
+            metrics,
             lifecycle,
             stopping,
         })
@@ -289,6 +305,7 @@ pub struct App {
     tasks: TaskService,
     state: Data<ApiState>,
     edge: Data<Edge>,
+    metrics: Arc<Metrics>,
     lifecycle: Lifecycle,
     stopping: CancellationToken,
 }
@@ -315,6 +332,7 @@ impl App {
         for warning in &self.config.warnings {
             tracing::warn!("{warning}");
         }
+        let metrics = self.config.server.metrics_listen.map(|address| self.metrics_server(address)).transpose()?;
         let server = self.server(listener).map_err(listen)?;
         let handle = server.handle();
         let mut server = tokio::spawn(server);
@@ -353,9 +371,30 @@ impl App {
             signal = signals.next() => tracing::warn!(signal, "not waiting for running steps any longer"),
         }
         handle.stop(true).await;
+        if let Some(metrics) = metrics {
+            metrics.stop(false).await;
+        }
         self.parts.stores.tasks.close().await;
         tracing::info!("ended");
         Ok(())
+    }
+
+    /// Serves the metrics at an address of their own, which needs no credentials and which clients need not reach.
+    fn metrics_server(&self, address: SocketAddr) -> Result<ServerHandle, AppError> {
+        let listen = |source| AppError::ListenForMetrics { address, source };
+        let metrics = Data::from(self.metrics.clone());
+        let server = HttpServer::new(move || {
+            actix_web::App::new().app_data(metrics.clone()).route("/metrics", web::get().to(scrape))
+        })
+        .workers(1)
+        .disable_signals()
+        .listen(TcpListener::bind(address).map_err(listen)?)
+        .map_err(listen)?
+        .run();
+        let handle = server.handle();
+        tokio::spawn(server);
+        tracing::info!(%address, "metrics for Prometheus at /metrics");
+        Ok(handle)
     }
 
     /// The HTTP server, not running yet.
@@ -474,6 +513,16 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
         _ if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => TcpListener::bind(all),
         _ => Err(error),
     })
+}
+
+async fn scrape(metrics: Data<Metrics>) -> HttpResponse {
+    match metrics.text() {
+        Ok(text) => HttpResponse::Ok().content_type(metrics::CONTENT_TYPE).body(text),
+        Err(error) => {
+            tracing::error!(%error, "the metrics can't be written");
+            HttpResponse::InternalServerError().finish()
+        }
+    }
 }
 
 /// What asks the service to end.

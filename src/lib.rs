@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod discovery;
 mod form_schema;
+pub mod metrics;
 pub mod model;
 pub mod store;
 pub mod tasks;

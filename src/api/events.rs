@@ -73,7 +73,7 @@ pub(super) async fn stream(
     if encoder.is_some() {
         response.insert_header(ContentEncoding::Gzip);
     }
-    Ok(response.streaming(frames(state.tasks.subscribe(&id, after), encoder)))
+    Ok(response.streaming(frames(state.tasks.follow(&id, after), encoder)))
 }
 
 struct Frames {

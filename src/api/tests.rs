@@ -24,6 +24,7 @@ use crate::{
     catalog::CatalogFactory,
     config::{AuthConfig, AuthPolicy, Config, CorsConfig, DatabaseConfig, KeyStoreConfig, LoadOptions, ServerConfig},
     discovery::Discovery,
+    metrics::Metrics,
     store::{SqliteStore, TaskStore},
     tasks::{EngineDeps, EngineSettings, TaskService, observe::LogObserver, policy::AllowAll},
 };
@@ -132,7 +133,8 @@ impl Api {
         tasks.start_workers();
         let lifecycle = Lifecycle::starting();
         lifecycle.enter(Phase::Up);
-        let edge = Edge::new(&server_config(work.path()), lifecycle.clone()).unwrap();
+        let edge =
+            Edge::new(&server_config(work.path()), lifecycle.clone(), Arc::new(Metrics::new().unwrap())).unwrap();
         let state = ApiState::new(ApiParts {
             tasks,
             actions: registry,

@@ -463,9 +463,10 @@ pub(super) async fn news_of_tasks<S: TaskStore>(store: S) {
     let mut newest = store.newest_events(&[id.clone(), silent, other.task_id.clone()]).await.unwrap();
     newest.sort_by_key(|(_, event)| *event);
     assert_eq!(newest, [(id.clone(), events[1].id), (other.task_id, elsewhere[0].id)]);
-    assert_eq!(store.events_after(&id, 0).await.unwrap(), events);
-    assert_eq!(store.events_after(&id, events[0].id).await.unwrap(), events[1..]);
-    assert!(store.events_after(&id, events[1].id).await.unwrap().is_empty());
+    assert_eq!(store.events_after(&id, 0, 100).await.unwrap(), events);
+    assert_eq!(store.events_after(&id, events[0].id, usize::MAX).await.unwrap(), events[1..]);
+    assert_eq!(store.events_after(&id, 0, 1).await.unwrap(), events[..1]);
+    assert!(store.events_after(&id, events[1].id, 100).await.unwrap().is_empty());
 }
 
 pub(super) async fn events_after<S: TaskStore>(store: S) {
@@ -529,7 +530,7 @@ pub(super) async fn events_of_started_over_tasks<S: TaskStore>(store: S) {
     assert_eq!(events[1].body["message"], "second run");
     assert!(events.iter().all(|event| event.is_task_recoverable));
     assert_eq!(kinds(&store.list_events(&id, Some(event.id)).await.unwrap()), ["log"]);
-    assert_eq!(kinds(&store.events_after(&id, 0).await.unwrap()), ["log", "recovered", "log"]);
+    assert_eq!(kinds(&store.events_after(&id, 0, 100).await.unwrap()), ["log", "recovered", "log"]);
 }
 
 pub(super) async fn state<S: TaskStore>(store: S) {

@@ -208,8 +208,9 @@ pub trait TaskStore: Send + Sync + 'static {
     /// The events with `id > after` or of type completion (all when `after` is `None`), trimmed for templates that start
     /// over: upstream 4.2.0 `listEvents` + `trimEventsTillLastRecovery`.
     async fn list_events(&self, id: &str, after: Option<i64>) -> Result<Vec<TaskEvent>, StoreError>;
-    /// The events with `id > after`, as they are stored. An event that is stored later has a larger id than those given.
-    async fn events_after(&self, id: &str, after: i64) -> Result<Vec<TaskEvent>, StoreError>;
+    /// The first `limit` events with `id > after`, as they are stored. An event that is stored later has a larger id than
+    /// those given.
+    async fn events_after(&self, id: &str, after: i64, limit: usize) -> Result<Vec<TaskEvent>, StoreError>;
     /// The id of each task's newest event; tasks without events are left out.
     async fn newest_events(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, i64)>, StoreError>;
     /// Ends a running task: status, secrets wiped, completion event. [`StoreError::Conflict`] when it isn't processing;

@@ -28,6 +28,9 @@ use crate::{
     store::{Claim, StoreError, TaskStore},
 };
 
+/// How many events a listener that has fallen behind gets at once. What it has not taken stays in the store, so that a
+/// listener that does not listen costs no more than this.
+const PAGE: usize = 100;
 /// How many batches a listener may lag behind before it reads from the store again.
 const CHANNEL_BATCHES: usize = 32;
 
@@ -85,7 +88,7 @@ impl ChannelRef {
             *published = None;
             return Ok(());
         }
-        let events = self.log.store.events_after(&self.id, published.unwrap_or(0)).await?;
+        let events = self.log.store.events_after(&self.id, published.unwrap_or(0), usize::MAX).await?;
         if let Some(last) = events.last() {
             *published = Some(last.id);
             let _ = self.channel.live.send(Arc::new(events));
@@ -281,11 +284,18 @@ impl EventLog {
     pub(super) fn close(&self) {
         self.closed.cancel();
     }
-    /// The task's events with `id > after`: first those stored, then those to come.
+    /// The task's events with `id > after`: first those stored, in one batch, then those to come.
     pub(super) fn subscribe(self: &Arc<Self>, id: &str, after: Option<i64>) -> EventStream {
+        self.listen(id, after, usize::MAX)
+    }
+    /// As [`EventLog::subscribe`], in batches of a bounded size.
+    pub(super) fn follow(self: &Arc<Self>, id: &str, after: Option<i64>) -> EventStream {
+        self.listen(id, after, PAGE)
+    }
+    fn listen(self: &Arc<Self>, id: &str, after: Option<i64>, page: usize) -> EventStream {
         let channel = self.channel(id);
         let live = channel.channel.live.subscribe();
-        let listener = Listener { live, channel, last: after, started: false };
+        let listener = Listener { live, channel, last: after, page, started: false, behind: false };
         Box::pin(stream::unfold(listener, |mut listener| async move {
             let batch = listener.next().await?;
             Some((batch, listener))
@@ -299,7 +309,11 @@ struct Listener {
     live: broadcast::Receiver<Arc<Vec<TaskEvent>>>,
     channel: ChannelRef,
     last: Option<i64>,
+    /// How many stored events are given at once.
+    page: usize,
     started: bool,
+    /// The store has more than was given.
+    behind: bool,
 }
 
 impl Listener {
@@ -311,8 +325,14 @@ impl Listener {
             // Completion events come whatever `after` says, here and only here: a client that asks again after the end
             // learns that it was the end.
             match self.channel.begin(self.last).await {
-                Ok((events, known)) => {
-                    self.last = known;
+                Ok((mut events, known)) => {
+                    self.behind = events.len() > self.page;
+                    events.truncate(self.page);
+                    if self.behind {
+                        self.advance(&events);
+                    } else {
+                        self.last = known;
+                    }
                     if !events.is_empty() {
                         return Some(Ok(events));
                     }
@@ -321,15 +341,26 @@ impl Listener {
             }
         }
         loop {
+            if self.behind {
+                let after = self.last.unwrap_or(0);
+                let page = self.page.min(PAGE);
+                let events = match self.channel.log.store.events_after(&self.channel.id, after, page).await {
+                    Ok(events) => events,
+                    Err(error) => return Some(Err(error)),
+                };
+                self.behind = events.len() == page;
+                if !events.is_empty() {
+                    self.advance(&events);
+                    return Some(Ok(events));
+                }
+            }
             let events = tokio::select! {
                 biased;
                 received = self.live.recv() => match received {
                     Ok(events) => events.iter().filter(|event| self.is_new(event)).cloned().collect::<Vec<_>>(),
                     Err(RecvError::Lagged(_)) => {
-                        match self.channel.log.store.list_events(&self.channel.id, self.last).await {
-                            Ok(events) => events.into_iter().filter(|event| self.is_new(event)).collect(),
-                            Err(error) => return Some(Err(error)),
-                        }
+                        self.behind = true;
+                        continue;
                     }
                     Err(RecvError::Closed) => return None,
                 },

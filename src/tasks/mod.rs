@@ -253,6 +253,10 @@ impl TaskService {
     pub fn subscribe(&self, id: &str, after: Option<i64>) -> EventStream {
         self.log.subscribe(id, after)
     }
+    /// As [`TaskService::subscribe`], in batches of a bounded size, for listeners that may be slow.
+    pub fn follow(&self, id: &str, after: Option<i64>) -> EventStream {
+        self.log.follow(id, after)
+    }
     /// Runs a template without storing anything.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -256,6 +256,73 @@ async fn subscribe(running: &Running, id: &str) -> TcpStream {
     let mut stream = socket.connect(([127, 0, 0, 1], running.service.port()).into()).await.unwrap();
     stream.write_all(format!("GET {TASKS}/{id}/eventstream HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
     stream
+}
+
+/// The ids of the events in what was read of a stream, and whether its completion is among them.
+fn events_in(text: &str) -> (Vec<i64>, bool) {
+    let frames = text.split("event: ").skip(1).filter_map(|frame| {
+        let data: String = frame.split_once("data: ")?.1.lines().next()?.into();
+        serde_json::from_str::<Value>(&data).ok()
+    });
+    let events: Vec<Value> = frames.collect();
+    let ids = events.iter().filter_map(|event| event["id"].as_i64()).collect();
+    (ids, events.iter().any(|event| event["type"] == "completion"))
+}
+
+/// Subscribers that stop reading cost little, hold nobody up, and get the rest when they read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribers_that_stop_reading_hold_nobody_up() {
+    let dir = TempDir::new();
+    let running = Running::start(&talkative(&dir, 1000)).await;
+    let id = running.create_task(&json!({"templateRef": "talkative", "values": {}})).await;
+    let before = running.service.memory().unwrap().current_kib;
+    let mut stuck = Vec::new();
+    for _ in 0..30 {
+        stuck.push(subscribe(&running, &id).await);
+    }
+    let mut reader = running.service.client().events(&format!("{TASKS}/{id}/eventstream")).await.unwrap();
+    let seen = reader.until(PATIENCE, |frame| frame.name() == "completion").await.unwrap();
+    assert!(seen.len() > 1000, "{} events", seen.len());
+    running.finish(&id, PATIENCE).await;
+    let grown = running.service.memory().unwrap().peak_kib.saturating_sub(before) / 1024;
+    println!("30 subscribers that don't read a log of 20 MB: peak RSS grew by {grown} MiB");
+    assert!(grown < 200, "peak RSS grew by {grown} MiB");
+    // One goes on reading, and misses nothing.
+    let mut resumed = stuck.pop().unwrap();
+    let mut text = Vec::new();
+    timeout(PATIENCE, async {
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            let read = resumed.read(&mut buffer).await.expect("the stream goes on");
+            text.extend_from_slice(&buffer[..read]);
+            if read == 0 || text.ends_with(b"0\r\n\r\n") {
+                return;
+            }
+        }
+    })
+    .await
+    .expect("the whole stream in time");
+    let (ids, is_complete) = events_in(&unchunked(&text));
+    let all: Vec<i64> = seen.iter().filter_map(|frame| frame.json().ok()?["id"].as_i64()).collect();
+    assert_eq!(ids, all);
+    assert!(is_complete);
+    running.stop().await;
+}
+
+/// The body of an answer that came in chunks.
+fn unchunked(bytes: &[u8]) -> String {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
+    let (mut rest, mut body) = (&bytes[end..], Vec::new());
+    while let Some(line) = rest.windows(2).position(|window| window == b"\r\n") {
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).expect("a chunk's length");
+        let from = line + 2;
+        if length == 0 || rest.len() < from + length + 2 {
+            break;
+        }
+        body.extend_from_slice(&rest[from..from + length]);
+        rest = &rest[from + length + 2..];
+    }
+    String::from_utf8(body).expect("UTF-8")
 }
 
 /// A subscriber that takes nothing for longer than `backend.server.timeout` loses its connection.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use understudy_testbed::process::free_port;
+use understudy_testbed::process::{ServiceOptions, free_port};
 
-use crate::support::{Reply, Running, TASKS, TempDir, binary};
+use crate::support::{Reply, Running, TASKS, TempDir, binary, locations, template, write};
 
 const ACTIONS: &str = "/api/scaffolder/v2/actions";
 const READINESS: &str = "/.backstage/health/v1/readiness";
@@ -143,6 +143,39 @@ async fn clients_are_limited_each_for_itself() {
     running.stop().await;
 }
 
+/// Metrics are at an address of their own, and nowhere by default.
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_steps_and_requests_are_counted() {
+    let dir = TempDir::new();
+    let steps = json!([{"id": "a", "name": "Say hello", "action": "debug:log", "input": {"message": "hello"}},
+        {"id": "b", "name": "Nothing", "if": false, "action": "debug:log"}]);
+    write(dir.path.join("a.yaml"), template("counted", &steps));
+    let listen = format!("127.0.0.1:{}", free_port().unwrap());
+    let config = json!({"backend": {"metrics": {"prometheus": {"listen": listen}}}}).to_string();
+    let options = ServiceOptions::new(binary()).config(config).config(locations(&[&dir.path.join("a.yaml")]));
+    let running = Running::with(options).await;
+    let id = running.create_task(&json!({"templateRef": "counted", "values": {}})).await;
+    running.finish(&id, Duration::from_secs(60)).await;
+    assert_eq!(running.get("/api/scaffolder/v2/tasks/nope").await.status, 404);
+    assert_eq!(running.get("/metrics").await.status, 404);
+    let client = understudy_testbed::http::Client::new(format!("http://{listen}")).unwrap();
+    let answer = client.get("/metrics").await.unwrap();
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = answer.text();
+    for line in [
+        "scaffolder_task_count{result=\"ok\",template=\"template:default/counted\"} 1",
+        "scaffolder_task_duration_count{result=\"ok\",template=\"template:default/counted\"} 1",
+        "scaffolder_step_count{result=\"ok\",step=\"Say hello\",template=\"template:default/counted\"} 1",
+        "scaffolder_step_count{result=\"skipped\",step=\"Nothing\",template=\"template:default/counted\"} 1",
+        "http_server_request_duration_seconds_count{method=\"POST\",route=\"/api/scaffolder/v2/tasks\",status=\"201\"} 1",
+        "http_server_request_duration_seconds_count{method=\"GET\",route=\"/api/scaffolder/v2/tasks/{taskId}\",status=\"404\"} 1",
+        "http_server_request_duration_seconds_count{method=\"GET\",route=\"other\",status=\"404\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    running.stop().await;
+}
+
 /// Requests that come before the start is over wait for it; health and keys answer at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_wait_for_the_end_of_the_start() {
@@ -160,7 +193,7 @@ async fn requests_wait_for_the_end_of_the_start() {
         "catalog": {"locations": [{"type": "url", "target": format!("http://{target}/all.yaml")}]},
     });
     std::fs::create_dir(dir.path.join("work")).unwrap();
-    crate::support::write(dir.path.join("app-config.yaml"), config.to_string());
+    write(dir.path.join("app-config.yaml"), config.to_string());
     let mut child = tokio::process::Command::new(binary())
         .args(["serve", "--config", dir.path.join("app-config.yaml").as_str()])
         // Without the proxies of this machine.

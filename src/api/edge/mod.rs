@@ -14,7 +14,10 @@ mod lifecycle;
 mod patience;
 mod rate_limit;
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     Error, HttpRequest, HttpResponse,
@@ -39,7 +42,10 @@ use self::{
     rate_limit::{Count, RateLimit},
 };
 use super::{ApiState, barrier, error::ApiError};
-use crate::config::{ServerConfig, TrustProxy};
+use crate::{
+    config::{ServerConfig, TrustProxy},
+    metrics::Metrics,
+};
 
 const HEALTH: &str = "/.backstage/health/";
 /// Answers before the start is over and to everybody: others need it to verify what we send them.
@@ -65,6 +71,7 @@ pub struct Edge {
     plugin_rate_limit: Option<RateLimit>,
     trust_proxy: TrustProxy,
     lifecycle: Lifecycle,
+    metrics: Arc<Metrics>,
     startup_pause: Duration,
     body_timeout: Duration,
 }
@@ -74,7 +81,7 @@ impl Edge {
     ///
     /// # Errors
     /// A pattern of `backend.cors.origin` can't be read.
-    pub fn new(config: &ServerConfig, lifecycle: Lifecycle) -> Result<Self, String> {
+    pub fn new(config: &ServerConfig, lifecycle: Lifecycle, metrics: Arc<Metrics>) -> Result<Self, String> {
         let cors = config.cors.as_ref().map(Cors::new).transpose();
         let mut security: Vec<(HeaderName, HeaderValue)> = Vec::new();
         if let Some(policy) = &config.content_security_policy {
@@ -94,6 +101,7 @@ impl Edge {
             plugin_rate_limit: config.plugin_rate_limit.as_ref().map(RateLimit::new),
             trust_proxy: config.trust_proxy.clone(),
             lifecycle,
+            metrics,
             startup_pause: config.startup_pause,
             body_timeout: config.timeouts.body,
         })
@@ -157,6 +165,23 @@ impl Edge {
         Ok((request, response))
     }
 
+    /// Counts an answer.
+    fn measure(&self, request: &HttpRequest, status: StatusCode, started: Instant) {
+        let method = match *request.method() {
+            Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::PATCH
+            | Method::DELETE
+            | Method::OPTIONS => request.method().as_str(),
+            _ => "other",
+        };
+        let route = request.match_pattern();
+        let route = route.as_deref().map_or("other", |route| route.trim_end_matches('/'));
+        self.metrics.request_answered(method, route, status.as_u16(), started.elapsed());
+    }
+
     /// Adds the headers that every answer has.
     fn mark(&self, request: &HttpRequest, response: &mut HttpResponse) {
         let headers = response.headers_mut();
@@ -189,6 +214,7 @@ pub async fn edge(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
     let busy = Busy::on(&request);
     patience::limit_body(&mut request, edge.body_timeout);
     let preflight = edge.cors.as_ref().and_then(|cors| cors.preflight(request.request()));
@@ -201,6 +227,7 @@ pub async fn edge(
         }
     };
     edge.mark(&request, &mut response);
+    edge.measure(&request, response.status(), started);
     if response.status() == StatusCode::REQUEST_TIMEOUT {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }

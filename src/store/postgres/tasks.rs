@@ -219,12 +219,14 @@ impl TaskStore for PostgresStore {
         Ok(trim_events(self.events(id, &rows).await?))
     }
 
-    async fn events_after(&self, id: &str, after: i64) -> Result<Vec<TaskEvent>, StoreError> {
+    async fn events_after(&self, id: &str, after: i64, limit: usize) -> Result<Vec<TaskEvent>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, body, event_type, created_at FROM task_events WHERE task_id = $1 AND id > $2 ORDER BY id",
+            "SELECT id, body, event_type, created_at FROM task_events WHERE task_id = $1 AND id > $2 \
+             ORDER BY id LIMIT $3",
         )
         .bind(uuid(id)?)
         .bind(after)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&self.0.pool)
         .await?;
         self.events(id, &rows).await

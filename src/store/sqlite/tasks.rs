@@ -135,13 +135,14 @@ impl TaskStore for SqliteStore {
         Ok(trim_events(events))
     }
 
-    async fn events_after(&self, id: &str, after: i64) -> Result<Vec<TaskEvent>, StoreError> {
+    async fn events_after(&self, id: &str, after: i64, limit: usize) -> Result<Vec<TaskEvent>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, body, event_type, CAST(created_at AS TEXT) AS created_at FROM task_events \
-             WHERE task_id = ? AND id > ? ORDER BY id",
+             WHERE task_id = ? AND id > ? ORDER BY id LIMIT ?",
         )
         .bind(id)
         .bind(after)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&self.0.readers)
         .await?;
         if rows.is_empty() {

@@ -74,8 +74,8 @@ impl TaskStore for FailingStore {
     async fn list_events(&self, id: &str, after: Option<i64>) -> Result<Vec<TaskEvent>, StoreError> {
         self.store.list_events(id, after).await
     }
-    async fn events_after(&self, id: &str, after: i64) -> Result<Vec<TaskEvent>, StoreError> {
-        self.store.events_after(id, after).await
+    async fn events_after(&self, id: &str, after: i64, limit: usize) -> Result<Vec<TaskEvent>, StoreError> {
+        self.store.events_after(id, after, limit).await
     }
     async fn newest_events(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, i64)>, StoreError> {
         self.store.newest_events(ids).await
