@@ -48,6 +48,8 @@ impl Reply {
 /// A running service with the calls that tests make over and over.
 pub(crate) struct Running {
     pub(crate) service: Service,
+    /// What [`Running::get`] and [`Running::post`] show who asks with.
+    authorization: Option<String>,
 }
 
 impl Running {
@@ -55,7 +57,12 @@ impl Running {
         Self::with(ServiceOptions::new(binary()).config(config)).await
     }
     pub(crate) async fn with(options: ServiceOptions) -> Self {
-        Self { service: Service::start(options).await.expect("the service starts") }
+        Self { service: Service::start(options).await.expect("the service starts"), authorization: None }
+    }
+    /// From now on asks with this token, except by [`Running::request`].
+    pub(crate) fn authorized(mut self, token: &str) -> Self {
+        self.authorization = Some(format!("Bearer {token}"));
+        self
     }
     pub(crate) async fn stop(mut self) {
         let status = self.service.terminate(Duration::from_secs(20)).await.expect("the service ends when asked to");
@@ -103,10 +110,15 @@ impl Running {
         Reply { status, headers, body }
     }
     pub(crate) async fn get(&self, path: &str) -> Reply {
-        self.request("GET", path, &[], None).await
+        self.request("GET", path, &self.credentials(), None).await
     }
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Reply {
-        self.request("POST", path, &[("content-type".into(), "application/json".into())], Some(&body.to_string())).await
+        let mut headers = self.credentials();
+        headers.push(("content-type".into(), "application/json".into()));
+        self.request("POST", path, &headers, Some(&body.to_string())).await
+    }
+    fn credentials(&self) -> Vec<(String, String)> {
+        self.authorization.iter().map(|value| ("authorization".to_string(), value.clone())).collect()
     }
 
     /// Creates a task; gives its id.

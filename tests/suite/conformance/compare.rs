@@ -40,7 +40,13 @@ impl Normaliser {
                     .iter()
                     .map(|(key, value)| {
                         let id_of_event = key == "id" && members.contains_key("isTaskRecoverable");
-                        (key.clone(), if id_of_event { Value::from("<event>") } else { self.value(key, value) })
+                        let of_key = matches!(key.as_str(), "x" | "y" | "kid") && members.contains_key("kty");
+                        let shown = match (id_of_event, of_key) {
+                            (true, _) => Value::from("<event>"),
+                            (_, true) => Value::from("<key>"),
+                            _ => self.value(key, value),
+                        };
+                        (key.clone(), shown)
                     })
                     .collect(),
             ),
