@@ -43,9 +43,11 @@ use crate::{
         query::{EntityFilter, EntityQuery, Fields},
     },
     config::{AuthPolicy, Config, DatabaseConfig},
+    discovery::OWN_PLUGIN,
     metrics::{self, Metrics},
+    permission::Permissions,
     store::{StoreError, Stores},
-    tasks::{EngineDeps, EngineSettings, TaskService, log::log_level, policy::AllowAll, runner::Runner},
+    tasks::{EngineDeps, EngineSettings, TaskService, log::log_level, plugin_actions::PluginActions, runner::Runner},
     telemetry::RequestLog,
 };
 
@@ -124,6 +126,14 @@ impl AppBuilder {
         let parts = Parts::new(&config, actions).await?;
         let http = parts.scm.http_client().map_err(|error| AppError::Config(error.message().to_owned()))?;
         let auth = Auth::new(&config.auth, &config.discovery, parts.stores.keys.clone(), http)?;
+        let permissions = if config.permission_enabled {
+            Permissions::enabled(auth.clone(), config.discovery.clone(), http.clone())
+        } else {
+            Permissions::disabled(auth.clone())
+        };
+        let offered_actions = config.backend.actions.clone();
+        let plugin_actions =
+            PluginActions::new(auth.clone(), config.discovery.clone(), http.clone(), offered_actions.clone());
         let remote = config
             .discovery
             .is_elsewhere("catalog")
@@ -138,7 +148,8 @@ impl AppBuilder {
             templating: parts.templating.clone(),
             catalog: catalog.clone(),
             config: EngineSettings::from_config(&config, log_level(std::env::var("LOG_LEVEL").ok().as_deref())),
-            policy: Arc::new(AllowAll),
+            plugin_actions: Some(plugin_actions),
+            policy: Arc::new(permissions.clone()),
             observer: metrics.clone(),
             runtime: Handle::current(),
         });
@@ -150,6 +161,9 @@ impl AppBuilder {
             catalog,
             embedded: embedded.clone(),
             auth,
+            permissions,
+            offered_actions,
+            external_url: config.discovery.external(OWN_PLUGIN),
             store: parts.stores.tasks.clone(),
             lifecycle: lifecycle.clone(),
         });

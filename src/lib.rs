@@ -13,6 +13,7 @@ pub mod discovery;
 mod form_schema;
 pub mod metrics;
 pub mod model;
+pub mod permission;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;

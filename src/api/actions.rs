@@ -66,8 +66,23 @@ impl ActionItem {
     get, path = "/api/scaffolder/v2/actions", operation_id = "listActions", tag = "actions",
     responses((status = 200, body = Vec<ActionItem>, description = "Sorted by id")),
 )]
-pub(super) async fn list(state: Data<ApiState>, _caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn list(state: Data<ApiState>, caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
     request::no_query(&http)?;
-    let actions: Vec<_> = state.actions.list().map(|action| ActionItem::of(action.as_ref())).collect();
-    Ok(reply::ok(&actions))
+    Ok(reply::ok(&all(&state, &caller).await))
+}
+
+/// The actions that templates of the caller can use, sorted by id.
+pub(super) async fn all(state: &ApiState, caller: &Caller) -> Vec<ActionItem> {
+    let mut actions: Vec<_> = state.actions.list().map(|action| ActionItem::of(action.as_ref())).collect();
+    if let Some(plugins) = state.tasks.plugin_actions() {
+        for action in plugins.list(caller.credentials()).await {
+            if state.actions.find(action.id()).is_some() {
+                tracing::warn!(action = action.id(), "another plugin offers an action with this id; ours stays");
+            } else {
+                actions.push(ActionItem::of(action.as_ref()));
+            }
+        }
+        actions.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+    actions
 }

@@ -8,7 +8,7 @@ use understudy_sdk::{EntityRef, Secret};
 
 use super::{ApiState, error::ApiError};
 use crate::{
-    auth::{Credentials, INITIATOR_SECRET, TOKEN_SECRET},
+    auth::{Credentials, INITIATOR_SECRET, Principal, TOKEN_SECRET},
     model::UserSpec,
 };
 
@@ -29,6 +29,25 @@ impl Caller {
     /// The user's entity reference, `None` for services and anonymous callers.
     pub(super) fn user_ref(&self) -> Option<&str> {
         self.credentials.user_ref()
+    }
+    /// Refuses anonymous callers, also where the rest of the API serves them.
+    pub(super) fn not_anonymous(&self) -> Result<(), ApiError> {
+        match self.credentials.principal {
+            Principal::None => Err(ApiError::new("AuthenticationError", "Missing credentials")),
+            _ => Ok(()),
+        }
+    }
+    /// Refuses all but users.
+    pub(super) fn only_users(&self) -> Result<(), ApiError> {
+        self.not_anonymous()?;
+        match self.credentials.principal {
+            Principal::User { .. } => Ok(()),
+            _ => Err(ApiError::new("NotAllowedError", "This endpoint does not allow 'service' credentials")),
+        }
+    }
+    /// Whether a user asks without a plugin in between.
+    pub(super) fn is_user_directly(&self) -> bool {
+        matches!(self.credentials.principal, Principal::User { actor: None, .. })
     }
     /// The caller as a task's spec keeps it.
     ///

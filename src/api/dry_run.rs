@@ -6,7 +6,7 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
@@ -17,7 +17,11 @@ use super::{
     request::{self, Place},
     templates,
 };
-use crate::tasks::{DryRunRequest, DryRunResult};
+use crate::{
+    permission::known::{TASK_CREATE, TEMPLATE_DRY_RUN},
+    tasks::{DryRunRequest, DryRunResult},
+    zod::{self, ZodError},
+};
 
 /// What `POST /v2/dry-run` is given.
 #[derive(Debug, ToSchema)]
@@ -35,6 +39,9 @@ pub(super) struct DryRun {
     /// The files beside the template.
     #[schema(value_type = Vec<DryRunFile>)]
     directory_contents: Vec<(String, Vec<u8>)>,
+    /// What the files lack, in zod's words.
+    #[schema(ignore)]
+    missing: Vec<Value>,
 }
 
 /// A file given to a dry run.
@@ -66,13 +73,7 @@ impl DryRun {
             let mut text = |name: &str| match file.shift_remove(name) {
                 Some(value) => place.at(name).string(value).map(Some),
                 None => {
-                    missing.push(json!({
-                        "code": "invalid_type",
-                        "expected": "string",
-                        "received": "undefined",
-                        "path": ["directoryContents", index, name],
-                        "message": "Required",
-                    }));
+                    missing.push(zod::required("string", &["directoryContents".into(), index.into(), name.into()]));
                     Ok(None)
                 }
             };
@@ -80,12 +81,15 @@ impl DryRun {
                 directory_contents.push((path, decode(&content)));
             }
         }
-        if !missing.is_empty() {
-            // The words of zod 3, which upstream uses here.
-            let issues = serde_json::to_string_pretty(&missing).unwrap_or_default();
-            return Err(ApiError::input(format!("Malformed request: {issues}")));
+        Ok(Self { template, values, secrets, directory_contents, missing })
+    }
+
+    /// The request, if its files lack nothing. Upstream looks at this later than at the rest, and with another tool.
+    fn complete(self) -> Result<Self, ApiError> {
+        if self.missing.is_empty() {
+            return Ok(self);
         }
-        Ok(Self { template, values, secrets, directory_contents })
+        Err(ApiError::input(format!("Malformed request: {}", ZodError::new(self.missing))))
     }
 }
 
@@ -133,31 +137,39 @@ pub(super) async fn run(
 ) -> Result<HttpResponse, ApiError> {
     let body = request::body(&http, payload, false).await?;
     request::no_query(&http)?;
-    let DryRun { template, values, secrets, directory_contents } = DryRun::read(body)?;
+    Ok(reply::ok(&dry_run(&state, &caller, body).await?))
+}
+
+/// Runs a template for the caller. What is missing in the list of files is told to those who may run templates only.
+pub(super) async fn dry_run(state: &ApiState, caller: &Caller, body: Value) -> Result<DryRunResult, ApiError> {
+    let request = DryRun::read(body)?;
+    state.permissions.require(caller.credentials(), &[TASK_CREATE, TEMPLATE_DRY_RUN]).await?;
+    let DryRun { template, values, secrets, directory_contents, .. } = request.complete()?;
     if !form::is_template(&template) {
         return Err(ApiError::input("Input template is not a template"));
     }
     let template = Value::Object(template);
     templates::check_shape(&template)?;
+    let user = caller.user_spec(state).await?;
     templates::check_values(&template, &values)?;
     templates::check_secrets(&template, &secrets)?;
-    let user = caller.user_spec(&state).await?;
     let (secrets, initiator) = (caller.dry_run_secrets(secrets), caller.credentials().clone());
     let request = DryRunRequest { template, values, secrets, directory_contents, user, initiator };
-    let result = state.tasks.dry_run(request).await?;
-    Ok(reply::ok(&result))
+    Ok(state.tasks.dry_run(request).await?)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn missing_contents_are_reported_as_recorded() {
         let body = json!({"template": {}, "values": {}, "directoryContents": [{"path": "x"}]});
         assert_eq!(
-            DryRun::read(body).unwrap_err().to_string(),
+            DryRun::read(body).and_then(DryRun::complete).map(drop).unwrap_err().to_string(),
             "InputError: Malformed request: [\n  {\n    \"code\": \"invalid_type\",\n    \"expected\": \"string\",\n    \"received\": \"undefined\",\n    \"path\": [\n      \"directoryContents\",\n      0,\n      \"base64Content\"\n    ],\n    \"message\": \"Required\"\n  }\n]"
         );
     }

@@ -10,7 +10,13 @@ use serde_json::{Value, json};
 use understudy_sdk::{ActionError, schema::Violation};
 use utoipa::ToSchema;
 
-use crate::{auth::AuthError, store::StoreError};
+use crate::{
+    auth::AuthError,
+    catalog::Refusal,
+    permission::{PermissionError, RuleError},
+    store::StoreError,
+    zod::ZodError,
+};
 
 /// Why a request was refused or failed.
 #[derive(Debug)]
@@ -23,6 +29,8 @@ pub enum ApiError {
         message: String,
         /// The HTTP status.
         status: StatusCode,
+        /// What was the reason, as clients see it.
+        cause: Option<Value>,
     },
     /// The form's values or the secrets violate the template's schemas.
     Violations(Vec<Violation>),
@@ -48,6 +56,10 @@ struct ErrorDetail {
     /// For people.
     #[schema(example = "No task with id 'x' found")]
     message: String,
+    /// The error behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    cause: Option<Value>,
 }
 
 /// The request that failed.
@@ -81,11 +93,30 @@ impl ApiError {
     pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
         let name = name.into();
         let status = status_of(&name);
-        Self::Named { name, message: message.into(), status }
+        Self::Named { name, message: message.into(), status, cause: None }
+    }
+    /// The same error with another status. What is no status of an error is left out.
+    #[must_use]
+    pub fn answered_with(mut self, code: u16) -> Self {
+        if let (Self::Named { status, .. }, Ok(code)) = (&mut self, StatusCode::from_u16(code))
+            && (code.is_client_error() || code.is_server_error())
+        {
+            *status = code;
+        }
+        self
+    }
+    /// An `InputError` because of what zod said, in the words of `@backstage/errors` 1.3.2.
+    pub fn zod(message: &str, error: &ZodError) -> Self {
+        Self::Named {
+            name: "InputError".to_string(),
+            message: format!("{message}; caused by {error}"),
+            status: StatusCode::BAD_REQUEST,
+            cause: Some(error.to_cause()),
+        }
     }
     /// An error of this class with a status that does not follow from it.
     pub fn with_status(name: impl Into<String>, message: impl Into<String>, status: StatusCode) -> Self {
-        Self::Named { name: name.into(), message: message.into(), status }
+        Self::Named { name: name.into(), message: message.into(), status, cause: None }
     }
     /// An `InputError`, 400.
     pub fn input(message: impl Into<String>) -> Self {
@@ -109,14 +140,14 @@ impl ApiError {
             Self::Violations(errors) => {
                 super::reply::json(status, &json!({ "errors": errors.iter().map(to_value).collect::<Vec<_>>() }))
             }
-            Self::Named { name, message, .. } => {
+            Self::Named { name, message, cause, .. } => {
                 if status == StatusCode::INTERNAL_SERVER_ERROR {
                     tracing::error!(status = status.as_u16(), "request failed with {name}: {message}");
                 }
                 super::reply::json(
                     status,
                     &ErrorBody {
-                        error: ErrorDetail { name: name.clone(), message: message.clone() },
+                        error: ErrorDetail { name: name.clone(), message: message.clone(), cause: cause.clone() },
                         request: ErrorRequest {
                             method: request.method().to_string(),
                             url: relative_url(request).to_string(),
@@ -217,12 +248,42 @@ impl From<AuthError> for ApiError {
 }
 
 impl From<ActionError> for ApiError {
-    /// Of another service's answer the status is passed on.
+    /// Of another service's answer the status is passed on, and what it said.
     fn from(error: ActionError) -> Self {
-        let (name, message) = (error.name().to_string(), error.message().to_string());
-        match error.status().and_then(|status| StatusCode::from_u16(status).ok()) {
-            Some(status) => Self::Named { name, message, status },
-            None => Self::new(name, message),
+        let mut told = Self::new(error.name().to_string(), error.message());
+        if let Self::Named { cause, .. } = &mut told {
+            let refusal = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Refusal>());
+            *cause = refusal.map(|refusal| refusal.cause.clone());
+        }
+        match error.status() {
+            Some(status) => told.answered_with(status),
+            None => told,
+        }
+    }
+}
+
+impl From<PermissionError> for ApiError {
+    /// Denials say nothing, as upstream's (`@backstage/plugin-scaffolder-backend` 4.2.0, `checkPermissions`).
+    fn from(error: PermissionError) -> Self {
+        match error {
+            PermissionError::Denied => Self::new("NotAllowedError", ""),
+            PermissionError::Unavailable { reason, .. } => Self::new(
+                "ServiceUnavailableError",
+                format!("The permission backend can't be asked, so nothing is allowed at present: {reason}"),
+            ),
+            PermissionError::Refused { status, message } => Self::new("ResponseError", message).answered_with(status),
+            PermissionError::Rule(error) => error.into(),
+            PermissionError::Auth(error) => error.into(),
+        }
+    }
+}
+
+impl From<RuleError> for ApiError {
+    fn from(error: RuleError) -> Self {
+        match &error {
+            RuleError::Params(issues) => Self::zod(&error.to_string(), issues),
+            RuleError::Tags => Self::new("TypeError", error.to_string()),
+            _ => Self::new("Error", error.to_string()),
         }
     }
 }
@@ -230,6 +291,7 @@ impl From<ActionError> for ApiError {
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
+    use understudy_sdk::ErrorName;
 
     use super::*;
 
@@ -254,5 +316,18 @@ mod tests {
             assert_eq!(ApiError::new(name, "x").status_code().as_u16(), status, "{name}");
         }
         assert_eq!(ApiError::from(StoreError::NoTask("7".into())).status_code().as_u16(), 404);
+    }
+
+    #[test]
+    fn statuses_of_other_services_are_passed_on() {
+        let answered = |status| ActionError::new(ErrorName::ResponseError, "Request failed").with_status(status);
+        for (error, status) in [
+            (answered(403), 403),
+            (answered(503), 503),
+            (answered(302), 500),
+            (ActionError::new(ErrorName::ResponseError, "x"), 500),
+        ] {
+            assert_eq!(ApiError::from(error).status_code().as_u16(), status);
+        }
     }
 }

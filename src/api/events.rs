@@ -21,9 +21,11 @@ use super::{
     error::{ApiError, ErrorBody},
     reply,
     request::{self, Query},
+    tasks,
 };
 use crate::{
     model::{EventType, TaskEvent},
+    permission::known::TASK_READ,
     tasks::EventStream,
 };
 
@@ -42,14 +44,11 @@ const LONG_POLL: Duration = Duration::from_secs(30);
     params(("taskId" = String, Path), ("after" = Option<i64>, Query, description = "Only events with a greater id, and completions")),
     responses(
         (status = 200, content_type = "text/event-stream", body = String, description = "Frames of server-sent events"),
+        (status = 403, body = ErrorBody, description = "The policy does not allow it"),
         (status = 404, body = ErrorBody, description = "No such task"),
     ),
 )]
-pub(super) async fn stream(
-    state: Data<ApiState>,
-    _caller: Caller,
-    http: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+pub(super) async fn stream(state: Data<ApiState>, caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
     let id = request::segment(&http, "taskId")?;
     let query = Query::parse(&http);
     let after = match query.all("after") {
@@ -58,7 +57,7 @@ pub(super) async fn stream(
         // JavaScript makes "not a number" of a list, and no id is greater than that.
         _ => Some(i64::MAX),
     };
-    state.tasks.get(&id).await?;
+    tasks::permitted(&state, &caller, &id, &[TASK_READ]).await?;
 
     let mut response = HttpResponse::Ok();
     response
@@ -163,31 +162,38 @@ fn javascript_number(text: &str) -> i64 {
     params(("taskId" = String, Path), ("after" = Option<i64>, Query, description = "Only events with a greater id, and completions")),
     responses(
         (status = 200, body = Vec<TaskEvent>, description = "Those there are; empty when none came in time"),
+        (status = 403, body = ErrorBody, description = "The policy does not allow it"),
         (status = 400, body = ErrorBody, description = "`after` is no integer"),
         (status = 404, body = ErrorBody, description = "No such task"),
     ),
 )]
 pub(super) async fn long_poll(
     state: Data<ApiState>,
-    _caller: Caller,
+    caller: Caller,
     http: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let id = request::segment(&http, "taskId")?;
     let after = Query::documented(&http, &["after"])?.integer("after", None)?;
-    state.tasks.get(&id).await?;
-    let mut events = state.tasks.subscribe(&id, after);
+    Ok(reply::ok(&poll(&state, &caller, &id, after).await?))
+}
+
+/// The task's events so far, after waiting for the first; none when there is no news.
+pub(super) async fn poll(
+    state: &ApiState,
+    caller: &Caller,
+    id: &str,
+    after: Option<i64>,
+) -> Result<Vec<TaskEvent>, ApiError> {
+    tasks::permitted(state, caller, id, &[TASK_READ]).await?;
+    let mut events = state.tasks.subscribe(id, after);
     let deadline = Instant::now() + LONG_POLL;
-    loop {
-        match timeout_at(deadline, events.next()).await {
-            Ok(Some(batch)) => {
-                let batch = batch?;
-                if !batch.is_empty() {
-                    return Ok(reply::ok(&batch));
-                }
-            }
-            Ok(None) | Err(_) => return Ok(reply::ok(&[(); 0])),
+    while let Ok(Some(batch)) = timeout_at(deadline, events.next()).await {
+        let batch = batch?;
+        if !batch.is_empty() {
+            return Ok(batch);
         }
     }
+    Ok(Vec::new())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod autocomplete;
 mod barrier;
 mod caller;
 mod catalog;
+mod cookie;
 mod dry_run;
 mod edge;
 mod error;
@@ -17,6 +18,8 @@ pub(crate) mod form;
 mod health;
 mod json_syntax;
 pub mod openapi;
+mod permissions;
+mod registry;
 mod reply;
 mod request;
 mod tasks;
@@ -33,6 +36,7 @@ use actix_web::{
 };
 use serde_json::Value;
 use understudy_sdk::{Catalog, Registry};
+use url::Url;
 
 pub use actions::ActionItem;
 pub use edge::{ConnectionGuard, Edge, Lifecycle, Phase, edge};
@@ -42,6 +46,8 @@ use self::caller::Caller;
 use crate::{
     auth::Auth,
     catalog::{CatalogFactory, EmbeddedCatalog},
+    config::ActionsConfig,
+    permission::Permissions,
     store::TaskStore,
     tasks::TaskService,
 };
@@ -58,6 +64,12 @@ pub struct ApiParts {
     pub embedded: Option<Arc<EmbeddedCatalog>>,
     /// Who asks.
     pub auth: Auth,
+    /// What they may do.
+    pub permissions: Permissions,
+    /// `backend.actions`
+    pub offered_actions: ActionsConfig,
+    /// The URL below which browsers reach this plugin.
+    pub external_url: String,
     /// The database, asked whether it answers.
     pub store: Arc<dyn TaskStore>,
     /// Where the service is between start and end.
@@ -71,6 +83,9 @@ pub struct ApiState {
     catalog: CatalogFactory,
     embedded: Option<Arc<EmbeddedCatalog>>,
     auth: Auth,
+    permissions: Permissions,
+    offered_actions: ActionsConfig,
+    external_url: Option<Url>,
     store: Arc<dyn TaskStore>,
     /// What the template language has beyond its own.
     extensions: Value,
@@ -80,9 +95,19 @@ pub struct ApiState {
 impl ApiState {
     /// The state of an API.
     pub fn new(parts: ApiParts) -> Self {
-        let ApiParts { tasks, actions, catalog, embedded, auth, store, lifecycle } = parts;
-        let extensions = extensions::of(tasks.templating().language());
-        Self { tasks, actions, catalog, embedded, auth, store, extensions, lifecycle }
+        Self {
+            extensions: extensions::of(parts.tasks.templating().language()),
+            tasks: parts.tasks,
+            actions: parts.actions,
+            catalog: parts.catalog,
+            embedded: parts.embedded,
+            auth: parts.auth,
+            permissions: parts.permissions,
+            offered_actions: parts.offered_actions,
+            external_url: Url::parse(&parts.external_url).ok(),
+            store: parts.store,
+            lifecycle: parts.lifecycle,
+        }
     }
     /// The catalog as the caller sees it.
     fn catalog_for(&self, caller: &Caller) -> Arc<dyn Catalog> {
@@ -114,6 +139,24 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(scaffolder("/v2/autocomplete/{provider}/{resource}", post_only).route(post(autocomplete::complete)))
         .service(scaffolder("/v2/templating-extensions", get_only).route(get(extensions::list)))
         .service(scaffolder("/openapi.json", get_only).route(get(openapi::json)))
+        .service(
+            scaffolder("/.backstage/auth/v1/cookie", &["GET", "HEAD", "DELETE"])
+                .route(get(cookie::issue))
+                .route(web::delete().to(cookie::clear)),
+        )
+        .service(scaffolder("/.well-known/backstage/permissions/metadata", get_only).route(get(permissions::metadata)))
+        .service(
+            scaffolder("/.well-known/backstage/permissions/apply-conditions", post_only)
+                .route(post(permissions::apply_conditions)),
+        )
+        .service(scaffolder("/.backstage/actions/v1/actions", get_only).route(get(registry::list)))
+        .service(
+            scaffolder("/.backstage/actions/v1/actions/{actionId}/invoke", post_only).route(post(registry::invoke)),
+        )
+        .service(
+            scaffolder("/.backstage/actions/v2/actions/{actionId}/invoke", post_only)
+                .route(post(registry::invoke_wrapped)),
+        )
         .service(scaffolder("/docs", get_only).route(get(openapi::page)))
         .configure(catalog_routes)
         .default_service(web::to(not_found));

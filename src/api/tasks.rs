@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     model::{SerializedTask, TaskStatus},
-    store::{Direction, NewTask, OrderField, TaskFilter, TaskPage},
+    permission::{Permission, Resource, known},
+    store::{CreatorFilter, Direction, NewTask, OrderField, TaskFilter, TaskPage},
     tasks::spec::build_task_spec,
 };
 
@@ -70,7 +71,7 @@ pub(super) struct TaskList {
 }
 
 impl CreateTask {
-    fn read(body: Value) -> Result<Self, ApiError> {
+    pub(super) fn read(body: Value) -> Result<Self, ApiError> {
         let place = Place::body();
         let mut members = place.object(body, &["templateRef", "values"])?;
         let mut take = |name: &str| members.shift_remove(name);
@@ -87,6 +88,7 @@ impl CreateTask {
     post, path = "/api/scaffolder/v2/tasks", operation_id = "createTask", tag = "tasks", request_body = CreateTask,
     responses(
         (status = 201, body = TaskCreated, description = "The task is in the queue"),
+        (status = 403, body = ErrorBody, description = "The policy does not allow it"),
         (status = 400, body = ViolationsBody, description = "Values or secrets violate the template's schemas; any other mistake has the usual error body"),
         (status = 404, body = ErrorBody, description = "No such template"),
     ),
@@ -99,22 +101,26 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let body = request::body(&http, payload, false).await?;
     request::no_query(&http)?;
-    let CreateTask { template_ref, values, secrets } = CreateTask::read(body)?;
+    let id = start(&state, &caller, CreateTask::read(body)?).await?;
+    Ok(reply::json(StatusCode::CREATED, &TaskCreated { id }))
+}
+
+/// Creates a task for the caller; gives its id.
+pub(super) async fn start(state: &ApiState, caller: &Caller, task: CreateTask) -> Result<String, ApiError> {
+    let CreateTask { template_ref, values, secrets } = task;
     let entity_ref = EntityRef::parse(&template_ref, Some("template"), Some("default"))?;
-    let template = templates::authorized(&state, &caller, &entity_ref).await?;
+    state.permissions.require(caller.credentials(), &[known::TASK_CREATE]).await?;
+    let user = caller.user_spec(state).await?;
+    let template = templates::authorized(state, caller, &entity_ref).await?;
     templates::check_values(&template, &values)?;
     templates::check_secrets(&template, &secrets)?;
-    let user = caller.user_spec(&state).await?;
     let spec = build_task_spec(&template, values, user).map_err(|error| ApiError::input(error.to_string()))?;
-    let id = state
-        .tasks
-        .create(NewTask {
-            spec,
-            secrets: Some(caller.task_secrets(secrets)),
-            created_by: caller.user_ref().map(str::to_string),
-        })
-        .await?;
-    Ok(reply::json(StatusCode::CREATED, &TaskCreated { id }))
+    let task = NewTask {
+        spec,
+        secrets: Some(caller.task_secrets(secrets)),
+        created_by: caller.user_ref().map(str::to_string),
+    };
+    Ok(state.tasks.create(task).await?)
 }
 
 /// Tasks, newest first unless asked otherwise.
@@ -127,22 +133,43 @@ pub(super) async fn create(
         ("limit" = Option<u64>, Query),
         ("offset" = Option<u64>, Query),
     ),
-    responses((status = 200, body = TaskList, description = "The page"), (status = 400, body = ErrorBody, description = "A parameter is wrong")),
+    responses((status = 200, body = TaskList, description = "The page"), (status = 403, body = ErrorBody, description = "The policy does not allow it"), (status = 400, body = ErrorBody, description = "A parameter is wrong")),
 )]
-pub(super) async fn list(state: Data<ApiState>, _caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn list(state: Data<ApiState>, caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
     let query = Query::documented(&http, &["createdBy", "status", "order", "limit", "offset"])?;
     let limit = query.integer("limit", Some(0))?.map(i64::unsigned_abs);
     let offset = query.integer("offset", Some(0))?.map(i64::unsigned_abs);
     let order = query.all("order").iter().map(|text| order(text)).collect::<Result<_, _>>()?;
     let status: Vec<_> = query.all("status").iter().filter_map(|text| TaskStatus::parse(text)).collect();
-    let page = if status.is_empty() && !query.all("status").is_empty() {
-        // Only statuses that no task can have.
-        TaskPage { tasks: Vec::new(), total: 0 }
-    } else {
-        let created_by = query.all("createdBy").to_vec();
-        state.tasks.list(&TaskFilter { created_by, status, visible: None, order, limit, offset }).await?
-    };
+    let created_by = query.all("createdBy").to_vec();
+    // Only statuses that no task can have: only creators that no task has.
+    let nothing = status.is_empty() && !query.all("status").is_empty();
+    let visible = nothing.then(|| CreatorFilter::Creators(Vec::new()));
+    let page = page(&state, &caller, TaskFilter { created_by, status, visible, order, limit, offset }).await?;
     Ok(reply::ok(&TaskList { tasks: page.tasks, total_tasks: page.total }))
+}
+
+/// The tasks that match and that the caller may see.
+pub(super) async fn page(state: &ApiState, caller: &Caller, mut filter: TaskFilter) -> Result<TaskPage, ApiError> {
+    let readable = state.permissions.readable_tasks(caller.credentials()).await?;
+    filter.visible = match (filter.visible, readable) {
+        (Some(asked), Some(readable)) => Some(CreatorFilter::All(vec![asked, readable])),
+        (asked, readable) => asked.or(readable),
+    };
+    Ok(state.tasks.list(&filter).await?)
+}
+
+/// The task, if the caller has these permissions on it. That there is none comes to light before.
+pub(super) async fn permitted(
+    state: &ApiState,
+    caller: &Caller,
+    id: &str,
+    permissions: &[Permission],
+) -> Result<SerializedTask, ApiError> {
+    let task = state.tasks.get(id).await?;
+    let resource = Resource::Task { created_by: task.created_by.as_deref() };
+    state.permissions.require_on(caller.credentials(), permissions, &resource).await?;
+    Ok(task)
 }
 
 fn order(text: &str) -> Result<(OrderField, Direction), ApiError> {
@@ -168,26 +195,23 @@ fn order(text: &str) -> Result<(OrderField, Direction), ApiError> {
 /// One task.
 #[utoipa::path(
     get, path = "/api/scaffolder/v2/tasks/{taskId}", operation_id = "getTask", tag = "tasks", params(("taskId" = String, Path)),
-    responses((status = 200, body = SerializedTask, description = "The task"), (status = 404, body = ErrorBody, description = "No such task")),
+    responses((status = 200, body = SerializedTask, description = "The task"), (status = 403, body = ErrorBody, description = "The policy does not allow it"), (status = 404, body = ErrorBody, description = "No such task")),
 )]
-pub(super) async fn get(state: Data<ApiState>, _caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn get(state: Data<ApiState>, caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
     let id = request::segment(&http, "taskId")?;
     request::no_query(&http)?;
-    Ok(reply::ok(&state.tasks.get(&id).await?))
+    Ok(reply::ok(&permitted(&state, &caller, &id, &[known::TASK_READ]).await?))
 }
 
 /// Asks a task to stop. Ended tasks are left as they are.
 #[utoipa::path(
     post, path = "/api/scaffolder/v2/tasks/{taskId}/cancel", operation_id = "cancelTask", tag = "tasks", params(("taskId" = String, Path)),
-    responses((status = 200, body = TaskCancelled, description = "The task was asked to stop"), (status = 404, body = ErrorBody, description = "No such task")),
+    responses((status = 200, body = TaskCancelled, description = "The task was asked to stop"), (status = 403, body = ErrorBody, description = "The policy does not allow it"), (status = 404, body = ErrorBody, description = "No such task")),
 )]
-pub(super) async fn cancel(
-    state: Data<ApiState>,
-    _caller: Caller,
-    http: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+pub(super) async fn cancel(state: Data<ApiState>, caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
     let id = request::segment(&http, "taskId")?;
     request::no_query(&http)?;
+    permitted(&state, &caller, &id, &[known::TASK_CANCEL, known::TASK_READ]).await?;
     state.tasks.cancel(&id).await?;
     Ok(reply::ok(&TaskCancelled { status: "cancelled" }))
 }
@@ -198,6 +222,7 @@ pub(super) async fn cancel(
     request_body = Option<RetryTask>,
     responses(
         (status = 201, body = TaskCreated, description = "The task is in the queue"),
+        (status = 403, body = ErrorBody, description = "The policy does not allow it"),
         (status = 400, body = ViolationsBody, description = "The secrets violate the template's schema"),
         (status = 404, body = ErrorBody, description = "No such task, or its template is gone"),
         (status = 409, body = ErrorBody, description = "The task has not ended"),
@@ -215,6 +240,9 @@ pub(super) async fn retry(
     let place = Place::body();
     let secrets = place.at("secrets").strings(place.object(body, &[])?.shift_remove("secrets"))?;
     let task = state.tasks.get(&id).await?;
+    state.permissions.require(caller.credentials(), &[known::TASK_CREATE]).await?;
+    let resource = Resource::Task { created_by: task.created_by.as_deref() };
+    state.permissions.require_on(caller.credentials(), &[known::TASK_READ], &resource).await?;
     if let Some(template_ref) = task.spec.pointer("/templateInfo/entityRef").and_then(Value::as_str) {
         let entity_ref = EntityRef::parse(template_ref, Some("template"), Some("default"))?;
         let template = templates::authorized(&state, &caller, &entity_ref).await?;

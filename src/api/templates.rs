@@ -12,6 +12,7 @@ use super::{
     error::{ApiError, ErrorBody},
     form, reply, request,
 };
+use crate::permission::{Decision, Resource, known};
 
 /// The title of a page that has none (upstream 4.2.0, `parameter-schema`).
 const UNTITLED_PAGE: &str = "Please enter the following information";
@@ -105,17 +106,45 @@ fn parameter_schema_of(template: &Entity) -> ParameterSchema {
     }
 }
 
-/// The template this reference names, checked: kind, existence, version. (Filtering of parameters and steps by
-/// permissions has its place here.)
+/// The template this reference names, checked: kind, existence, version. Pages of its form and steps that the caller may
+/// not see are left out (`@backstage/plugin-scaffolder-backend` 4.2.0, `authorizeTemplate`).
 pub(super) async fn authorized(state: &ApiState, caller: &Caller, entity_ref: &EntityRef) -> Result<Entity, ApiError> {
     if !entity_ref.kind.eq_ignore_ascii_case("template") {
         return Err(ApiError::input("Invalid kind, only 'Template' kind is supported"));
     }
-    let Some(template) = state.catalog_for(caller).entity_by_ref(entity_ref).await? else {
+    let Some(mut template) = state.catalog_for(caller).entity_by_ref(entity_ref).await? else {
         return Err(ApiError::not_found(format!("Template {} not found", entity_ref.canonical())));
     };
     form::check_version(&template).map_err(ApiError::input)?;
+    let asked = [known::TEMPLATE_PARAMETER_READ, known::TEMPLATE_STEP_READ];
+    let decisions = state.permissions.decide(caller.credentials(), &asked).await?;
+    if let [parameters, steps] = &decisions[..] {
+        keep_visible(&mut template, parameters, steps)?;
+    }
     Ok(template)
+}
+
+/// Leaves what is not allowed out of `spec.parameters` and `spec.steps`.
+fn keep_visible(template: &mut Entity, parameters: &Decision, steps: &Decision) -> Result<(), ApiError> {
+    let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
+    for (name, decision) in [("parameters", parameters), ("steps", steps)] {
+        match spec.get_mut(name) {
+            Some(Value::Array(items)) => {
+                let mut visible = Vec::with_capacity(items.len());
+                for item in items.drain(..) {
+                    if decision.holds(&Resource::Item(&item))? {
+                        visible.push(item);
+                    }
+                }
+                *items = visible;
+            }
+            Some(single) if !single.is_null() && !decision.holds(&Resource::Item(single))? => {
+                spec.shift_remove(name);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Checks what the published schema of templates demands beyond version and kind.
@@ -179,6 +208,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::permission::Condition;
 
     #[test]
     fn forms_have_a_page_for_each_schema() {
@@ -199,6 +229,37 @@ mod tests {
         );
         assert!(parameter_schema_of(&json!({"metadata": {"name": "t"}, "spec": {}})).steps.is_empty());
         assert_eq!(parameter_schema_of(&json!({"metadata": {"name": "t"}, "spec": {"parameters": {}}})).steps.len(), 1);
+    }
+
+    #[test]
+    fn what_the_caller_may_not_see_is_left_out() {
+        let tagged = |name: &str| json!({"title": name, "backstage:permissions": {"tags": ["secret"]}});
+        let condition =
+            json!({"not": {"rule": "HAS_TAG", "resourceType": "scaffolder-template", "params": {"tag": "secret"}}});
+        let conditional = Condition::parse(&condition).map(Decision::Conditional).unwrap_or(Decision::Allow);
+        let template = || {
+            json!({"spec": {
+                "parameters": [tagged("a"), {"title": "b"}],
+                "steps": [{"id": "one"}, {"id": "two", "backstage:permissions": {"tags": ["secret"]}}],
+            }})
+        };
+        for (parameters, steps, expected) in [
+            (&conditional, &Decision::Allow, json!([["b"], ["one", "two"]])),
+            (&Decision::Allow, &conditional, json!([["a", "b"], ["one"]])),
+            (&Decision::Deny, &Decision::Deny, json!([[], []])),
+        ] {
+            let mut template = template();
+            assert!(keep_visible(&mut template, parameters, steps).is_ok());
+            let names = |list: &str, name: &str| -> Vec<Value> {
+                template["spec"][list].as_array().into_iter().flatten().map(|item| item[name].clone()).collect()
+            };
+            assert_eq!(json!([names("parameters", "title"), names("steps", "id")]), expected);
+        }
+        for (decision, left) in [(&conditional, false), (&Decision::Allow, true)] {
+            let mut template = json!({"spec": {"parameters": tagged("only"), "steps": []}});
+            assert!(keep_visible(&mut template, decision, &Decision::Allow).is_ok());
+            assert_eq!(template["spec"].get("parameters").is_some(), left);
+        }
     }
 
     #[test]

@@ -22,9 +22,13 @@ use super::{ApiParts, ApiState, Edge, Lifecycle, Phase, edge, routes};
 use crate::{
     auth::Auth,
     catalog::CatalogFactory,
-    config::{AuthConfig, AuthPolicy, Config, CorsConfig, DatabaseConfig, KeyStoreConfig, LoadOptions, ServerConfig},
+    config::{
+        ActionsConfig, AuthConfig, AuthPolicy, Config, CorsConfig, DatabaseConfig, KeyStoreConfig, LoadOptions,
+        ServerConfig,
+    },
     discovery::Discovery,
     metrics::Metrics,
+    permission::Permissions,
     store::{SqliteStore, TaskStore},
     tasks::{EngineDeps, EngineSettings, TaskService, observe::LogObserver, policy::AllowAll},
 };
@@ -126,6 +130,7 @@ impl Api {
                 environment_secrets: understudy_sdk::Secrets::default(),
                 log_level: LogLevel::Info,
             },
+            plugin_actions: None,
             policy: Arc::new(AllowAll),
             observer: Arc::new(LogObserver),
             runtime: Handle::current(),
@@ -140,6 +145,9 @@ impl Api {
             actions: registry,
             catalog,
             embedded: None,
+            permissions: Permissions::disabled(auth.clone()),
+            offered_actions: ActionsConfig::default(),
+            external_url: "http://localhost:7007/api/scaffolder".into(),
             auth,
             store,
             lifecycle: lifecycle.clone(),

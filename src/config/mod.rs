@@ -71,6 +71,8 @@ pub struct Config {
     pub backend: BackendConfig,
     /// `backend.auth`
     pub auth: AuthConfig,
+    /// `permission.enabled`: users are decided by the permission backend.
+    pub permission_enabled: bool,
     /// `discovery.endpoints`, or what follows from the rest.
     pub discovery: Discovery,
     /// `backend.*`, as far as it is about HTTP.
@@ -91,6 +93,7 @@ impl std::fmt::Debug for Config {
         f.debug_struct("Config")
             .field("backend", &self.backend)
             .field("auth", &self.auth)
+            .field("permission_enabled", &self.permission_enabled)
             .field("discovery", &self.discovery)
             .field("server", &self.server)
             .field("scaffolder", &self.scaffolder)

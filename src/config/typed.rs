@@ -33,12 +33,21 @@ impl Config {
         let mut warnings = Vec::new();
         let (backend, auth, discovery) = backend(&root, options, &mut warnings)?;
         let server = server::read(&root.at("backend")?, &mut warnings)?;
+        let permission_enabled = root.at("permission.enabled")?.boolean()?.unwrap_or(false);
+        if permission_enabled && !discovery.is_elsewhere("permission") {
+            warnings.push(
+                "permission.enabled is set, and discovery.endpoints names no Backstage backend for the plugin permission: \
+                 only services may do anything"
+                    .to_string(),
+            );
+        }
         let scaffolder = scaffolder(&root.at("scaffolder")?, &mut warnings)?;
         let catalog_locations = locations(&root, options, &mut warnings)?;
         let catalog_refresh = refresh_interval(&root.at("catalog.processingInterval")?)?;
         Ok(Self {
             backend,
             auth,
+            permission_enabled,
             discovery,
             server,
             scaffolder,

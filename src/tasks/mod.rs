@@ -14,6 +14,7 @@ pub mod local;
 pub mod log;
 pub mod observe;
 mod persist;
+pub mod plugin_actions;
 pub mod policy;
 mod queue;
 mod recovery;
@@ -44,6 +45,7 @@ use understudy_sdk::{LogLevel, Registry, Secrets};
 use self::{
     events::EventLog,
     observe::TaskObserver,
+    plugin_actions::PluginActions,
     policy::ActionPolicy,
     runner::{Runner, StopReason},
     worker::Worker,
@@ -120,6 +122,8 @@ pub struct EngineDeps {
     pub catalog: CatalogFactory,
     /// Settings.
     pub config: EngineSettings,
+    /// The actions of other plugins, where there are any.
+    pub plugin_actions: Option<PluginActions>,
     /// Who decides whether an action may run; [`policy::AllowAll`] where nobody does.
     pub policy: Arc<dyn ActionPolicy>,
     /// Who is told when steps and tasks end; [`observe::LogObserver`] writes to the service's log.
@@ -183,6 +187,7 @@ impl TaskService {
                 .with_environment(settings.environment_parameters.clone(), settings.environment_secrets.clone())
                 .with_log_level(settings.log_level)
                 .with_policy(deps.policy)
+                .with_plugin_actions(deps.plugin_actions)
                 .with_observer(deps.observer),
         );
         let log = Arc::new(EventLog::new(Arc::clone(&deps.store)));
@@ -212,6 +217,10 @@ impl TaskService {
         if let Some(signals) = self.store.signals() {
             spawn(Box::pin(Arc::clone(worker).follow(signals)));
         }
+    }
+    /// The actions of other plugins, where there are any.
+    pub fn plugin_actions(&self) -> Option<&PluginActions> {
+        self.runner.plugin_actions.as_ref()
     }
     /// The template language.
     pub fn templating(&self) -> &Templating {

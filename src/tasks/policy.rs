@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use serde_json::Value;
 use understudy_sdk::ActionError;
 
-use crate::auth::Credentials;
+use crate::{
+    auth::Credentials,
+    permission::{Decision, Permissions, known::ACTION_EXECUTE},
+};
 
 /// Asked once for a task with steps, with the credentials of its initiator (upstream's permission
 /// `scaffolder.action.execute`).
@@ -22,7 +25,10 @@ pub trait ActionPolicy: Send + Sync + 'static {
 /// The answer for one task, applied to each action call.
 pub trait ActionGrants: Send + Sync {
     /// Whether the action may be called with this rendered input.
-    fn allow(&self, action_id: &str, input: &Value) -> bool;
+    ///
+    /// # Errors
+    /// It can't be decided, so it may not.
+    fn allow(&self, action_id: &str, input: &Value) -> Result<bool, ActionError>;
 }
 
 /// Everybody may run everything: the answer where no permission service is configured.
@@ -37,7 +43,21 @@ impl ActionPolicy for AllowAll {
 }
 
 impl ActionGrants for AllowAll {
-    fn allow(&self, _: &str, _: &Value) -> bool {
-        true
+    fn allow(&self, _: &str, _: &Value) -> Result<bool, ActionError> {
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl ActionPolicy for Permissions {
+    async fn grants(&self, initiator: &Credentials) -> Result<Arc<dyn ActionGrants>, ActionError> {
+        let decision = self.decide(initiator, &[ACTION_EXECUTE]).await?.pop();
+        Ok(Arc::new(decision.unwrap_or(Decision::Deny)))
+    }
+}
+
+impl ActionGrants for Decision {
+    fn allow(&self, action_id: &str, input: &Value) -> Result<bool, ActionError> {
+        Ok(self.allows_action(action_id, input)?)
     }
 }

@@ -23,6 +23,7 @@ use super::{
     lock,
     log::{EventSink, LogEvent, StepStatus, StorageFailed, labelled},
     observe::{Outcome, TaskObserver},
+    plugin_actions::PluginActions,
     policy::{ActionGrants, ActionPolicy, AllowAll},
     render::{Renderer, TaskData, Unrendered, check_depth, is_truthy},
     state::TaskState,
@@ -83,6 +84,7 @@ pub struct Runner {
     pub(super) environment_parameters: Map<String, Value>,
     pub(super) environment_secrets: Secrets,
     pub(super) log_level: LogLevel,
+    pub(super) plugin_actions: Option<PluginActions>,
     validators: Mutex<HashMap<String, Option<Arc<Validator>>>>,
 }
 
@@ -99,6 +101,7 @@ impl Runner {
             environment_parameters: Map::new(),
             environment_secrets: Secrets::default(),
             log_level: LogLevel::Info,
+            plugin_actions: None,
             validators: Mutex::default(),
         }
     }
@@ -121,15 +124,34 @@ impl Runner {
         self.policy = policy;
         self
     }
+    /// Adds the actions that other plugins offer.
+    #[must_use]
+    pub fn with_plugin_actions(mut self, actions: Option<PluginActions>) -> Self {
+        self.plugin_actions = actions;
+        self
+    }
     /// Sets who is told when steps and tasks end.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn TaskObserver>) -> Self {
         self.observer = observer;
         self
     }
-    /// The compiled input schema of an action; each is compiled once.
+    /// The action of this id, one of the service's own or another plugin's.
+    ///
+    /// # Errors
+    /// There is none, or the plugin that it names can't be asked.
+    pub(super) async fn action(&self, id: &str, initiator: &Credentials) -> Result<Arc<dyn DynAction>, ActionError> {
+        if let (None, Some(plugins)) = (self.registry.find(id), &self.plugin_actions)
+            && let Some(action) = plugins.find(id, initiator).await?
+        {
+            return Ok(action);
+        }
+        self.registry.get(id)
+    }
+    /// The compiled input schema of an action; each is compiled once. (Those of other plugins may change.)
     pub(super) fn validator(&self, action: &dyn DynAction) -> Result<Option<Arc<Validator>>, ActionError> {
-        if let Some(known) = lock(&self.validators).get(action.id()) {
+        let is_own = self.registry.find(action.id()).is_some();
+        if let Some(known) = lock(&self.validators).get(action.id()).filter(|_| is_own) {
             return Ok(known.clone());
         }
         let validator = action.input_schema().map(|schema| Validator::new(&schema)).transpose().map_err(|reason| {
@@ -139,7 +161,9 @@ impl Runner {
             ))
         })?;
         let validator = validator.map(Arc::new);
-        lock(&self.validators).insert(action.id().to_string(), validator.clone());
+        if is_own {
+            lock(&self.validators).insert(action.id().to_string(), validator.clone());
+        }
         Ok(validator)
     }
 }

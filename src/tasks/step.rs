@@ -127,7 +127,7 @@ impl StepRun<'_> {
         if !is_met {
             return Ok(Done::Skipped(format!("Skipping step {} because its if condition was false", step.id)));
         }
-        let action = self.runner.registry.get(&step.action)?;
+        let action = self.runner.action(&step.action, &job.initiator).await?;
         if job.dry_run {
             let shown = self.input(progress, &progress.data.masked(), &mut Vec::new())?;
             let pretty = serde_json::to_string_pretty(&shown).unwrap_or_default();
@@ -255,7 +255,7 @@ impl StepRun<'_> {
                     )));
                 }
             }
-            if !progress.grants.allow(action.id(), &input) {
+            if !progress.grants.allow(action.id(), &input)? {
                 return Err(ActionError::not_allowed(format!(
                     "Unauthorized action: {}. The action is not allowed.",
                     action.id()

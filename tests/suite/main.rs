@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod actions_registry;
 mod argocd;
 mod auth;
 mod autocomplete;
@@ -24,7 +25,9 @@ mod killed;
 mod kubernetes;
 mod language;
 mod large;
+mod owners;
 mod permissions;
+mod policies;
 mod private_reading;
 mod replicas;
 mod retries;

@@ -250,6 +250,7 @@ fn service(
         templating: Templating::new(&Scm::from_config(&json!({})).unwrap()),
         catalog: Arc::new(|_: &Credentials| Arc::new(NoCatalog) as _),
         config: settings.clone(),
+        plugin_actions: None,
         policy,
         observer: Arc::new(LogObserver),
         runtime: tokio::runtime::Handle::current(),

@@ -327,8 +327,11 @@ impl ActionPolicy for OnlyLogs {
 }
 
 impl ActionGrants for OnlyLogs {
-    fn allow(&self, action_id: &str, input: &Value) -> bool {
-        action_id == "debug:log" && input["message"] != "forbidden"
+    fn allow(&self, action_id: &str, input: &Value) -> Result<bool, ActionError> {
+        match input["message"].as_str() {
+            Some("undecided") => Err(ActionError::failed("Unexpected permission rule: NOPE")),
+            message => Ok(action_id == "debug:log" && message != Some("forbidden")),
+        }
     }
 }
 
@@ -349,4 +352,6 @@ async fn what_is_not_allowed_does_not_run() {
             [format!("NotAllowedError: Unauthorized action: {action}. The action is not allowed.")]
         );
     }
+    let found = bench.run(json!([{"action": "debug:log", "input": {"message": "undecided"}}])).await;
+    assert_eq!(messages(&found)[2..found.len() - 1], ["Error: Unexpected permission rule: NOPE"]);
 }

@@ -164,7 +164,7 @@ async fn every_transcript_passes_or_has_its_reason() {
     let backstage = BackstageDouble::start().await.expect("the double of Backstage starts");
     let options = ServiceOptions::new(binary()).config(config(&templates)).config(auth_config(backstage.url()));
     let service = Running::with(options).await.authorized(TOKEN);
-    backstage.scaffolder_at(format!("{}/api/scaffolder", service.service.base_url()));
+    backstage.scaffolder_at(service.service.base_url());
     let guest = backstage.user_token("user:development/guest");
     report.replay(&AUTH, &service, templates.as_str(), guest).await;
     service.stop().await;
