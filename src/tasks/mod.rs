@@ -254,6 +254,10 @@ impl TaskService {
         self.worker.wake.notify_one();
         Ok(())
     }
+    /// For how long every attempt of this process to claim a task has failed; `None` when the last one did not.
+    pub fn claims_fail_for(&self) -> Option<Duration> {
+        self.worker.claims_fail_for()
+    }
     /// Told when another process has changed the stored catalog.
     pub fn catalog_changed(&self) -> Arc<Notify> {
         Arc::clone(&self.worker.catalog_changed)

@@ -123,6 +123,8 @@ pub(super) struct Worker {
     pub(super) catalog_changed: Arc<Notify>,
     /// Since when the database answers without interruption.
     trusted_since: Mutex<Instant>,
+    /// Since when no claim has succeeded, though there are places to work.
+    failing_since: Mutex<Option<Instant>>,
     /// Ends the loops.
     pub(super) stopping: CancellationToken,
     pub(super) loops: TaskTracker,
@@ -167,6 +169,7 @@ impl Worker {
             is_hearing: AtomicBool::new(false),
             catalog_changed: Arc::default(),
             trusted_since: Mutex::new(Instant::now()),
+            failing_since: Mutex::default(),
             stopping: CancellationToken::new(),
             loops: TaskTracker::new(),
             claims: TaskTracker::new(),
@@ -187,6 +190,11 @@ impl Worker {
     /// For how long the database has answered without interruption.
     pub(super) fn database_trusted_for(&self) -> Duration {
         lock(&self.trusted_since).elapsed()
+    }
+
+    /// For how long every attempt to claim a task has failed.
+    pub(super) fn claims_fail_for(&self) -> Option<Duration> {
+        lock(&self.failing_since).map(|since| since.elapsed())
     }
 
     /// The database did not answer.
@@ -218,7 +226,11 @@ impl Worker {
             };
             let Ok(place) = place else { return };
             // Not interrupted by the end of the service: what has been claimed must be known to have been claimed.
-            let pause = match self.store.claim_task(self.settings.recovery).await {
+            let claimed = self.store.claim_task(self.settings.recovery).await;
+            if claimed.is_ok() {
+                lock(&self.failing_since).take();
+            }
+            let pause = match claimed {
                 Ok(Some(task)) => {
                     pauses = new_pauses();
                     self.start(task, place);
@@ -230,6 +242,7 @@ impl Worker {
                 }
                 Err(error) => {
                     self.database_failed();
+                    lock(&self.failing_since).get_or_insert_with(Instant::now);
                     let pause = pauses.next().unwrap_or(Duration::from_secs(60));
                     tracing::error!(%error, "Failed to claim task, retrying in {}ms", pause.as_millis());
                     pause

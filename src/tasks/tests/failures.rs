@@ -172,6 +172,24 @@ async fn a_store_that_fails_for_a_while_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn claims_that_fail_are_told() {
+    let (bench, refusals) = Bench::failing().await;
+    assert_eq!(bench.service.claims_fail_for(), None);
+    refusals.claims.store(2, Ordering::SeqCst);
+    bench.service.start_workers();
+    let until = async |failing: bool| {
+        while bench.service.claims_fail_for().is_some() != failing {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let both = async {
+        until(true).await;
+        until(false).await;
+    };
+    tokio::time::timeout(Duration::from_secs(30), both).await.expect("claims fail, then succeed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_whose_state_can_not_be_stored_is_left_for_recovery() {
     let (bench, refusals) = Bench::failing().await;
     refusals.states.store(1, Ordering::SeqCst);
