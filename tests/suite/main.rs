@@ -36,5 +36,6 @@ mod support;
 mod templates;
 mod tutorial;
 mod twice;
+mod upstream;
 mod validate;
 mod waits;
