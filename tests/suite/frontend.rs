@@ -1,5 +1,5 @@
 //! A stock Backstage portal with the service in the scaffolder's place: its pages in a real browser, its people's tokens, and
-//! what of it reaches the backend. `tests/frontend` has the portal, the templates and what the browser is made to do.
+//! its permission policy. `tests/frontend` has the portal, the templates and what the browser is made to do.
 
 use std::time::{Duration, Instant};
 
@@ -91,6 +91,7 @@ async fn a_stock_portal_with_the_service_in_the_scaffolders_place() {
     let company = Company::start().await;
     in_the_browser(&company).await;
     tokens(&company).await;
+    policies(&company).await;
     the_backend_served_no_scaffolder(&company).await;
     let Company { portal, service } = company;
     service.stop().await;
@@ -129,6 +130,48 @@ async fn tokens(company: &Company) {
         let answer = company.client(token).post(TASKS, &order).await.unwrap();
         assert_eq!(error_of(&answer), refused(401, "AuthenticationError"), "{token:?}");
     }
+}
+
+/// What the browser showed, asked for directly.
+async fn policies(company: &Company) {
+    let ci = company.client(Some(STATIC_TOKEN));
+    let created = ci.post(TASKS, &order("patience")).await.unwrap().expect_json(201).unwrap();
+    let others = format!("{TASKS}/{}", created["id"].as_str().expect("an id"));
+
+    let dora = company.signed_in(Some("dora")).await;
+    let answer = dora.post(TASKS, &order("patience")).await.unwrap();
+    assert_eq!(error_of(&answer), refused(403, "NotAllowedError"));
+    dora.get(&others).await.unwrap().expect_json(200).unwrap();
+
+    let ida = company.signed_in(Some("ida")).await;
+    assert_eq!(error_of(&ida.get(&others).await.unwrap()), refused(403, "NotAllowedError"));
+    assert_eq!(
+        error_of(&ida.post(&format!("{others}/cancel"), &json!({})).await.unwrap()),
+        refused(403, "NotAllowedError")
+    );
+    let tasks = async |client: &Client| {
+        let listed = client.get(&format!("{TASKS}?limit=100")).await.unwrap().expect_json(200).unwrap();
+        let owners: Vec<String> = listed["tasks"]
+            .as_array()
+            .expect("a list of tasks")
+            .iter()
+            .map(|task| task["createdBy"].as_str().unwrap_or("-").to_owned())
+            .collect();
+        assert_eq!(listed["totalTasks"], owners.len(), "the total counts what is listed");
+        owners
+    };
+    let (seen, all) = (tasks(&ida).await, tasks(&dora).await);
+    assert!(!seen.is_empty() && seen.iter().all(|owner| owner == "user:default/ida"), "{seen:?}");
+    assert!(all.len() > seen.len() && all.iter().any(|owner| owner == "user:development/guest"), "{all:?}");
+
+    let pages = async |client: &Client| {
+        let path = "/api/scaffolder/v2/templates/default/template/greeting/parameter-schema";
+        let form = client.get(path).await.unwrap().expect_json(200).unwrap();
+        form["steps"].as_array().expect("pages").iter().map(|page| page["title"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(pages(&ida).await, ["Whom to greet"]);
+    assert_eq!(pages(&dora).await, ["Whom to greet", "For operators"]);
+    ci.post(&format!("{others}/cancel"), &json!({})).await.unwrap().expect_json(200).unwrap();
 }
 
 /// The access log has what the app and the service asked the backend, and nothing for the scaffolder, which it does not have.

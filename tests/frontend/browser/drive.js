@@ -1,5 +1,5 @@
 'use strict';
-// drive.js SETTINGS: goes through the portal. SETTINGS is JSON:
+// drive.js SETTINGS: goes through the portal as three people. SETTINGS is JSON:
 //   app         where the portal is
 //   scaffolder  base URL of the scaffolder's API
 //   sitePort    port for the site that templates read from
@@ -9,6 +9,7 @@
 const { Session } = require('./session');
 const { startSite } = require('./site');
 const { tour } = require('./tour');
+const { conditional, denied } = require('./policies');
 
 async function as(settings, person, act) {
   const session = await Session.open(settings, person);
@@ -23,7 +24,9 @@ async function main() {
   const settings = JSON.parse(process.argv[2]);
   const site = await startSite(settings.sitePort);
   try {
-    await as(settings, undefined, session => tour(session, site));
+    const { greeting } = await as(settings, undefined, session => tour(session, site));
+    await as(settings, 'dora', session => denied(session, site));
+    await as(settings, 'ida', session => conditional(session, site, greeting));
   } finally {
     await site.stop();
   }
