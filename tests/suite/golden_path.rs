@@ -84,6 +84,8 @@ async fn walk(cluster: &Arc<Cluster>, generation: &str) -> String {
         let error = completion(&events)["error"]["message"].as_str().unwrap_or_default().to_string();
         assert!(error.contains("it is Degraded") && error.contains("Back-off pulling image"), "{error}");
         controller.set("photo-album", Behaviour::Healthy);
+        // A wait that still finds it degraded fails at once.
+        controller.until("photo-album", |app| app["status"]["health"]["status"] != "Degraded").await.unwrap();
         let answer = running.post(&format!("{TASKS}/{id}/retry"), &json!({})).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
     }

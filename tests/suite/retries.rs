@@ -308,6 +308,8 @@ async fn an_application_that_is_degraded() {
         )
         .await;
     argocd.set("shop", Behaviour::Healthy);
+    // A wait that still finds it degraded fails at once.
+    argocd.until("shop", |app| app["status"]["health"]["status"] != "Degraded").await.unwrap();
     let log = stage.completes(&id, json!({})).await;
     contains(&log, &["/shop is unchanged: it is there as it is to be", "/shop is Synced, Healthy"]);
     stage.stop().await;
