@@ -28,7 +28,7 @@ impl Normaliser {
     /// The value with names for everything volatile. `key` is the member it stands under.
     pub(crate) fn value(&self, key: &str, value: &Value) -> Value {
         match value {
-            Value::String(text) if matches!(key, "createdAt" | "lastHeartbeatAt") => {
+            Value::String(text) if matches!(key, "createdAt" | "lastHeartbeatAt" | "expiresAt") => {
                 assert!(is_iso(text), "{key} is {text:?}, which is no ISO time in milliseconds");
                 Value::from("<time>")
             }

@@ -94,6 +94,7 @@ impl<'s> Replay<'s> {
     pub(crate) async fn run(&mut self, transcript: &Transcript) -> Outcome {
         let Some(request) = &transcript.request else { return self.too_large(transcript).await };
         self.make_earlier_task(&request.path).await;
+        self.make_earlier_task(&request.body.to_string()).await;
         self.send_unrecorded(&transcript.file).await;
         let path = self.ours(&request.path).await;
         if let Err(problem) = self.prepare(transcript, &request.method, &path).await {
@@ -108,11 +109,11 @@ impl<'s> Replay<'s> {
             Value::Null => None,
             // A body that was sent as it stands: malformed JSON, a form, plain text.
             Value::String(text) if !text.starts_with('"') => Some(text.clone()),
-            other => {
+            body => {
                 if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
                     headers.push(("Content-Type".into(), "application/json".into()));
                 }
-                Some(other.to_string())
+                Some(self.our_tasks(&body.to_string()))
             }
         };
         let answer = self.service.request(&request.method, &path, &headers, body.as_deref()).await;
@@ -145,12 +146,14 @@ impl<'s> Replay<'s> {
         format!("Bearer {token}")
     }
 
+    /// The text with the ids of this run's tasks.
+    fn our_tasks(&self, text: &str) -> String {
+        self.tasks.iter().fold(text.to_string(), |text, (recorded, ours)| text.replace(recorded, ours))
+    }
+
     /// The path with this run's ids. An event id that no transcript has shown is the task's newest one.
     async fn ours(&self, path: &str) -> String {
-        let mut path = path.to_string();
-        for (recorded, ours) in &self.tasks {
-            path = path.replace(recorded, ours);
-        }
+        let mut path = self.our_tasks(path);
         if let Some((head, after)) = path.split_once("after=")
             && let Ok(recorded) = after.parse::<i64>()
             && recorded > 0
@@ -183,8 +186,9 @@ impl<'s> Replay<'s> {
         }
     }
 
-    async fn make_earlier_task(&mut self, path: &str) {
-        let Some((recorded, template, values, secrets)) = self.set.earlier.iter().find(|(id, ..)| path.contains(id))
+    /// Creates the task that a request speaks of in this text and that no transcript creates.
+    async fn make_earlier_task(&mut self, text: &str) {
+        let Some((recorded, template, values, secrets)) = self.set.earlier.iter().find(|(id, ..)| text.contains(id))
         else {
             return;
         };
@@ -268,12 +272,17 @@ impl<'s> Replay<'s> {
 
     /// Takes the ids of this run from an answer.
     fn learn(&mut self, transcript: &Transcript, method: &str, recorded_path: &str, answer: &Reply) {
-        if method == "POST" && recorded_path == TASKS && transcript.response.status == 201 {
-            let recorded = transcript.response.body_json.as_ref().and_then(|body| body["id"].as_str());
+        let created = match transcript.response.status {
+            201 if method == "POST" && recorded_path == TASKS => Some("/id"),
+            200 if recorded_path.ends_with("scaffolder:execute-template/invoke") => Some("/output/taskId"),
+            _ => None,
+        };
+        if let Some(place) = created {
+            let id = |body: Option<&Value>| body?.pointer(place)?.as_str().map(str::to_string);
             if let (Some(recorded), Some(ours)) =
-                (recorded, answer.json().as_ref().and_then(|body| body["id"].as_str()))
+                (id(transcript.response.body_json.as_ref()), id(answer.json().as_ref()))
             {
-                self.add_task(recorded, ours);
+                self.add_task(&recorded, &ours);
             }
         }
         let pairs: Vec<(i64, i64)> =
@@ -328,8 +337,21 @@ impl<'s> Replay<'s> {
             Some(path) if path.starts_with("/api/scaffolder/v2/actions") && recorded.is_array() => {
                 compare_actions(&recorded, &ours)
             }
-            // Names and schemas; what the actions do is told in each project's own words.
-            Some(path) if path.ends_with("/.backstage/actions/v1/actions") => {
+            Some(path)
+                if path.ends_with("scaffolder:list-scaffolder-tasks/invoke") && recorded["output"].is_object() =>
+            {
+                compare_lists(&recorded["output"], &ours["output"], false)
+            }
+            Some(path)
+                if path.ends_with("scaffolder:list-scaffolder-actions/invoke") && recorded["output"].is_object() =>
+            {
+                compare_actions(&recorded["output"]["actions"], &ours["output"]["actions"])
+            }
+            // Names and schemas; what actions do and rules mean is told in each project's own words.
+            Some(path)
+                if path.ends_with("/.backstage/actions/v1/actions")
+                    || path.ends_with("/.well-known/backstage/permissions/metadata") =>
+            {
                 difference("body", &without_prose(&recorded), &without_prose(&ours))
             }
             Some(path) if path.ends_with("/templating-extensions") => compare_extensions(&recorded, &ours),
