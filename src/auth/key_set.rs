@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::time::Instant;
+use understudy_scm::BodyError;
 
 use super::{
     jwk::{self, Jwk},
@@ -124,17 +125,14 @@ impl KeySet {
 
     async fn fetch(&self) -> Result<Vec<Jwk>, String> {
         let request = self.http.get(&self.url).timeout(TIMEOUT).header("accept", "application/json");
-        let mut response = request.send().await.map_err(understudy_scm::request_failure)?;
+        let response = request.send().await.map_err(understudy_scm::request_failure)?;
         if !response.status().is_success() {
             return Err(format!("the answer is {}", response.status()));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(understudy_scm::request_failure)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_BYTES {
-                return Err(format!("the answer has more than {MAX_BYTES} bytes"));
-            }
-        }
+        let body = understudy_scm::read_body(response, MAX_BYTES).await.map_err(|error| match error {
+            BodyError::Broken(error) => understudy_scm::request_failure(error),
+            other => format!("the answer {other}"),
+        })?;
         let set = serde_json::from_slice(&body).map_err(|error| format!("the answer is no JSON: {error}"))?;
         Jwk::of_set(&set).ok_or_else(|| "the answer has no list of keys".to_string())
     }

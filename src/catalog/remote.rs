@@ -6,10 +6,11 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use understudy_scm::{BodyError, COMPONENT};
 use understudy_sdk::{ActionError, Catalog, Entity, EntityRef, ErrorName, LocationAnswer};
 
 use super::CatalogFactory;
@@ -26,17 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOCATION_PATIENCE: Duration = Duration::from_secs(120);
 /// The largest answer that is read.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
-/// What `encodeURIComponent` leaves as it is.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'!')
-    .remove(b'~')
-    .remove(b'*')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')');
 
 /// What the catalog answered when it refused: the source of the [`ActionError`] that tells of it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -96,20 +86,17 @@ impl RemoteCatalog {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let mut response = request.send().await.map_err(|error| self.unreachable(error, patience))?;
+        let response = request.send().await.map_err(|error| self.unreachable(error, patience))?;
         let status = response.status();
         let is_json = response
             .headers()
             .get("content-type")
             .and_then(|value| value.to_str().ok())
             .is_some_and(|kind| kind.starts_with("application/json"));
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error, patience))? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > MAX_BYTES {
-                return Err(self.unusable(&format!("has more than {MAX_BYTES} bytes")));
-            }
-        }
+        let bytes = understudy_scm::read_body(response, MAX_BYTES).await.map_err(|error| match error {
+            BodyError::Broken(error) => self.unreachable(error, patience),
+            other => self.unusable(&other.to_string()),
+        })?;
         if !status.is_success() {
             return Err(self.refused(status, is_json, &bytes));
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use understudy_scm::BodyError;
 use understudy_sdk::Secret;
 
 use super::{Condition, Decision, Permission, PermissionError};
@@ -66,7 +67,7 @@ impl Client {
             request = request.bearer_auth(token.expose());
         }
         let unavailable = |reason: String| PermissionError::Unavailable { url: url.clone(), reason };
-        let answer = request.send().await.map_err(|error| unavailable(told(&error)))?;
+        let answer = request.send().await.map_err(|error| unavailable(told(error)))?;
         let status = answer.status();
         if matches!(status.as_u16(), 401 | 403) {
             return Err(PermissionError::Refused {
@@ -81,33 +82,18 @@ impl Client {
         if !status.is_success() {
             return Err(unavailable(format!("it answered with status {}", status.as_u16())));
         }
-        let body = read(answer).await.map_err(unavailable)?;
+        let body = understudy_scm::read_body(answer, MAX_ANSWER).await.map_err(|error| match error {
+            BodyError::Broken(error) => unavailable(told(error)),
+            other => unavailable(format!("its answer {other}")),
+        })?;
         let answer: Answer = serde_json::from_slice(&body)
             .map_err(|error| unavailable(format!("its answer is no decision: {error}")))?;
         decisions(answer, &ids, permissions).map_err(unavailable)
     }
 }
 
-fn told(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "it did not answer in time".to_string();
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
-async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| told(&error))? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(format!("its answer is longer than {MAX_ANSWER} bytes"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+fn told(error: reqwest::Error) -> String {
+    if error.is_timeout() { "it did not answer in time".to_string() } else { understudy_scm::request_failure(error) }
 }
 
 /// The decisions in the order of the questions. An answer that does not decide each of them, once, decides none.

@@ -222,7 +222,7 @@ async fn an_answer_that_is_no_decision_allows_nothing() {
             refused(ResponseTemplate::new(302).insert_header("location", "/elsewhere"), TASK_READ).await,
             "it answered with status 302",
         ),
-        (refused(plain(&" ".repeat(9 * 1024 * 1024)), TASK_READ).await, "its answer is longer than"),
+        (refused(plain(&" ".repeat(9 * 1024 * 1024)), TASK_READ).await, "its answer has more than"),
     ] {
         assert!(got.contains(expected), "{got} instead of {expected}");
     }

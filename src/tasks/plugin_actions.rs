@@ -8,9 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use understudy_scm::{BodyError, COMPONENT, request_failure};
 use understudy_sdk::{ActionContext, ActionError, ActionExample, DynAction, ErrorName};
 
 use crate::{
@@ -23,18 +24,6 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
-
-/// What JavaScript's `encodeURIComponent` encodes.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'!')
-    .remove(b'~')
-    .remove(b'*')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')');
 
 /// The way to other plugins' actions. Cheap to clone.
 #[derive(Clone)]
@@ -161,17 +150,14 @@ impl Link {
             request = request.bearer_auth(token.expose());
         }
         let failed = |error: reqwest::Error| {
-            ActionError::failed(format!("{plugin} can't be reached: {}", innermost(&error))).with_source(error)
+            ActionError::failed(format!("{plugin} can't be reached: {}", request_failure(error)))
         };
-        let mut answer = request.send().await.map_err(failed)?;
+        let answer = request.send().await.map_err(failed)?;
         let status = answer.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(ActionError::failed(format!("the answer of {plugin} is longer than {MAX_ANSWER} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = understudy_scm::read_body(answer, MAX_ANSWER).await.map_err(|error| match error {
+            BodyError::Broken(error) => failed(error),
+            other => ActionError::failed(format!("the answer of {plugin} {other}")),
+        })?;
         let value: Result<Value, _> = serde_json::from_slice(&body);
         if status.is_success() {
             return value.map_err(|error| ActionError::failed(format!("the answer of {plugin} is no JSON: {error}")));
@@ -182,10 +168,6 @@ impl Link {
         Err(ActionError::new(ErrorName::ResponseError, format!("Request failed with {code} {text}{reason}"))
             .with_status(code))
     }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), innermost)
 }
 
 /// An action of another plugin, for one caller.

@@ -12,10 +12,10 @@ use octocrab::{
     AuthState, FromResponse, Octocrab, OctocrabBuilder,
     service::middleware::{extra_headers::ExtraHeadersLayer, reqwest_connector::ReqwestConnector},
 };
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use serde::{Serialize, de::DeserializeOwned};
 use understudy_scm::{
-    GithubAccess, is_out_of_reach,
+    COMPONENT, GithubAccess, is_out_of_reach,
     throttle::{self, RateLimit, Retries},
 };
 use understudy_sdk::{ActionContext, ActionError, Secret};
@@ -40,18 +40,6 @@ const MAX_PAGES: usize = 100;
 
 /// The version of the API that requests are written for.
 const API_VERSION: (&str, &str) = ("x-github-api-version", "2022-11-28");
-
-/// What JavaScript's `encodeURIComponent` leaves as it is.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'!')
-    .remove(b'~')
-    .remove(b'*')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')');
 
 /// Where in the API a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,13 +6,53 @@
 
 use std::{error::Error, sync::OnceLock, time::Duration};
 
-use reqwest::{Certificate, Client, redirect};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+use reqwest::{Certificate, Client, Response, redirect};
 
 /// Connection set-up, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How this service presents itself. GitHub refuses requests without a user agent.
 pub(crate) const USER_AGENT: &str = concat!("understudy/", env!("CARGO_PKG_VERSION"));
+
+/// What JavaScript's `encodeURIComponent` leaves as it is: for segments of paths and values of queries.
+pub const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
+
+/// Why the body of an answer is not there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// It is longer than the limit, in bytes.
+    #[error("has more than {0} bytes")]
+    TooLong(usize),
+    /// The connection broke or took too long; [`request_failure`] words it.
+    #[error(transparent)]
+    Broken(#[from] reqwest::Error),
+}
+
+/// The body of an answer of at most `limit` bytes; no more than that is ever held.
+///
+/// # Errors
+/// [`BodyError`].
+pub async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Err(BodyError::TooLong(limit));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
 
 /// The shared client, built on the first call. Other clients of source code hosts (octocrab) are best put on top of it, so
 /// that all honour the same environment.

@@ -19,7 +19,7 @@ pub mod throttle;
 
 use github_apps::Apps;
 pub use github_apps::is_out_of_reach;
-pub use http::request_failure;
+pub use http::{BodyError, COMPONENT, read_body, request_failure};
 use integrations::{Integration, Integrations, config::Node};
 use reading::{Reader, allow::AllowList};
 
