@@ -75,6 +75,8 @@ enum Trim {
     Whitespace,
     /// After a block tag with `trim_blocks`: one line break.
     LineBreak,
+    /// After one that ends with `-%}`: a line break that is never seen, and all whitespace.
+    LineBreakAndWhitespace,
 }
 
 struct Splitter<'s> {
@@ -163,8 +165,11 @@ impl Splitter<'_> {
     fn block(&mut self, start: usize, code_start: usize) -> Res<()> {
         let (code, end) = self.find_end(start, code_start, BLOCK_END, "block")?;
         self.position = end;
-        if self.trim_next == Trim::Nothing && self.syntax.trim_blocks {
-            self.trim_next = Trim::LineBreak;
+        if self.syntax.trim_blocks {
+            self.trim_next = match self.trim_next {
+                Trim::Nothing => Trim::LineBreak,
+                _ => Trim::LineBreakAndWhitespace,
+            };
         }
         let name = self.source[code.clone()].trim_matches(is_code_whitespace);
         let keyword = name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
@@ -232,7 +237,7 @@ impl Splitter<'_> {
                 return Ok(());
             }
             // A dash at the end of the opening tag is for the text behind the closing one.
-            let trims = self.trim_next == Trim::Whitespace;
+            let trims = matches!(self.trim_next, Trim::Whitespace | Trim::LineBreakAndWhitespace);
             self.trim_next = if self.syntax.trim_blocks { Trim::LineBreak } else { Trim::Nothing };
             let pieces = self.pieces.len();
             self.push_text(body_start..at, false, false);
@@ -345,14 +350,13 @@ impl Splitter<'_> {
         let text = &self.source[start..end];
         // What `-` trims away still counts as a text for `nunjucks` 3; what the options trim away doesn't.
         let mut counts = !text.is_empty() && self.keeps_empty_text();
-        match self.trim_next {
-            Trim::Nothing => {}
-            Trim::Whitespace => start = end - text.trim_start_matches(is_js_whitespace).len(),
-            Trim::LineBreak => {
-                let rest = text.strip_prefix("\r\n").or_else(|| text.strip_prefix('\n')).unwrap_or(text);
-                start = end - rest.len();
-                counts &= start < end;
-            }
+        if matches!(self.trim_next, Trim::LineBreak | Trim::LineBreakAndWhitespace) {
+            let rest = text.strip_prefix("\r\n").or_else(|| text.strip_prefix('\n')).unwrap_or(text);
+            start = end - rest.len();
+            counts &= start < end;
+        }
+        if matches!(self.trim_next, Trim::Whitespace | Trim::LineBreakAndWhitespace) {
+            start = end - self.source[start..end].trim_start_matches(is_js_whitespace).len();
         }
         self.trim_next = Trim::Nothing;
         let text = &self.source[start..end];

@@ -45,13 +45,14 @@ pub(super) static EXPLANATIONS: [Explanation; 16] = [
         reason: "JavaScript refuses the code that nunjucks makes of it: of a block in a case, a filter or a set block, of a \
                  macro in one, of a method of null or of a literal with line breaks, of a test with several arguments",
         applies: |found| {
-            let in_a_filter = found.case.source.contains("endfilter") && found.case.source.contains("macro");
+            let source = &found.case.source;
+            let in_a_capture = ["endfilter", "endset"].iter().any(|end| source.contains(end)) && source.contains("macro");
             let refused = says(found.theirs, "SyntaxError:") && !says(found.theirs, "Invalid regular expression");
             refused
                 || says(found.theirs, "unknown block \"")
                 || says(found.theirs, "null (reading 'toString')")
                 || says(found.theirs, "ReferenceError: macro_")
-                || in_a_filter && says(found.theirs, "which is not a function")
+                || in_a_capture && says(found.theirs, "which is not a function")
         },
     },
     Explanation {
@@ -88,6 +89,7 @@ pub(super) static EXPLANATIONS: [Explanation; 16] = [
                     || says(found.theirs, "is not a function")
                     || ["items", "keys", "values", "get", "pop", "update"].iter().any(|name| {
                         [format!("'{name}'"), format!("{name}:")].iter().any(|key| found.case.source.contains(key))
+                            || found.case.context.to_string().contains(&format!("\"{name}\":"))
                     }))
         },
     },
