@@ -8,6 +8,7 @@ use super::env::Turn;
 use super::scope::{Exporting, Held};
 use super::{Interp, Val};
 use crate::ast::{Assigned, BinaryOp, ExprId, ExprKind, FilterBlock, For, Macro, Stmt, StmtKind, Switch};
+use crate::dialect::Dialect;
 use crate::error::{Fault, Res};
 use crate::filters::FilterRef;
 use crate::function::{Callable, Kind};
@@ -135,9 +136,11 @@ impl<'t> Interp<'t> {
         if let FilterRef::Unknown(unknown) = filter {
             return Err(unknown.fault().at(*filter_offset));
         }
-        let outer = self.env.start_scope(false, self.env.exporting);
+        // In the older dialect what is set here is set around it.
+        let is_scope = self.dialect() == Dialect::Nunjitsu;
+        let outer = is_scope.then(|| self.env.start_scope(false, self.env.exporting));
         let text = self.capture(|interp| interp.body(body, depth))?;
-        self.env.end_scope(&outer);
+        outer.into_iter().for_each(|outer| self.env.end_scope(&outer));
         let result = self.apply_filter(filter, Value::String(text), arguments, depth);
         result.map_err(|fault| fault.at(*filter_offset))
     }

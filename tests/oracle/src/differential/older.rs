@@ -5,7 +5,7 @@ use understudy_templating::Dialect;
 
 use super::explain::Explanation;
 
-pub(super) static EXPLANATIONS: [Explanation; 16] = [
+pub(super) static EXPLANATIONS: [Explanation; 17] = [
     Explanation {
         name: "functions have no text",
         reason: "nunjucks writes the source code of a function where a text is needed; here that is an error",
@@ -46,13 +46,17 @@ pub(super) static EXPLANATIONS: [Explanation; 16] = [
                  macro in one, of a method of null or of a literal with line breaks, of a test with several arguments",
         applies: |found| {
             let source = &found.case.source;
-            let in_a_capture = ["endfilter", "endset"].iter().any(|end| source.contains(end)) && source.contains("macro");
+            let in_a_capture =
+                ["endfilter", "endset"].iter().any(|end| source.contains(end)) && source.contains("macro");
             let refused = says(found.theirs, "SyntaxError:") && !says(found.theirs, "Invalid regular expression");
             refused
                 || says(found.theirs, "unknown block \"")
                 || says(found.theirs, "null (reading 'toString')")
                 || says(found.theirs, "ReferenceError: macro_")
-                || in_a_capture && says(found.theirs, "which is not a function")
+                || in_a_capture
+                    && ["which is not a function", "which is undefined or falsey"]
+                        .iter()
+                        .any(|reason| says(found.theirs, reason))
         },
     },
     Explanation {
@@ -91,6 +95,16 @@ pub(super) static EXPLANATIONS: [Explanation; 16] = [
                         [format!("'{name}'"), format!("{name}:")].iter().any(|key| found.case.source.contains(key))
                             || found.case.context.to_string().contains(&format!("\"{name}\":"))
                     }))
+        },
+    },
+    Explanation {
+        name: "records with a length",
+        reason: "to a filter a record with a length is no array",
+        applies: |found| {
+            let has_length = ["length:", "'length'", "\"length\""]
+                .iter()
+                .any(|key| found.case.source.contains(key) || found.case.context.to_string().contains(key));
+            has_length && found.case.source.contains('|')
         },
     },
     Explanation {
@@ -137,8 +151,9 @@ fn says(outcome: &Outcome, part: &str) -> bool {
 }
 
 /// Whether both of our dialects write the same text, so that the difference is one between the two engines that we
-/// decide as today's does.
+/// decide as today's does. A template with a macro where today's allows none can't tell.
 fn as_today(case: &Case) -> bool {
     let text = Case { options: Options { mode: Mode::Text, ..case.options }, ..case.clone() };
-    evaluate(Dialect::Nunjitsu, &text) == evaluate(Dialect::Nunjucks3, &text)
+    let today = evaluate(Dialect::Nunjitsu, &text);
+    says(&today, "Macro declarations are not supported inside") || today == evaluate(Dialect::Nunjucks3, &text)
 }
