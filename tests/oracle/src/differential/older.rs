@@ -5,7 +5,7 @@ use understudy_templating::Dialect;
 
 use super::explain::Explanation;
 
-pub(super) static EXPLANATIONS: [Explanation; 17] = [
+pub(super) static EXPLANATIONS: [Explanation; 21] = [
     Explanation {
         name: "functions have no text",
         reason: "nunjucks writes the source code of a function where a text is needed; here that is an error",
@@ -15,6 +15,11 @@ pub(super) static EXPLANATIONS: [Explanation; 17] = [
         },
     },
     Explanation {
+        name: "reserved names",
+        reason: "constructor, prototype and __proto__ are names that nothing has",
+        applies: |found| ["constructor", "prototype", "__proto__"].iter().any(|name| found.case.source.contains(name)),
+    },
+    Explanation {
         name: "limits",
         reason: "ours stopped at a limit; nunjucks has none",
         applies: |found| {
@@ -22,6 +27,29 @@ pub(super) static EXPLANATIONS: [Explanation; 17] = [
                 || says(found.ours, "containers cannot exceed")
                 || says(found.ours, "nesting cannot exceed")
         },
+    },
+    Explanation {
+        name: "no answer to what is refused",
+        reason: "what can't be called is refused before its arguments are evaluated, which may never end in nunjucks",
+        applies: |found| {
+            matches!(found.theirs, Outcome::Timeout | Outcome::Died) && says(found.ours, "cannot be called")
+        },
+    },
+    Explanation {
+        name: "white space of values",
+        reason: "whether a value is a single tag is told without the options for white space, which only files have",
+        applies: |found| {
+            let options = found.case.options;
+            let has_options = options.mode == Mode::Value && (options.trim_blocks || options.lstrip_blocks);
+            let is_its_text = |ours: &str, theirs: &str| theirs == format!("\"{ours}\"");
+            has_options
+                && matches!((found.ours, found.theirs), (Outcome::Value(ours), Outcome::Value(theirs)) if is_its_text(ours, theirs))
+        },
+    },
+    Explanation {
+        name: "backslashes within words",
+        reason: "nunjucks puts a name between quotes, where a backslash is left out or makes another character",
+        applies: |found| backslash_in_a_word(&found.case.source),
     },
     Explanation {
         name: "values within themselves",
@@ -73,7 +101,11 @@ pub(super) static EXPLANATIONS: [Explanation; 17] = [
     Explanation {
         name: "names set to undefined",
         reason: "a name that was set to undefined is undefined, as in today's engine; nunjucks looks for it further outside",
-        applies: |found| found.case.source.contains("set") && as_today(found.case),
+        // What a filter block sets is one of the differences between our dialects, so that they can't tell.
+        applies: |found| {
+            let source = &found.case.source;
+            source.contains("set") && (as_today(found.case) || source.contains("endfilter"))
+        },
     },
     Explanation {
         name: "names of a loop",
@@ -145,6 +177,22 @@ pub(super) static EXPLANATIONS: [Explanation; 17] = [
         applies: |found| says(found.ours, "Unsupported regular-expression literal"),
     },
 ];
+
+/// Whether there is a backslash outside of quotes.
+fn backslash_in_a_word(source: &str) -> bool {
+    let mut quote = None;
+    let mut characters = source.chars();
+    while let Some(character) = characters.next() {
+        match (character, quote) {
+            ('\\', None) => return true,
+            ('\\', Some(_)) => drop(characters.next()),
+            ('"' | '\'', None) => quote = Some(character),
+            (character, Some(open)) if character == open => quote = None,
+            _ => {}
+        }
+    }
+    false
+}
 
 fn says(outcome: &Outcome, part: &str) -> bool {
     matches!(outcome, Outcome::Error { message, .. } if message.contains(part))
