@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector,
 };
 
-use crate::tasks::observe::{LogObserver, Outcome, TaskObserver};
+use crate::tasks::observe::{LogObserver, Outcome, QueueFigures, TaskObserver};
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -26,6 +27,13 @@ pub struct Metrics {
     step_count: IntCounterVec,
     step_duration: HistogramVec,
     requests: HistogramVec,
+    queue_tasks: IntGauge,
+    queue_oldest: Gauge,
+    queue_wait: Histogram,
+    slots: IntGaugeVec,
+    claims_failed: IntCounter,
+    claims_lost: IntCounter,
+    recovered: IntCounter,
 }
 
 impl Metrics {
@@ -67,6 +75,55 @@ impl Metrics {
                     &["method", "route", "status"],
                 )?,
             )?,
+            queue_tasks: register(
+                &registry,
+                IntGauge::new("understudy_queue_tasks", "Tasks that wait for a worker, of all replicas")?,
+            )?,
+            queue_oldest: register(
+                &registry,
+                Gauge::new(
+                    "understudy_queue_oldest_seconds",
+                    "For how long the oldest task that waits for a worker exists",
+                )?,
+            )?,
+            queue_wait: register(
+                &registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "understudy_queue_wait_seconds",
+                        "Seconds from the queue to a worker of this process",
+                    )
+                    .buckets(SECONDS.to_vec()),
+                )?,
+            )?,
+            slots: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "understudy_worker_slots",
+                        "Places to work of this process: all, those in use, and tasks that wait without one",
+                    ),
+                    &["state"],
+                )?,
+            )?,
+            claims_failed: register(
+                &registry,
+                IntCounter::new(
+                    "understudy_claim_errors_total",
+                    "Times that the database could not be asked for a task",
+                )?,
+            )?,
+            claims_lost: register(
+                &registry,
+                IntCounter::new("understudy_claims_lost_total", "Tasks that another replica took from this process")?,
+            )?,
+            recovered: register(
+                &registry,
+                IntCounter::new(
+                    "understudy_tasks_recovered_total",
+                    "Tasks that this process put back into the queue for others",
+                )?,
+            )?,
             registry,
         };
         let build =
@@ -106,6 +163,25 @@ impl TaskObserver for Metrics {
         let labels = [template, step, outcome.as_str()];
         self.step_count.with_label_values(&labels).inc();
         self.step_duration.with_label_values(&labels).observe(took.as_secs_f64());
+    }
+    fn task_claimed(&self, queued: Duration) {
+        self.queue_wait.observe(queued.as_secs_f64());
+    }
+    fn claim_failed(&self) {
+        self.claims_failed.inc();
+    }
+    fn tasks_recovered(&self, count: usize) {
+        self.recovered.inc_by(count.try_into().unwrap_or(u64::MAX));
+    }
+    fn claim_lost(&self) {
+        self.claims_lost.inc();
+    }
+    fn queue(&self, figures: &QueueFigures) {
+        self.queue_tasks.set(figures.open.try_into().unwrap_or(i64::MAX));
+        self.queue_oldest.set(figures.oldest_seconds);
+        for (state, count) in [("all", figures.slots), ("busy", figures.busy), ("waiting", figures.waiting)] {
+            self.slots.with_label_values(&[state]).set(count.try_into().unwrap_or(i64::MAX));
+        }
     }
     fn task_ended(&self, template: &str, task_id: &str, outcome: Outcome, took: Duration) {
         LogObserver.task_ended(template, task_id, outcome, took);

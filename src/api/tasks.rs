@@ -130,22 +130,35 @@ pub(super) async fn start(state: &ApiState, caller: &Caller, task: CreateTask) -
         ("createdBy" = Option<Vec<String>>, Query, description = "Entity references of users, any of"),
         ("status" = Option<Vec<TaskStatus>>, Query, description = "Any of"),
         ("order" = Option<Vec<String>>, Query, description = "`asc:` or `desc:` followed by `created_at`, `status` or `created_by`"),
+        ("templateRef" = Option<Vec<String>>, Query, description = "`[template:][namespace/]name`, any of; not in Backstage"),
+        ("text" = Option<String>, Query, description = "Part of the id, the creator or the stored spec, in whatever case; not in Backstage"),
         ("limit" = Option<u64>, Query),
         ("offset" = Option<u64>, Query),
     ),
     responses((status = 200, body = TaskList, description = "The page"), (status = 403, body = ErrorBody, description = "The policy does not allow it"), (status = 400, body = ErrorBody, description = "A parameter is wrong")),
 )]
 pub(super) async fn list(state: Data<ApiState>, caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let query = Query::documented(&http, &["createdBy", "status", "order", "limit", "offset"])?;
+    let query = Query::documented(&http, &["createdBy", "status", "templateRef", "text", "order", "limit", "offset"])?;
     let limit = query.integer("limit", Some(0))?.map(i64::unsigned_abs);
     let offset = query.integer("offset", Some(0))?.map(i64::unsigned_abs);
     let order = query.all("order").iter().map(|text| order(text)).collect::<Result<_, _>>()?;
     let status: Vec<_> = query.all("status").iter().filter_map(|text| TaskStatus::parse(text)).collect();
     let created_by = query.all("createdBy").to_vec();
+    let template_ref = query
+        .all("templateRef")
+        .iter()
+        .map(|text| Ok(EntityRef::parse(text, Some("template"), Some("default"))?.canonical()))
+        .collect::<Result<_, ApiError>>()?;
+    let text = match query.all("text") {
+        [] => None,
+        [text] => Some(text.clone()),
+        _ => return Err(ApiError::input("request/query/text must be given once")),
+    };
     // Only statuses that no task can have: only creators that no task has.
     let nothing = status.is_empty() && !query.all("status").is_empty();
     let visible = nothing.then(|| CreatorFilter::Creators(Vec::new()));
-    let page = page(&state, &caller, TaskFilter { created_by, status, visible, order, limit, offset }).await?;
+    let filter = TaskFilter { created_by, status, template_ref, text, visible, order, limit, offset };
+    let page = page(&state, &caller, filter).await?;
     Ok(reply::ok(&TaskList { tasks: page.tasks, total_tasks: page.total }))
 }
 

@@ -136,6 +136,12 @@ pub struct ScaffolderConfig {
     pub task_timeout: Duration,
     /// `taskTimeoutJanitorFrequency`
     pub janitor_frequency: Duration,
+    /// `failedWorkspaceRetention`
+    pub failed_workspace_retention: Duration,
+    /// `retention.maxAge`: how long tasks are kept after they ended; `None` for ever.
+    pub retention_max_age: Option<Duration>,
+    /// `retention.maxTasks`: how many tasks that ended are kept; `None` for all.
+    pub retention_max_tasks: Option<u64>,
     /// `taskRecovery.enabled`; here on by default.
     pub recovery_enabled: bool,
     /// `taskRecovery.staleTimeout`

@@ -122,6 +122,15 @@ pub enum Signal {
     Hearing(bool),
 }
 
+/// The tasks that wait for a worker.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct QueueDepth {
+    /// How many there are.
+    pub tasks: u64,
+    /// For how many seconds the oldest exists; 0 without any.
+    pub oldest_seconds: f64,
+}
+
 /// A task taken by a worker.
 #[derive(Debug, Clone)]
 pub struct ClaimedTask {
@@ -135,6 +144,8 @@ pub struct ClaimedTask {
     pub created_by: Option<String>,
     /// `tasks.state`: `{"checkpoints": …, "steps": …}` or empty.
     pub state: Map<String, Value>,
+    /// For how long it was in the queue, since it was created or put back. SQLite counts whole seconds.
+    pub queued: Duration,
 }
 
 /// Which tasks to list.
@@ -144,6 +155,10 @@ pub struct TaskFilter {
     pub created_by: Vec<String>,
     /// Any of these statuses; empty means all.
     pub status: Vec<TaskStatus>,
+    /// Any of these templates, by canonical reference; empty means all.
+    pub template_ref: Vec<String>,
+    /// Only those with this text, in whatever case, in their id, their creator or their spec (parameters, template, steps).
+    pub text: Option<String>,
     /// Only those that this lets through (what the caller may see); `None` means all.
     pub visible: Option<CreatorFilter>,
     /// Fields and directions; default newest first.
@@ -224,7 +239,8 @@ pub trait TaskStore: Send + Sync + 'static {
     /// Wipes the secrets and stores a `cancelled` event with this body; the status stays.
     async fn cancel_task(&self, id: &str, body: Value) -> Result<TaskEvent, StoreError>;
     /// Puts an ended task back to `open`: secrets replaced, cancelled and completion events removed, `recovered` event
-    /// stored, and with `from_start` what is known of completed steps forgotten. [`StoreError::Conflict`] with upstream's
+    /// stored. What is known of the step that failed and of those that ran after it is forgotten; with `from_start`, of all
+    /// steps. [`StoreError::Conflict`] with upstream's
     /// text when the task has not ended.
     async fn retry_task(
         &self,
@@ -248,6 +264,16 @@ pub trait TaskStore: Send + Sync + 'static {
         events: Vec<NewEvent>,
         body: Value,
     ) -> Result<Vec<TaskEvent>, StoreError>;
+    /// Deletes tasks that have ended, with their events: those whose last sign of life is at least `max_age` old, and those
+    /// beyond the `keep` newest that have ended; `limit` of each at most. Gives their ids.
+    async fn delete_ended(
+        &self,
+        max_age: Option<Duration>,
+        keep: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<TaskId>, StoreError>;
+    /// The tasks that wait for a worker.
+    async fn queue_depth(&self) -> Result<QueueDepth, StoreError>;
     /// `tasks.state`'s inner object.
     async fn load_state(&self, id: &str) -> Result<Map<String, Value>, StoreError>;
     /// Replaces that of a running task.

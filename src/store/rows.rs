@@ -1,5 +1,7 @@
 //! What the columns' texts mean, and which rows are asked for: the same for every database.
 
+use std::time::Duration;
+
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -56,6 +58,7 @@ pub(super) struct ClaimedRow {
     pub(super) secrets: Option<String>,
     pub(super) created_by: Option<String>,
     pub(super) state: Option<String>,
+    pub(super) queued_seconds: f64,
 }
 
 impl ClaimedRow {
@@ -75,7 +78,8 @@ impl ClaimedRow {
                 (Map::new(), Map::new(), Err(format!("Failed to read task '{id}', {reason}")))
             }
         };
-        ClaimedTask { claim: self.claim, spec, secrets, created_by: self.created_by, state }
+        let queued = Duration::try_from_secs_f64(self.queued_seconds).unwrap_or_default();
+        ClaimedTask { claim: self.claim, spec, secrets, created_by: self.created_by, state, queued }
     }
 }
 
@@ -130,10 +134,18 @@ pub(super) fn state_json(state: &Map<String, Value>) -> Result<String, StoreErro
     to_json(&json!({ "state": state }))
 }
 
-/// `tasks.state` without what is known of completed steps; `None` when nothing changes.
-pub(super) fn without_steps(state: Option<&str>) -> Option<String> {
+/// `tasks.state` for another try: without the step that failed and those that ran after it, or without any; `None` when
+/// nothing changes.
+pub(super) fn for_retry(state: Option<&str>, from_start: bool) -> Option<String> {
     let mut state = parse_state(state).ok()?;
-    state.shift_remove("steps")?;
+    if from_start {
+        state.shift_remove("steps")?;
+    } else {
+        // Members are in the order in which the steps ended.
+        let steps = state.get_mut("steps")?.as_object_mut()?;
+        let failed = steps.values().position(|step| step.get("status").and_then(Value::as_str) == Some("failed"))?;
+        *steps = std::mem::take(steps).into_iter().take(failed).collect();
+    }
     state_json(&state).ok()
 }
 
@@ -175,14 +187,15 @@ pub(super) fn entity(
     }
 }
 
-/// Adds the `WHERE` clause of a filter.
-pub(super) fn push_filter<DB: Database>(query: &mut QueryBuilder<DB>, filter: &TaskFilter)
+/// Adds the `WHERE` clause of a filter. `template_ref` is the database's expression for the reference of a row's template.
+pub(super) fn push_filter<DB: Database>(query: &mut QueryBuilder<DB>, filter: &TaskFilter, template_ref: &str)
 where
     String: Type<DB> + for<'q> Encode<'q, DB>,
 {
     let statuses: Vec<String> = filter.status.iter().map(|status| status.as_str().to_string()).collect();
     let mut joint = " WHERE ";
-    for (column, values) in [("created_by", &filter.created_by), ("status", &statuses)] {
+    let lists = [("created_by", &filter.created_by), ("status", &statuses), (template_ref, &filter.template_ref)];
+    for (column, values) in lists {
         if values.is_empty() {
             continue;
         }
@@ -190,6 +203,16 @@ where
         let mut list = query.separated(", ");
         for value in values {
             list.push_bind(value.clone());
+        }
+        query.push(")");
+        joint = " AND ";
+    }
+    if let Some(text) = &filter.text {
+        let pattern = format!("%{}%", text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_").to_lowercase());
+        query.push(joint).push("(");
+        for (index, column) in ["spec", "COALESCE(created_by, '')", "CAST(id AS text)"].iter().enumerate() {
+            query.push(if index > 0 { " OR " } else { "" }).push("LOWER(").push(column).push(") LIKE ");
+            query.push_bind(pattern.clone()).push(r" ESCAPE '\'");
         }
         query.push(")");
         joint = " AND ";
@@ -324,6 +347,20 @@ mod tests {
             ("not json", "none"),
         ] {
             assert_eq!(recover_strategy(spec), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn another_try_begins_at_the_step_that_failed() {
+        let state = |steps: &str| format!(r#"{{"state":{{"checkpoints":{{"k":1}},"steps":{steps}}}}}"#);
+        let (a, b, c) =
+            (r#""a":{"status":"completed"}"#, r#""b":{"status":"failed"}"#, r#""c":{"status":"completed"}"#);
+        let ran = state(&format!("{{{a},{b},{c}}}"));
+        assert_eq!(for_retry(Some(&ran), false), Some(state(&format!("{{{a}}}"))));
+        assert_eq!(for_retry(Some(&ran), true), Some(r#"{"state":{"checkpoints":{"k":1}}}"#.to_string()));
+        assert_eq!(for_retry(Some(&state(&format!("{{{a},{c}}}"))), false), None);
+        for nothing in [None, Some("null"), Some(r#"{"state":{"steps":[]}}"#), Some("no JSON")] {
+            assert_eq!(for_retry(nothing, false), None, "{nothing:?}");
         }
     }
 

@@ -17,6 +17,17 @@ impl RunDirectory {
     pub(super) fn new(working_directory: &Utf8Path, name: &str) -> Self {
         Self { path: working_directory.join(name) }
     }
+    /// All directories below a working directory that are named like tasks, with the ids. Blocks; what can't be read is left
+    /// out.
+    pub(super) fn all(working_directory: &Utf8Path) -> Vec<(String, Self)> {
+        let Ok(entries) = working_directory.read_dir_utf8() else { return Vec::new() };
+        entries
+            .flatten()
+            .filter(|entry| uuid::Uuid::try_parse(entry.file_name()).is_ok())
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| (entry.file_name().to_string(), Self::at(entry.path().to_owned())))
+            .collect()
+    }
     /// A directory somebody chose.
     pub(super) fn at(path: Utf8PathBuf) -> Self {
         Self { path }

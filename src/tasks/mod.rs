@@ -10,6 +10,7 @@ mod directory;
 mod dry_run;
 mod events;
 mod follow;
+pub mod limits;
 pub mod local;
 pub mod log;
 pub mod observe;
@@ -54,7 +55,7 @@ use crate::{
     auth::Credentials,
     catalog::CatalogFactory,
     config::{Config, DatabaseConfig},
-    model::{SerializedTask, TaskEvent, TaskId},
+    model::{SerializedTask, TaskEvent, TaskId, TaskStatus},
     store::{NewTask, StoreError, TaskFilter, TaskPage, TaskStore},
 };
 
@@ -80,8 +81,14 @@ pub struct EngineSettings {
     pub stale_timeout: Duration,
     /// Without a heartbeat for so long a task is failed.
     pub task_timeout: Duration,
-    /// How often the latter is checked.
+    /// How often the latter is checked, and what is old removed.
     pub janitor_frequency: Duration,
+    /// How long the workspace of a task that failed or was cancelled is kept for another try.
+    pub failed_workspace_retention: Duration,
+    /// How long tasks are kept after they ended; `None` for ever.
+    pub retention_max_age: Option<Duration>,
+    /// How many tasks that ended are kept; `None` for all.
+    pub retention_max_tasks: Option<u64>,
     /// What templates see as `environment.parameters`.
     pub environment_parameters: Map<String, Value>,
     /// What step inputs see as `environment.secrets`.
@@ -103,6 +110,9 @@ impl EngineSettings {
             stale_timeout: scaffolder.stale_timeout,
             task_timeout: scaffolder.task_timeout,
             janitor_frequency: scaffolder.janitor_frequency,
+            failed_workspace_retention: scaffolder.failed_workspace_retention,
+            retention_max_age: scaffolder.retention_max_age,
+            retention_max_tasks: scaffolder.retention_max_tasks,
             environment_parameters: scaffolder.environment_parameters.clone(),
             environment_secrets: scaffolder.environment_secrets.clone(),
             log_level,
@@ -213,7 +223,8 @@ impl TaskService {
             }
             worker.claims.spawn_on(Arc::clone(worker).claim_tasks(), &self.runtime);
         }
-        spawn(Box::pin(Arc::clone(worker).close_stale_tasks()));
+        spawn(Box::pin(Arc::clone(worker).keep_order()));
+        spawn(Box::pin(Arc::clone(worker).watch_queue()));
         if let Some(signals) = self.store.signals() {
             spawn(Box::pin(Arc::clone(worker).follow(signals)));
         }
@@ -247,10 +258,12 @@ impl TaskService {
         self.worker.stop(id, StopReason::Cancelled);
         Ok(())
     }
-    /// Puts an ended task back into the queue. It runs from its first step on, but what its actions kept by checkpoints
-    /// is not done again.
+    /// Puts an ended task back into the queue. One that failed or was cancelled goes on with the step it ended in, as long as
+    /// its workspace is there; any other runs from its first step on. What actions kept by checkpoints is not done again.
     pub async fn retry(&self, id: &str, secrets: Option<Map<String, Value>>) -> Result<(), StoreError> {
-        self.log.retry(id, secrets, true).await?;
+        // The workspace of a task that completed is gone.
+        let from_start = self.store.get_task(id).await?.status == TaskStatus::Completed;
+        self.log.retry(id, secrets, from_start).await?;
         self.worker.wake.notify_one();
         Ok(())
     }

@@ -1,14 +1,28 @@
 //! Loops that keep the queue healthy: heartbeats, recovery of tasks whose process died, the janitor for tasks that take
-//! too long.
+//! too long and for what is old.
 
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
-use super::{log::LogEvent, log::StepStatus, worker::Worker};
-use crate::{model::TaskEvent, store::StoreError};
+use super::{
+    directory::RunDirectory,
+    log::{LogEvent, StepStatus},
+    observe::QueueFigures,
+    worker::Worker,
+};
+use crate::{
+    model::{TaskEvent, TaskStatus},
+    store::{QueueDepth, StoreError},
+};
 
+/// How often the queue is counted.
+const QUEUE_WATCH: Duration = Duration::from_secs(5);
+/// How many old tasks are deleted in one transaction.
+const DELETED_AT_ONCE: u32 = 200;
+/// A task that ended just now removes its workspace itself.
+const LEFT_ALONE: Duration = Duration::from_secs(60);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Stale tasks are looked for this often at most, and at least four times within the stale timeout.
 const RECOVERY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
@@ -45,6 +59,7 @@ impl Worker {
         match self.log.recover(older_than).await {
             Ok(0) => {}
             Ok(count) => {
+                self.runner.observer.tasks_recovered(count);
                 tracing::info!(count, "tasks of a process that is gone went back to the queue");
                 self.wake.notify_one();
             }
@@ -55,21 +70,92 @@ impl Worker {
         }
     }
 
-    /// Ends tasks without a sign of life for longer than the task timeout, until the service stops.
-    pub(super) async fn close_stale_tasks(self: Arc<Self>) {
+    /// Tells the observer how the queue looks, until the service stops.
+    pub(super) async fn watch_queue(self: Arc<Self>) {
         loop {
-            match self.store.list_stale(self.settings.task_timeout).await {
-                Ok(stale) => {
-                    for id in stale {
-                        if let Err(error) = self.close_stale(&id).await {
-                            tracing::warn!(task_id = id, %error, "a stale task could not be closed");
-                        }
-                    }
+            match self.store.queue_depth().await {
+                Ok(QueueDepth { tasks, oldest_seconds }) => {
+                    self.runner.observer.queue(&QueueFigures { open: tasks, oldest_seconds, ..self.slots() });
                 }
-                Err(error) => tracing::warn!(%error, "stale tasks could not be listed"),
+                Err(error) => tracing::debug!(%error, "the queue could not be counted"),
             }
+            if !self.pause(QUEUE_WATCH).await {
+                return;
+            }
+        }
+    }
+
+    /// Ends tasks without a sign of life for longer than the task timeout and removes what is old, until the service stops.
+    pub(super) async fn keep_order(self: Arc<Self>) {
+        loop {
+            self.close_stale_tasks().await;
+            self.delete_old_tasks().await;
+            self.remove_old_workspaces().await;
             if !self.pause(self.settings.janitor_frequency).await {
                 return;
+            }
+        }
+    }
+
+    async fn close_stale_tasks(&self) {
+        match self.store.list_stale(self.settings.task_timeout).await {
+            Ok(stale) => {
+                for id in stale {
+                    if let Err(error) = self.close_stale(&id).await {
+                        tracing::warn!(task_id = id, %error, "a stale task could not be closed");
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "stale tasks could not be listed"),
+        }
+    }
+
+    /// Deletes tasks beyond the configured age and number, some at a time so that nobody waits for it.
+    async fn delete_old_tasks(&self) {
+        let (max_age, keep) = (self.settings.retention_max_age, self.settings.retention_max_tasks);
+        if max_age.is_none() && keep.is_none() {
+            return;
+        }
+        let mut count = 0;
+        loop {
+            match self.store.delete_ended(max_age, keep, DELETED_AT_ONCE).await {
+                Ok(deleted) if deleted.is_empty() => break,
+                Ok(deleted) => {
+                    count += deleted.len();
+                    for id in deleted {
+                        self.remove_workspace(RunDirectory::new(&self.settings.working_directory, &id)).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "old tasks could not be deleted");
+                    break;
+                }
+            }
+            if self.stopping.is_cancelled() {
+                break;
+            }
+        }
+        if count > 0 {
+            tracing::info!(count, "old tasks were deleted");
+        }
+    }
+
+    /// Removes the workspaces that tasks left for another try, once they are old, and those that a killed process left.
+    /// Directories of tasks that this database doesn't know belong to somebody else.
+    async fn remove_old_workspaces(&self) {
+        let root = self.settings.working_directory.clone();
+        let found = tokio::task::spawn_blocking(move || RunDirectory::all(&root)).await;
+        for (id, directory) in found.unwrap_or_default() {
+            let Ok(task) = self.store.get_task(&id).await else { continue };
+            let last_seen = task.last_heartbeat_at.unwrap_or(task.created_at);
+            let age = (chrono::Utc::now() - last_seen).to_std().unwrap_or_default();
+            let is_over = match task.status {
+                TaskStatus::Open | TaskStatus::Processing => false,
+                TaskStatus::Completed => age >= LEFT_ALONE,
+                _ => age >= self.settings.failed_workspace_retention.max(LEFT_ALONE),
+            };
+            if is_over && !self.runs(&id) {
+                self.remove_workspace(directory).await;
             }
         }
     }

@@ -20,6 +20,7 @@ use understudy_sdk::{
 use super::{
     beta2::{self, Part},
     directory::RunDirectory,
+    limits::{LimitError, StepLimits},
     lock,
     log::{EventSink, LogEvent, StepStatus, StorageFailed, labelled},
     observe::{Outcome, TaskObserver},
@@ -219,6 +220,7 @@ pub(super) struct Step<'s> {
     pub(super) condition: Option<&'s Value>,
     pub(super) each: Option<&'s Value>,
     pub(super) input: Option<&'s Value>,
+    pub(super) limits: Result<StepLimits, LimitError>,
 }
 
 impl<'s> Step<'s> {
@@ -237,6 +239,7 @@ impl<'s> Step<'s> {
             condition: if is_beta2 { beta2::condition(condition) } else { condition },
             each: each.filter(|each| !is_beta2 && (is_truthy(Some(each)) || each.is_array())),
             input: step.get("input"),
+            limits: StepLimits::of(step),
         }
     }
 }

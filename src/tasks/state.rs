@@ -65,6 +65,17 @@ impl TaskState {
     pub(super) async fn step_completed(&self, step_id: &str, output: &Value) -> Result<(), StorageFailed> {
         self.set("steps", step_id.to_string(), json!({"status": "completed", "output": output})).await
     }
+    /// Keeps that a step failed: another try begins there.
+    ///
+    /// # Errors
+    /// It can't be stored.
+    pub(super) async fn step_failed(&self, step_id: &str) -> Result<(), StorageFailed> {
+        self.set("steps", step_id.to_string(), json!({"status": "failed"})).await
+    }
+    /// Whether a step has completed, in this run or an earlier one.
+    pub(super) async fn has_completed_steps(&self) -> bool {
+        !completed_steps(&*self.inner.lock().await).is_empty()
+    }
 }
 
 /// The checkpoints of one step. Keys are upstream's: `v1.task.checkpoint.<step>.<key>`.

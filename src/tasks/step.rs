@@ -1,13 +1,17 @@
 //! One step of a task.
 
-use std::{any::Any, collections::HashSet, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use serde_json::{Map, Value, json};
-use understudy_sdk::{ActionContext, ActionError, ActionLogger, DynAction, ErrorName, LogLevel, LogSink, Workspace};
+use understudy_sdk::{
+    ActionContext, ActionError, ActionLogger, DynAction, ErrorName, LogLevel, LogSink, Workspace,
+    duration::HumanDuration,
+};
 
 use super::{
     beta2::Part,
+    limits::{StepLimits, is_worth_another_attempt, timed_out},
     log::{LogEvent, StepLogger, StepStatus, StorageFailed},
     redact,
     render::{Scope, Unrendered, check_depth, is_truthy, js_string, member_access},
@@ -18,6 +22,9 @@ use super::{
 
 /// How many texts that can't be rendered the log shows at a time.
 const MAX_WARNINGS: usize = 20;
+
+/// How long an action that has to stop may take to do so before it is left.
+const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// How a step ended.
 pub(super) enum StepEnd {
@@ -98,6 +105,9 @@ impl StepRun<'_> {
             }
             Err(error) => {
                 let error = redacted(error, &logger);
+                if job.resumable && !job.stop.is_cancelled() {
+                    job.state.step_failed(&step.id).await?;
+                }
                 self.status(StepStatus::Failed, error.to_string());
                 Ok(StepEnd::Failed(error))
             }
@@ -127,6 +137,10 @@ impl StepRun<'_> {
         if !is_met {
             return Ok(Done::Skipped(format!("Skipping step {} because its if condition was false", step.id)));
         }
+        let limits = step
+            .limits
+            .clone()
+            .map_err(|error| ActionError::input(format!("{}: {}", self.name_of(error.path), error.reason)))?;
         let action = self.runner.action(&step.action, &job.initiator).await?;
         if job.dry_run {
             let shown = self.input(progress, &progress.data.masked(), &mut Vec::new())?;
@@ -156,7 +170,7 @@ impl StepRun<'_> {
             }
             let Some(input) = input else { continue };
             let iteration = each.as_ref().map(|(key, _)| key.clone());
-            let output = self.call(&*action, progress, logger, input, iteration).await?;
+            let output = self.attempts(&limits, &*action, progress, logger, input, iteration).await?;
             if each.is_some() {
                 for (name, value) in output {
                     if let Value::Array(values) = outputs.entry(name).or_insert_with(|| json!([])) {
@@ -305,9 +319,44 @@ impl StepRun<'_> {
         }
     }
 
-    /// Calls the action. A panic in it is its failure, not the task's.
+    /// Calls the action, as often as the step allows.
+    async fn attempts(
+        &self,
+        limits: &StepLimits,
+        action: &dyn DynAction,
+        progress: &Progress,
+        logger: &Arc<StepLogger>,
+        input: Value,
+        iteration: Option<String>,
+    ) -> Result<Map<String, Value>, ActionError> {
+        let job = self.job;
+        for (number, pause) in (1..).zip(limits.pauses()) {
+            let result = self.call(limits.timeout, action, progress, logger, input.clone(), iteration.clone()).await;
+            let error = match result {
+                Err(error) if job.stop.reason().is_none() && is_worth_another_attempt(&error) => error,
+                result => return result,
+            };
+            let message = format!(
+                "Attempt {number} of {} failed: {error}; trying again in {}",
+                limits.attempts,
+                HumanDuration::from(pause)
+            );
+            logger.log(LogLevel::Warn, &message);
+            job.slot.release();
+            tokio::select! {
+                biased;
+                () = job.stop.token().cancelled_owned() => return Err(ActionError::cancelled()),
+                () = tokio::time::sleep(pause) => {}
+            }
+            job.slot.acquire().await;
+        }
+        self.call(limits.timeout, action, progress, logger, input, iteration).await
+    }
+
+    /// Calls the action once. A panic in it is its failure, not the task's.
     async fn call(
         &self,
+        timeout: Option<Duration>,
         action: &dyn DynAction,
         progress: &Progress,
         logger: &Arc<StepLogger>,
@@ -317,6 +366,7 @@ impl StepRun<'_> {
         let (job, step) = (self.job, self.step);
         job.slot.confirm().await?;
         let temp = job.directory.step_temp(&step.id)?;
+        let cancel = job.stop.token().child_token();
         let ctx = ActionContext {
             workspace: self.workspace.clone(),
             log: ActionLogger::new(Arc::clone(logger) as Arc<dyn LogSink>),
@@ -328,7 +378,7 @@ impl StepRun<'_> {
             iteration,
             step_name: step.name.clone(),
             is_dry_run: job.dry_run,
-            cancel: job.stop.token(),
+            cancel: cancel.clone(),
             catalog: Arc::clone(&progress.catalog),
             checkpoints: Arc::new(StepCheckpoints::new(
                 Arc::clone(&job.state),
@@ -338,7 +388,26 @@ impl StepRun<'_> {
             slot: Arc::clone(&job.slot),
             temp_root: temp.path().to_owned(),
         };
-        let result = AssertUnwindSafe(action.run(&ctx, input)).catch_unwind().await;
+        let mut run = AssertUnwindSafe(action.run(&ctx, input)).catch_unwind();
+        let result = match timeout {
+            None => run.await,
+            Some(timeout) => match tokio::time::timeout(timeout, &mut run).await {
+                Ok(result) => result,
+                Err(_) => {
+                    // It is asked before it is left, so that it can end what it began elsewhere. What it still brings to
+                    // its end is not thrown away.
+                    cancel.cancel();
+                    match tokio::time::timeout(STOP_GRACE, &mut run).await {
+                        Ok(Ok(Ok(output))) => Ok(Ok(output)),
+                        _ => Ok(Err(timed_out(&step.id, timeout))),
+                    }
+                }
+            },
+        };
+        if timeout.is_some() {
+            // It may have been left while it waited for something.
+            job.slot.acquire().await;
+        }
         temp.remove().await;
         result.unwrap_or_else(|panic| {
             Err(ActionError::failed(format!(

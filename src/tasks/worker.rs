@@ -29,6 +29,7 @@ use super::{
     events::{ChannelRef, EventLog},
     lock,
     log::{EventSink, StorageFailed},
+    observe::QueueFigures,
     persist::persist,
     queue::EventQueue,
     runner::{Job, RunEnd, Runner, StopReason, StopSignal},
@@ -64,6 +65,9 @@ impl WorkerSlot for Slot {
         lock(&self.held).take();
     }
     async fn acquire(&self) {
+        if lock(&self.held).is_some() {
+            return;
+        }
         let stop = self.run.stop.token();
         tokio::select! {
             biased;
@@ -105,6 +109,8 @@ pub(super) struct ActiveRun {
     secrets: Option<Map<String, Value>>,
     /// The outcome is being stored: heartbeats may be refused from now on.
     ending: AtomicBool,
+    /// The workspace is worth keeping should the task fail: another try can go on there.
+    keeps_workspace: AtomicBool,
     done: CancellationToken,
     abort: OnceLock<AbortHandle>,
 }
@@ -232,6 +238,7 @@ impl Worker {
             }
             let pause = match claimed {
                 Ok(Some(task)) => {
+                    self.runner.observer.task_claimed(task.queued);
                     pauses = new_pauses();
                     self.start(task, place);
                     continue;
@@ -243,6 +250,7 @@ impl Worker {
                 Err(error) => {
                     self.database_failed();
                     lock(&self.failing_since).get_or_insert_with(Instant::now);
+                    self.runner.observer.claim_failed();
                     let pause = pauses.next().unwrap_or(Duration::from_secs(60));
                     tracing::error!(%error, "Failed to claim task, retrying in {}ms", pause.as_millis());
                     pause
@@ -266,6 +274,7 @@ impl Worker {
             alive: Mutex::new(Instant::now()),
             secrets: (!self.settings.recovery).then(|| task.secrets.clone()),
             ending: AtomicBool::new(false),
+            keeps_workspace: AtomicBool::new(false),
             done: CancellationToken::new(),
             abort: OnceLock::new(),
         });
@@ -321,8 +330,12 @@ impl Worker {
             Ok(RunEnd::Interrupted) if guard.run.stop.reason() == Some(StopReason::Shutdown) => {
                 self.release(&guard.run).await;
             }
-            Ok(RunEnd::Interrupted) => tracing::warn!(task_id = id, "the task is no longer ours, its run has ended"),
+            Ok(RunEnd::Interrupted) => {
+                self.runner.observer.claim_lost();
+                tracing::warn!(task_id = id, "the task is no longer ours, its run has ended");
+            }
             Err(error) if guard.run.stop.reason() == Some(StopReason::Lost) => {
+                self.runner.observer.claim_lost();
                 tracing::warn!(task_id = id, %error, "the task is no longer ours, its run has ended");
             }
             Err(error) => {
@@ -338,7 +351,7 @@ impl Worker {
         run: &Arc<ActiveRun>,
         directory: &RunDirectory,
     ) -> Result<RunEnd, StorageFailed> {
-        let ClaimedTask { claim, spec, secrets: stored_secrets, created_by: _, mut state } = task;
+        let ClaimedTask { claim, spec, secrets: stored_secrets, mut state, .. } = task;
         let id = &claim.task_id;
         let stop = Arc::clone(&run.stop);
         let spec = match spec {
@@ -387,6 +400,10 @@ impl Worker {
         };
         let end = AssertUnwindSafe(self.runner.run(&job)).catch_unwind().await;
         queue.flush().await?;
+        let keeps = job.resumable
+            && !self.settings.failed_workspace_retention.is_zero()
+            && job.state.has_completed_steps().await;
+        run.keeps_workspace.store(keeps, Ordering::Release);
         end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
@@ -430,15 +447,14 @@ impl Worker {
     ) {
         guard.run.ending.store(true, Ordering::Release);
         let (claim, attempts) = (&guard.run.claim, AtomicUsize::new(0));
+        let keeps = status != TaskStatus::Completed && guard.run.keeps_workspace.load(Ordering::Acquire);
         let clean_up = || {
             let directory = directory.clone();
             async move {
-                let path = directory.path().to_owned();
-                match tokio::task::spawn_blocking(move || directory.remove()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::warn!(%path, %error, "a workspace could not be removed"),
-                    Err(error) => tracing::warn!(%path, %error, "a workspace could not be removed"),
+                if keeps {
+                    return;
                 }
+                self.remove_workspace(directory).await;
             }
         };
         let complete = || {
@@ -502,6 +518,28 @@ impl Worker {
         for run in running.iter().filter(|run| lock(&run.alive).elapsed() >= self.settings.stale_timeout) {
             // Somebody who reaches the database may have taken it by now.
             run.stop.stop(StopReason::Lost);
+        }
+    }
+
+    /// This process's places to work, and the tasks that wait without one.
+    pub(super) fn slots(&self) -> QueueFigures {
+        let slots = self.settings.concurrency;
+        let busy = slots.saturating_sub(self.places.available_permits());
+        let waiting = lock(&self.running).len().saturating_sub(busy);
+        QueueFigures { slots, busy, waiting, ..QueueFigures::default() }
+    }
+
+    /// Whether this task runs here.
+    pub(super) fn runs(&self, id: &str) -> bool {
+        lock(&self.running).contains_key(id)
+    }
+
+    /// Removes a workspace; failures are only logged.
+    pub(super) async fn remove_workspace(&self, directory: RunDirectory) {
+        let path = directory.path().to_owned();
+        let removed = tokio::task::spawn_blocking(move || directory.remove()).await;
+        if let Err(error) = removed.unwrap_or_else(|error| Err(error.into())) {
+            tracing::warn!(%path, %error, "a workspace could not be removed");
         }
     }
 

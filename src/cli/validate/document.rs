@@ -15,10 +15,18 @@ use super::{
     positions::{Place, Positions, escape},
     skeleton::{Skeleton, Values},
 };
-use crate::{api::form, catalog, form_schema, tasks::beta2};
+use crate::{
+    api::form,
+    catalog, form_schema,
+    tasks::{
+        beta2,
+        limits::{LimitError, StepLimits},
+    },
+};
 
 /// The members of a step that the service reads.
-const STEP_FIELDS: [&str; 7] = ["id", "name", "action", "input", "if", "each", "backstage:permissions"];
+const STEP_FIELDS: [&str; 9] =
+    ["id", "name", "action", "input", "if", "each", "timeout", "retry", "backstage:permissions"];
 
 /// What documents are checked with.
 pub(super) struct Checker {
@@ -211,6 +219,9 @@ impl Check<'_> {
             let message = format!("a step has no \"{name}\"; it is ignored");
             let report = warning("step-field-unknown", message).hint(did_you_mean(name, STEP_FIELDS));
             self.name(&format!("{pointer}/{}", escape(name)), report);
+        }
+        if let Err(LimitError { path, reason }) = StepLimits::of(step) {
+            self.value(&format!("{pointer}/{}", path.replace('.', "/")), error("step-limit", reason));
         }
     }
 

@@ -21,6 +21,7 @@ const DIALECT: Dialect = Dialect {
         ("0001_catalog", include_str!("../migrations/postgres/understudy/0001_catalog.sql")),
         ("0002_indexes", include_str!("../migrations/postgres/understudy/0002_indexes.sql")),
         ("0003_claims", include_str!("../migrations/postgres/understudy/0003_claims.sql")),
+        ("0004_templates", include_str!("../migrations/postgres/understudy/0004_templates.sql")),
     ],
 };
 

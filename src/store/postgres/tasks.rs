@@ -15,17 +15,19 @@ use super::{PostgresStore, locked};
 use crate::{
     model::{EventType, NewEvent, SerializedTask, TaskEvent, TaskId, TaskStatus},
     store::{
-        Beat, Claim, ClaimedTask, NewTask, Signal, StoreError, TaskFilter, TaskPage, TaskStore,
+        Beat, Claim, ClaimedTask, NewTask, QueueDepth, Signal, StoreError, TaskFilter, TaskPage, TaskStore,
         rows::{
-            ClaimedRow, EventRow, Stored, TaskRow, parse_state, push_filter, push_order, readable, recover_strategy,
-            recovered_body, refuse_completion, refuse_retry, starts_over, state_json, stored_event, to_json,
-            trim_events, without_steps,
+            ClaimedRow, EventRow, Stored, TaskRow, for_retry, parse_state, push_filter, push_order, readable,
+            recover_strategy, recovered_body, refuse_completion, refuse_retry, starts_over, state_json, stored_event,
+            to_json, trim_events,
         },
     },
 };
 
 /// Columns of [`task_row`].
 const TASK_COLUMNS: &str = "id, spec, status, created_at, last_heartbeat_at, created_by";
+/// The expression of the index on templates.
+const TEMPLATE_REF: &str = r#"substring(spec from '.*"templateInfo":{"entityRef":"([^"\\]+)"')"#;
 /// How many tasks are recovered in one transaction.
 const RECOVERED_AT_ONCE: i64 = 200;
 
@@ -69,12 +71,12 @@ impl TaskStore for PostgresStore {
 
     async fn list_tasks(&self, filter: &TaskFilter) -> Result<TaskPage, StoreError> {
         let mut count = QueryBuilder::<Postgres>::new("SELECT COUNT(*) FROM tasks");
-        push_filter(&mut count, filter);
+        push_filter(&mut count, filter, TEMPLATE_REF);
         let total: i64 = count.build_query_scalar().fetch_one(&self.0.pool).await?;
 
         let mut query = QueryBuilder::<Postgres>::new("SELECT ");
         query.push(TASK_COLUMNS).push(" FROM tasks");
-        push_filter(&mut query, filter);
+        push_filter(&mut query, filter, TEMPLATE_REF);
         push_order(&mut query, filter, "id");
         if let Some(limit) = filter.limit {
             query.push(" LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
@@ -97,7 +99,9 @@ impl TaskStore for PostgresStore {
         }
         let mut tx = self.0.pool.begin().await?;
         let row = sqlx::query(
-            "SELECT id, spec, secrets, created_by, state FROM tasks WHERE status = 'open' \
+            "SELECT id, spec, secrets, created_by, state, \
+             EXTRACT(EPOCH FROM now() - COALESCE(last_heartbeat_at, created_at))::float8 AS queued \
+             FROM tasks WHERE status = 'open' \
              ORDER BY created_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
         )
         .fetch_optional(&mut *tx)
@@ -134,6 +138,7 @@ impl TaskStore for PostgresStore {
             secrets: row.try_get("secrets")?,
             created_by: row.try_get("created_by")?,
             state: row.try_get("state")?,
+            queued_seconds: row.try_get("queued")?,
         };
         Ok(Some(claimed.task()))
     }
@@ -299,7 +304,7 @@ impl TaskStore for PostgresStore {
         .fetch_optional(&mut *tx)
         .await?;
         let Some((spec, state)) = row else { return refuse(tx, refuse_retry(id)).await };
-        if from_start && let Some(state) = without_steps(state.as_deref()) {
+        if let Some(state) = for_retry(state.as_deref(), from_start) {
             sqlx::query("UPDATE tasks SET state = $2 WHERE id = $1").bind(key).bind(state).execute(&mut *tx).await?;
         }
         sqlx::query("DELETE FROM task_events WHERE task_id = $1 AND event_type IN ('cancelled', 'completion')")
@@ -405,6 +410,56 @@ impl TaskStore for PostgresStore {
             .zip(events)
             .map(|(stored, event)| stored_event(id, event.kind, event.body, stored, recoverable))
             .collect())
+    }
+
+    async fn delete_ended(
+        &self,
+        max_age: Option<Duration>,
+        keep: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        let mut deleted: Vec<Uuid> = Vec::new();
+        // Their events go with them. A row that somebody holds is left for the next time.
+        if let Some(max_age) = max_age {
+            // Nothing is younger than its sign of life: the first comparison lets the index find the old ones.
+            let old = sqlx::query_scalar(
+                "DELETE FROM tasks WHERE id IN ( \
+                   SELECT id FROM tasks WHERE status IN ('cancelled', 'completed', 'failed', 'skipped') \
+                   AND created_at <= now() - $1 AND COALESCE(last_heartbeat_at, created_at) <= now() - $1 \
+                   ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id",
+            )
+            .bind(age(max_age))
+            .bind(i64::from(limit))
+            .fetch_all(&self.0.pool)
+            .await?;
+            deleted.extend::<Vec<Uuid>>(old);
+        }
+        if let Some(keep) = keep {
+            let beyond = sqlx::query_scalar(
+                "DELETE FROM tasks WHERE id IN ( \
+                   SELECT id FROM tasks WHERE status IN ('cancelled', 'completed', 'failed', 'skipped') \
+                   AND (created_at, id) <= ( \
+                     SELECT created_at, id FROM tasks WHERE status IN ('cancelled', 'completed', 'failed', 'skipped') \
+                     ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET $2) \
+                   ORDER BY created_at, id LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING id",
+            )
+            .bind(i64::from(limit))
+            .bind(i64::try_from(keep).unwrap_or(i64::MAX))
+            .fetch_all(&self.0.pool)
+            .await?;
+            deleted.extend::<Vec<Uuid>>(beyond);
+        }
+        Ok(deleted.into_iter().map(|id| id.to_string()).collect())
+    }
+
+    async fn queue_depth(&self) -> Result<QueueDepth, StoreError> {
+        let (tasks, oldest_seconds): (i64, f64) = sqlx::query_as(
+            "SELECT COUNT(*), COALESCE(EXTRACT(EPOCH FROM now() - MIN(created_at))::float8, 0) \
+             FROM tasks WHERE status = 'open'",
+        )
+        .fetch_one(&self.0.pool)
+        .await?;
+        Ok(QueueDepth { tasks: u64::try_from(tasks).unwrap_or(0), oldest_seconds: oldest_seconds.max(0.0) })
     }
 
     async fn load_state(&self, id: &str) -> Result<Map<String, Value>, StoreError> {

@@ -12,11 +12,11 @@ use super::{SqliteStore, writer::Write};
 use crate::{
     model::{EventType, NewEvent, SerializedTask, TaskEvent, TaskId, TaskStatus},
     store::{
-        Beat, Claim, ClaimedTask, NewTask, Signal, StoreError, TaskFilter, TaskPage, TaskStore,
+        Beat, Claim, ClaimedTask, NewTask, QueueDepth, Signal, StoreError, TaskFilter, TaskPage, TaskStore,
         rows::{
-            ClaimedRow, EventRow, Stored, TaskRow, parse_state, parse_time, push_filter, push_order, readable,
-            recover_strategy, recovered_body, refuse_completion, refuse_retry, starts_over, state_json, stored_event,
-            to_json, trim_events, without_steps,
+            ClaimedRow, EventRow, Stored, TaskRow, for_retry, parse_state, parse_time, push_filter, push_order,
+            readable, recover_strategy, recovered_body, refuse_completion, refuse_retry, starts_over, state_json,
+            stored_event, to_json, trim_events,
         },
     },
 };
@@ -25,6 +25,9 @@ use crate::{
 /// writers may have left there readable too.
 const TASK_COLUMNS: &str = "id, spec, status, CAST(created_at AS TEXT) AS created_at, \
                             CAST(last_heartbeat_at AS TEXT) AS last_heartbeat_at, created_by";
+
+/// The expression of the index on templates.
+const TEMPLATE_REF: &str = "CASE WHEN json_valid(spec) THEN json_extract(spec, '$.templateInfo.entityRef') END";
 
 #[async_trait]
 impl TaskStore for SqliteStore {
@@ -55,12 +58,12 @@ impl TaskStore for SqliteStore {
 
     async fn list_tasks(&self, filter: &TaskFilter) -> Result<TaskPage, StoreError> {
         let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM tasks");
-        push_filter(&mut count, filter);
+        push_filter(&mut count, filter, TEMPLATE_REF);
         let total: i64 = count.build_query_scalar().fetch_one(&self.0.readers).await?;
 
         let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
         query.push(TASK_COLUMNS).push(" FROM tasks");
-        push_filter(&mut query, filter);
+        push_filter(&mut query, filter, TEMPLATE_REF);
         push_order(&mut query, filter, "rowid");
         if filter.limit.is_some() || filter.offset.is_some() {
             let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
@@ -240,6 +243,26 @@ impl TaskStore for SqliteStore {
             .collect())
     }
 
+    async fn delete_ended(
+        &self,
+        max_age: Option<Duration>,
+        keep: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        let keep = keep.map(|keep| i64::try_from(keep).unwrap_or(i64::MAX));
+        self.write(DeleteEnded { age: max_age.map(age), keep, limit }).await
+    }
+
+    async fn queue_depth(&self) -> Result<QueueDepth, StoreError> {
+        let (tasks, oldest_seconds): (i64, f64) = sqlx::query_as(
+            "SELECT COUNT(*), COALESCE((julianday('now') - julianday(MIN(created_at))) * 86400.0, 0.0) \
+             FROM tasks WHERE status = 'open'",
+        )
+        .fetch_one(&self.0.readers)
+        .await?;
+        Ok(QueueDepth { tasks: u64::try_from(tasks).unwrap_or(0), oldest_seconds: oldest_seconds.max(0.0) })
+    }
+
     async fn load_state(&self, id: &str) -> Result<Map<String, Value>, StoreError> {
         let state: Option<Option<String>> =
             sqlx::query_scalar("SELECT state FROM tasks WHERE id = ?").bind(id).fetch_optional(&self.0.readers).await?;
@@ -321,8 +344,9 @@ impl Write for ClaimTask {
     type Output = Option<ClaimedRow>;
     async fn run(&self, conn: &mut SqliteConnection) -> Result<Option<ClaimedRow>, StoreError> {
         let row = sqlx::query(
-            "SELECT id, spec, secrets, created_by, state FROM tasks WHERE status = 'open' \
-             ORDER BY created_at, rowid LIMIT 1",
+            "SELECT id, spec, secrets, created_by, state, \
+             COALESCE((julianday('now') - julianday(COALESCE(last_heartbeat_at, created_at))) * 86400.0, 0.0) AS queued \
+             FROM tasks WHERE status = 'open' ORDER BY created_at, rowid LIMIT 1",
         )
         .fetch_optional(&mut *conn)
         .await?;
@@ -356,6 +380,7 @@ impl Write for ClaimTask {
             secrets: row.try_get("secrets")?,
             created_by: row.try_get("created_by")?,
             state: row.try_get("state")?,
+            queued_seconds: row.try_get("queued")?,
         }))
     }
 }
@@ -493,9 +518,7 @@ impl Write for RetryTask {
         .fetch_optional(&mut *conn)
         .await?;
         let Some((spec, state)) = row else { return Err(refuse_retry(&self.id)) };
-        if self.from_start
-            && let Some(state) = without_steps(state.as_deref())
-        {
+        if let Some(state) = for_retry(state.as_deref(), self.from_start) {
             sqlx::query("UPDATE tasks SET state = ? WHERE id = ?")
                 .bind(state)
                 .bind(self.id.clone())
@@ -590,6 +613,48 @@ impl Write for RecoverStale {
             recovered.push((id, strategy, stored));
         }
         Ok(recovered)
+    }
+}
+
+struct DeleteEnded {
+    age: Option<String>,
+    keep: Option<i64>,
+    limit: u32,
+}
+
+#[async_trait]
+impl Write for DeleteEnded {
+    type Output = Vec<TaskId>;
+    async fn run(&self, conn: &mut SqliteConnection) -> Result<Vec<TaskId>, StoreError> {
+        // Their events go with them.
+        let mut deleted: Vec<TaskId> = Vec::new();
+        if let Some(age) = &self.age {
+            // Nothing is younger than its sign of life: the first comparison lets the index find the old ones.
+            let old = sqlx::query_scalar(
+                "DELETE FROM tasks WHERE id IN ( \
+                   SELECT id FROM tasks WHERE status IN ('cancelled', 'completed', 'failed', 'skipped') \
+                   AND created_at <= datetime('now', ?1) \
+                   AND COALESCE(last_heartbeat_at, created_at) <= datetime('now', ?1) LIMIT ?2) RETURNING id",
+            )
+            .bind(age.clone())
+            .bind(self.limit)
+            .fetch_all(&mut *conn)
+            .await?;
+            deleted.extend(old);
+        }
+        if let Some(keep) = self.keep {
+            let beyond = sqlx::query_scalar(
+                "DELETE FROM tasks WHERE id IN ( \
+                   SELECT id FROM tasks WHERE status IN ('cancelled', 'completed', 'failed', 'skipped') \
+                   ORDER BY created_at DESC, rowid DESC LIMIT ?1 OFFSET ?2) RETURNING id",
+            )
+            .bind(self.limit)
+            .bind(keep)
+            .fetch_all(&mut *conn)
+            .await?;
+            deleted.extend(beyond);
+        }
+        Ok(deleted)
     }
 }
 

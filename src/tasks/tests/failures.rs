@@ -15,7 +15,9 @@ use tokio::sync::mpsc;
 use super::bench::{Bench, bodies, messages};
 use crate::{
     model::{NewEvent, SerializedTask, TaskEvent, TaskId, TaskStatus},
-    store::{Beat, Claim, ClaimedTask, NewTask, Signal, SqliteStore, StoreError, TaskFilter, TaskPage, TaskStore},
+    store::{
+        Beat, Claim, ClaimedTask, NewTask, QueueDepth, Signal, SqliteStore, StoreError, TaskFilter, TaskPage, TaskStore,
+    },
 };
 
 /// Refuses as many calls as its counters say.
@@ -119,6 +121,17 @@ impl TaskStore for FailingStore {
         body: Value,
     ) -> Result<Vec<TaskEvent>, StoreError> {
         self.store.close_stale(id, older_than, events, body).await
+    }
+    async fn delete_ended(
+        &self,
+        max_age: Option<Duration>,
+        keep: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        self.store.delete_ended(max_age, keep, limit).await
+    }
+    async fn queue_depth(&self) -> Result<QueueDepth, StoreError> {
+        self.store.queue_depth().await
     }
     async fn load_state(&self, id: &str) -> Result<Map<String, Value>, StoreError> {
         self.store.load_state(id).await
