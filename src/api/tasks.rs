@@ -147,8 +147,9 @@ pub(super) async fn list(state: Data<ApiState>, caller: Caller, http: HttpReques
     let template_ref = query
         .all("templateRef")
         .iter()
-        .map(|text| Ok(EntityRef::parse(text, Some("template"), Some("default"))?.canonical()))
-        .collect::<Result<_, ApiError>>()?;
+        .map(|text| EntityRef::parse(text, Some("template"), Some("default")).map(|template| template.canonical()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| ApiError::input(error.to_string()))?;
     let text = match query.all("text") {
         [] => None,
         [text] => Some(text.clone()),

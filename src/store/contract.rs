@@ -19,7 +19,8 @@ macro_rules! contract {
             cancel, retry, retry_refused, release, stale_tasks, events_after, events_of_concurrent_tasks,
             events_of_started_over_tasks, state, spec_members_of_other_versions_survive, locations, pings,
             lost_claims_write_nothing, batches_are_stored_once, stale_tasks_are_closed_once, news_of_tasks,
-            retries_from_the_start_forget_steps, public_keys
+            retries_from_the_start_forget_steps, public_keys, lists_filter_by_template_and_text, old_tasks_are_deleted,
+            the_queue_is_counted
         );
     };
     ($make:path; $($name:ident),+) => {
@@ -349,6 +350,93 @@ pub(super) async fn retries_from_the_start_forget_steps<S: TaskStore>(store: S) 
         assert_eq!(Value::Object(store.load_state(&id).await.unwrap()), left);
         assert_eq!(Value::Object(store.claim_task(true).await.unwrap().unwrap().state), left);
     }
+}
+
+pub(super) async fn lists_filter_by_template_and_text<S: TaskStore>(store: S) {
+    let info = |name: &str| json!({"entityRef": format!("template:default/{name}"), "baseUrl": "https://h/t.yaml"});
+    let mut ids = Vec::new();
+    for (template, parameters) in [
+        (json!(info("one")), json!({"name": "Über-Shop", "rate": "100%_"})),
+        // Parameters are anything, and no proof of a template.
+        (json!(info("two")), json!({"templateInfo": info("one")})),
+        (json!(null), json!({"name": "shop"})),
+    ] {
+        let spec = spec(json!({"templateInfo": template, "parameters": parameters}));
+        let new = NewTask { spec, created_by: Some("user:default/Jane".into()), ..task() };
+        ids.push(store.create_task(new).await.unwrap());
+    }
+    let listed = async |filter: TaskFilter| {
+        let page = store.list_tasks(&filter).await.unwrap();
+        let mut found: Vec<_> =
+            page.tasks.iter().map(|task| ids.iter().position(|id| *id == task.id).unwrap()).collect();
+        found.sort_unstable();
+        assert_eq!(page.total, found.len() as u64);
+        found
+    };
+    let template = |names: &[&str]| TaskFilter {
+        template_ref: names.iter().map(|name| format!("template:default/{name}")).collect(),
+        ..TaskFilter::default()
+    };
+    assert_eq!(listed(template(&["one"])).await, [0]);
+    assert_eq!(listed(template(&["two"])).await, [1]);
+    assert_eq!(listed(template(&["one", "two", "three"])).await, [0, 1]);
+    assert_eq!(listed(template(&["three"])).await, [0; 0]);
+    let text = |text: &str| TaskFilter { text: Some(text.to_string()), ..TaskFilter::default() };
+    assert_eq!(listed(text("SHOP")).await, [0, 2]);
+    assert_eq!(listed(text("default/jane")).await, [0, 1, 2]);
+    assert_eq!(listed(text("DEFAULT/one")).await, [0, 1]);
+    assert_eq!(listed(text(&ids[1].to_uppercase())).await, [1]);
+    // Nothing in it has a meaning of its own.
+    assert_eq!(listed(text("0%_")).await, [0]);
+    assert_eq!(listed(text("s%p")).await, [0; 0]);
+    assert_eq!(listed(text("' OR 1=1 --")).await, [0; 0]);
+    let both = TaskFilter { text: Some("shop".into()), ..template(&["one", "two"]) };
+    assert_eq!(listed(both).await, [0]);
+}
+
+pub(super) async fn old_tasks_are_deleted<S: TaskStore>(store: S) {
+    let mut ids = Vec::new();
+    for end in [TaskStatus::Failed, TaskStatus::Completed, TaskStatus::Cancelled, TaskStatus::Completed] {
+        let (claim, id) = processing(&store).await;
+        store.append_events(&claim, 1, vec![log("one")]).await.unwrap();
+        store.complete_task(&claim, end, json!({})).await.unwrap();
+        ids.push(id);
+    }
+    let (_, running) = processing(&store).await;
+    let waiting = store.create_task(task()).await.unwrap();
+    let day = Duration::from_secs(86_400);
+    assert!(store.delete_ended(Some(day), None, 100).await.unwrap().is_empty());
+    assert!(store.delete_ended(None, Some(4), 100).await.unwrap().is_empty());
+    assert!(store.delete_ended(None, None, 100).await.unwrap().is_empty());
+    // The oldest of them, and one at a time when asked so.
+    let mut deleted = store.delete_ended(None, Some(2), 1).await.unwrap();
+    assert_eq!(deleted.len(), 1);
+    deleted.extend(store.delete_ended(None, Some(2), 1).await.unwrap());
+    deleted.sort();
+    assert_eq!(deleted.len(), 2);
+    assert!(store.delete_ended(None, Some(2), 1).await.unwrap().is_empty());
+    for id in &deleted {
+        assert!(matches!(store.get_task(id).await, Err(StoreError::NoTask(_))));
+        assert!(store.events_after(id, 0, 10).await.unwrap().is_empty());
+    }
+    // Whatever is running or waiting stays, however old it is.
+    assert_eq!(store.delete_ended(Some(Duration::ZERO), Some(0), 100).await.unwrap().len(), 2);
+    assert_eq!(store.list_tasks(&TaskFilter::default()).await.unwrap().total, 2);
+    assert_eq!(status(&store, &running).await, TaskStatus::Processing);
+    assert_eq!(status(&store, &waiting).await, TaskStatus::Open);
+}
+
+pub(super) async fn the_queue_is_counted<S: TaskStore>(store: S) {
+    assert_eq!(store.queue_depth().await.unwrap(), QueueDepth::default());
+    for _ in 0..3 {
+        store.create_task(task()).await.unwrap();
+    }
+    let depth = store.queue_depth().await.unwrap();
+    assert_eq!(depth.tasks, 3);
+    assert!((0.0..60.0).contains(&depth.oldest_seconds), "{depth:?}");
+    let claimed = store.claim_task(true).await.unwrap().unwrap();
+    assert!(claimed.queued < Duration::from_secs(60), "{:?}", claimed.queued);
+    assert_eq!(store.queue_depth().await.unwrap().tasks, 2);
 }
 
 pub(super) async fn release<S: TaskStore>(store: S) {

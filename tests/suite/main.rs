@@ -33,6 +33,7 @@ mod replicas;
 mod retries;
 mod server;
 mod support;
+mod tasks;
 mod templates;
 mod tutorial;
 mod twice;

@@ -170,8 +170,20 @@ async fn tasks_steps_and_requests_are_counted() {
         "http_server_request_duration_seconds_count{method=\"POST\",route=\"/api/scaffolder/v2/tasks\",status=\"201\"} 1",
         "http_server_request_duration_seconds_count{method=\"GET\",route=\"/api/scaffolder/v2/tasks/{taskId}\",status=\"404\"} 1",
         "http_server_request_duration_seconds_count{method=\"GET\",route=\"other\",status=\"404\"} 1",
+        "understudy_queue_wait_seconds_count 1",
+        "understudy_worker_slots{state=\"all\"} 10",
+        "understudy_claims_lost_total 0",
+        "understudy_claim_errors_total 0",
+        "understudy_tasks_recovered_total 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    for name in [
+        "understudy_queue_tasks",
+        "understudy_worker_slots{state=\"busy\"}",
+        "understudy_worker_slots{state=\"waiting\"}",
+    ] {
+        assert!(text.lines().any(|line| line.starts_with(name)), "{name} is not in\n{text}");
     }
     running.stop().await;
 }

@@ -142,7 +142,9 @@ async fn there_and_back(dir: &TempDir, database: &Value, options: ServiceOptions
         "apiVersion": "scaffolder.backstage.io/v1beta3", "kind": "Template", "metadata": {"name": "there-and-back"},
         "spec": {"owner": "user:guest", "type": "service", "output": {"text": [{"title": "Made for ${{ parameters.name }}"}]},
             "steps": [
-                {"id": "log", "name": "Log", "action": "debug:log", "input": {"message": "hello"}},
+                {"id": "log", "name": "Log", "action": "debug:log", "input": {"message": "hello"},
+                    // Ours; Backstage does not mind.
+                    "timeout": "10m", "retry": {"attempts": 2, "backoff": "1s"}},
                 {"id": "fetch", "name": "Fetch", "action": "fetch:plain", "input": {"url": "./skeleton"}},
             ]},
     });

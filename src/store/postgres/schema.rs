@@ -8,7 +8,7 @@ use crate::store::schema::{
     Dialect, Found, KNEX, OURS, PendingStep, SchemaError, TABLES, check_columns, plan, refuse_skipped,
 };
 
-const DIALECT: Dialect = Dialect {
+pub(super) const DIALECT: Dialect = Dialect {
     backstage: [
         include_str!("../migrations/postgres/backstage/20210120143715_init.sql"),
         include_str!("../migrations/postgres/backstage/20210409225200_secrets.sql"),

@@ -127,6 +127,14 @@ impl DynAction for TestAction {
             "test:effect" => {
                 self.stage.effects.fetch_add(1, Ordering::SeqCst);
             }
+            // Fails the first times.
+            "test:flaky" => {
+                let failures = input.get("failures").and_then(Value::as_u64).unwrap();
+                let count = self.stage.effects.fetch_add(1, Ordering::SeqCst) as u64 + 1;
+                if count <= failures {
+                    return Err(ActionError::failed(format!("not yet, {}", text("secret"))));
+                }
+            }
             "test:checkpoint" => {
                 let stage = Arc::clone(&self.stage);
                 let count: usize = ctx
@@ -188,7 +196,7 @@ impl DynAction for TestAction {
     }
 }
 
-const ACTIONS: [&str; 15] = [
+const ACTIONS: [&str; 16] = [
     "debug:log",
     "test:output",
     "test:levels",
@@ -197,6 +205,7 @@ const ACTIONS: [&str; 15] = [
     "test:write",
     "test:read",
     "test:effect",
+    "test:flaky",
     "test:checkpoint",
     "test:wait",
     "test:work",
@@ -361,6 +370,15 @@ impl Bench {
     pub(super) async fn status(&self, id: &str) -> TaskStatus {
         let SerializedTask { status, .. } = self.store.get_task(id).await.unwrap();
         status
+    }
+    /// Waits until something is the case.
+    pub(super) async fn until(&self, is_so: impl AsyncFn() -> bool) {
+        let reached = async {
+            while !is_so().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), reached).await.expect("it does not come to that");
     }
     /// Waits until so many steps wait or work.
     pub(super) async fn until_inside(&self, count: usize) {

@@ -5,6 +5,7 @@ mod bench;
 mod dry_run;
 mod events;
 mod failures;
+mod limits;
 mod recovery;
 mod steps;
 mod worker;

@@ -112,7 +112,7 @@ async fn completed_steps_and_checkpoints_are_kept() {
     assert_eq!(
         Value::Object(state),
         json!({
-            "steps": {"o": {"status": "completed", "output": {"a": 1}}},
+            "steps": {"o": {"status": "completed", "output": {"a": 1}}, "c": {"status": "failed"}},
             "checkpoints": {
                 "v1.task.checkpoint.c.made": {"status": "success", "value": 1},
                 "v1.task.checkpoint.c.nothing": {"status": "success", "value": null},

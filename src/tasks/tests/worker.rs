@@ -134,35 +134,109 @@ async fn cancelling_what_has_ended_only_leaves_an_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retried_task_runs_from_the_start() {
+async fn a_retried_task_goes_on_with_the_step_that_failed() {
     let bench = Bench::start().await;
     let id = bench
         .create(json!([
             {"id": "c", "action": "test:checkpoint"},
             {"id": "w", "action": "test:write", "input": {"path": "f", "content": "${{ steps.c.output.count }}"}},
-            {"id": "boom", "action": "test:fail", "input": {"message": "no"}}
+            {"id": "boom", "action": "test:fail", "input": {"message": "no"}},
+            {"id": "after", "if": "${{ failure() }}", "action": "test:effect"}
         ]))
         .await;
     bench.finish(&id).await;
     assert_eq!(bench.status(&id).await, TaskStatus::Failed);
+    assert!(bench.workspace(&id).join("f").is_file(), "the workspace is kept for another try");
     bench.service.cancel(&id).await.unwrap();
     bench.service.retry(&id, None).await.unwrap();
     let found = bodies(&bench.finish(&id).await);
-    let one_run = [
-        "Starting up task with 3 steps",
+    let expected = [
+        "Starting up task with 4 steps",
         "Beginning step test:checkpoint",
         "Finished step test:checkpoint",
         "Beginning step test:write",
         "Finished step test:write",
         "Beginning step test:fail",
         "NotAllowedError: no",
+        "Beginning step test:effect",
+        "Finished step test:effect",
+        "",
+        "Starting up task with 4 steps",
+        "Task recovered - resuming from last known good state. 2 step(s) already completed.",
+        "Skipping step c because it was already completed in a previous run",
+        "Skipping step w because it was already completed in a previous run",
+        "Beginning step test:fail",
+        "NotAllowedError: no",
+        // What ran because of the failure runs because of this one, too.
+        "Beginning step test:effect",
+        "Finished step test:effect",
+        "Run completed with status: failed",
     ];
-    let expected: Vec<_> =
-        one_run.iter().chain(&[""]).chain(&one_run).chain(&["Run completed with status: failed"]).copied().collect();
     assert_eq!(messages(&found), expected);
-    assert_eq!(found[7], json!({"recoverStrategy": "none"}));
-    // What the checkpoint kept was not done again.
-    assert_eq!(bench.stage.effects.load(Ordering::SeqCst), 1);
+    assert_eq!(found[9], json!({"recoverStrategy": "none"}));
+    // The checkpoint's, and two of the step that runs on failures.
+    assert_eq!(bench.stage.effects.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_without_its_workspace_is_retried_from_the_start() {
+    let bench = Bench::with(|settings| settings.failed_workspace_retention = Duration::ZERO).await;
+    let id = bench
+        .create(json!([
+            {"id": "w", "action": "test:write", "input": {"path": "f", "content": "1"}},
+            {"id": "boom", "action": "test:fail", "input": {"message": "no"}}
+        ]))
+        .await;
+    bench.finish(&id).await;
+    assert_eq!(bench.left_behind(), Vec::<String>::new());
+    bench.service.retry(&id, None).await.unwrap();
+    let found = messages(&bodies(&bench.finish(&id).await));
+    let count = |text: &str| found.iter().filter(|message| *message == text).count();
+    assert_eq!((count("Beginning step test:write"), count("Beginning step test:fail")), (2, 2), "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completed_task_is_retried_from_the_start() {
+    let bench = Bench::start().await;
+    let id = bench.create(json!([{"id": "e", "action": "test:effect"}])).await;
+    bench.finish(&id).await;
+    bench.service.retry(&id, None).await.unwrap();
+    bench.finish(&id).await;
+    assert_eq!((bench.status(&id).await, bench.stage.effects.load(Ordering::SeqCst)), (TaskStatus::Completed, 2));
+    assert_eq!(bench.left_behind(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_janitor_removes_what_is_old_and_nobody_elses() {
+    let bench = Bench::idle(|settings| {
+        settings.failed_workspace_retention = Duration::from_millis(1);
+        settings.retention_max_tasks = Some(1);
+    })
+    .await;
+    // Of a task that another database knows.
+    let foreign = bench.workspace("7b7a4f0e-6f0c-4a39-8d1c-3f4c52d0a111");
+    std::fs::create_dir_all(&foreign).unwrap();
+    std::fs::create_dir_all(bench.workspace("dry-run-1")).unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let id = bench.create(json!([])).await;
+        let claim = bench.store.claim_task(true).await.unwrap().unwrap().claim;
+        bench.store.complete_task(&claim, TaskStatus::Failed, json!({"message": "x"})).await.unwrap();
+        std::fs::create_dir_all(bench.workspace(&id)).unwrap();
+        ids.push(id);
+    }
+    bench.service.start_workers();
+    bench.until(async || bench.store.get_task(&ids[1]).await.is_err()).await;
+    bench.until(async || !bench.workspace(&ids[1]).exists()).await;
+    assert!(matches!(bench.service.get(&ids[0]).await, Err(StoreError::NoTask(_))));
+    assert_eq!(bench.status(&ids[2]).await, TaskStatus::Failed);
+    // It ended just now.
+    let mut left = bench.left_behind();
+    left.sort();
+    let mut expected =
+        vec!["7b7a4f0e-6f0c-4a39-8d1c-3f4c52d0a111".to_string(), "dry-run-1".to_string(), ids[2].clone()];
+    expected.sort();
+    assert_eq!(left, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

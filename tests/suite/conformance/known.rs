@@ -43,6 +43,9 @@ const NAMED_PLACE: Reason = differs(
 );
 const BETA2: Reason = differs("deliberate: templates of backstage.io/v1beta2, which upstream has dropped, run here");
 const WAIT_FREES_SLOT: Reason = differs("deliberate: a waiting step gives its worker slot back, so no task stays open");
+const RETRY_GOES_ON: Reason = differs(
+    "deliberate: a task that failed and is retried goes on with the step that failed, upstream runs all steps once more",
+);
 
 /// The reason for a transcript's difference, if it has one.
 pub(crate) fn reason(set: &str, file: &str) -> Option<Reason> {
@@ -56,6 +59,7 @@ pub(crate) fn reason(set: &str, file: &str) -> Option<Reason> {
         217 => BETA2,
         229 => UNREACHABLE,
         172 | 179 => PROMPT,
+        180 | 191 | 192 | 195 | 201..=203 => RETRY_GOES_ON,
         403 => PUSHED,
         421 | 423 | 424 => WAIT_FREES_SLOT,
         _ => return None,
