@@ -16,6 +16,7 @@ fn allowed() -> BTreeMap<&'static str, (&'static str, &'static [&'static str])> 
         ("understudy-actions-github", ("actions/github", &["understudy-sdk", "understudy-scm"])),
         ("understudy-actions-kubernetes", ("actions/kubernetes", &["understudy-sdk"])),
         ("understudy-testbed", ("tests/testbed", &[])),
+        ("understudy-bench", ("bench", &["understudy-testbed"])),
         ("understudy-corpus", ("templating/tests/corpus", &["understudy-templating"])),
         ("understudy-oracle", ("tests/oracle", &["understudy-corpus", "understudy-templating"])),
     ])

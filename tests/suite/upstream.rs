@@ -2,40 +2,24 @@
 
 use std::{process::Stdio, time::Duration};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::{
-    process::{Child, Command},
+    process::Child,
     time::{Instant, sleep},
 };
 use understudy_testbed::{
     http::Client,
     postgres::Postgres,
     process::{ServiceOptions, free_port},
-    programs,
+    upstream,
 };
 
-use crate::support::{Running, TASKS, TempDir, binary, completion, manifest_dir, messages, write};
+use crate::support::{Running, TASKS, TempDir, binary, completion, messages, write};
 
 /// Starting Backstage takes seconds, on a busy machine many.
 const LIMIT: Duration = Duration::from_secs(240);
-
-const START: &str = "const { createBackend } = require('@backstage/backend-defaults');
-const backend = createBackend();
-for (const feature of [
-  '@backstage/plugin-catalog-backend',
-  '@backstage/plugin-catalog-backend-module-scaffolder-entity-model',
-  '@backstage/plugin-scaffolder-backend',
-]) backend.add(require(feature).default);
-backend.start();
-";
-
-/// Where upstream's packages are; made at the first call on a machine, which takes minutes.
-async fn packages() -> Utf8PathBuf {
-    let printed = programs::output(&mut Command::new(manifest_dir().join("tests/upstream/install"))).await;
-    Utf8PathBuf::from(String::from_utf8(printed.expect("upstream's packages can be installed")).unwrap().trim())
-}
 
 /// A Backstage backend with the scaffolder 4.2.0.
 struct Upstream {
@@ -45,15 +29,9 @@ struct Upstream {
 }
 
 impl Upstream {
-    async fn start(dir: &TempDir, packages: &Utf8Path, database: &Value) -> Self {
+    async fn start(dir: &TempDir, packages: &upstream::Upstream, database: &Value) -> Self {
         let port = free_port().unwrap();
         let home = dir.path.join("upstream");
-        write(home.join("index.js"), START);
-        write(home.join("package.json"), json!({"name": "backend", "version": "1.0.0", "private": true}).to_string());
-        let modules = home.join("node_modules");
-        if !modules.exists() {
-            std::os::unix::fs::symlink(packages.join("node_modules"), &modules).unwrap();
-        }
         let config = json!({
             "app": {"baseUrl": format!("http://127.0.0.1:{port}")},
             "backend": {
@@ -68,16 +46,10 @@ impl Upstream {
         write(home.join("app-config.yaml"), config.to_string());
         let log = home.join(format!("{port}.log"));
         let output = std::fs::File::create(&log).unwrap();
-        let node = std::fs::read_dir(packages.join("node_modules"))
+        let child = packages
+            .backend(home.as_std_path(), &upstream::SMALLEST)
             .unwrap()
-            .map(|entry| Utf8PathBuf::from_path_buf(entry.unwrap().path()).unwrap())
-            .find(|path| path.file_name().is_some_and(|name| name.starts_with("node-linux-")))
-            .expect("Node is among the packages")
-            .join("bin/node");
-        let child = Command::new(node)
-            .args(["index.js", "--config", "app-config.yaml"])
-            .current_dir(&home)
-            .env("NODE_ENV", "production")
+            .args(["--config", "app-config.yaml"])
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
@@ -137,7 +109,7 @@ impl Upstream {
 }
 
 async fn there_and_back(dir: &TempDir, database: &Value, options: ServiceOptions) {
-    let packages = packages().await;
+    let packages = upstream::Upstream::installed().await.expect("upstream's packages can be installed");
     let template = json!({
         "apiVersion": "scaffolder.backstage.io/v1beta3", "kind": "Template", "metadata": {"name": "there-and-back"},
         "spec": {"owner": "user:guest", "type": "service", "output": {"text": [{"title": "Made for ${{ parameters.name }}"}]},

