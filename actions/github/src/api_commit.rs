@@ -70,6 +70,7 @@ pub(crate) async fn commit_directory(
             "deletions": if keeps_placeholder { json!([]) } else { json!([{"path": PLACEHOLDER}]) },
         },
     });
+    ctx.confirm_claim().await?;
     let answer: Answer =
         client.post(&Route::Graphql, &json!({"query": MUTATION, "variables": {"input": input}})).await?;
     answer.commit()

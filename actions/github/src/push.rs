@@ -81,7 +81,7 @@ pub(crate) async fn push_workspace(
     let commit = ctx
         .checkpoint(key, || async {
             let (dir, message) = (request.dir.clone(), request.message.clone());
-            match init_and_push(request, &ctx.log, &ctx.cancel).await {
+            match init_and_push(request, &ctx.log, &ctx.cancel, || ctx.confirm_claim()).await {
                 Err(error) if is_connection_failure(&error) => {
                     ctx.log.warn(format!("{}; committing through GitHub's API instead", error.message()));
                     let place = Place { target, branch: &settings.default_branch, key };

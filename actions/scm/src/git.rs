@@ -77,17 +77,25 @@ pub struct Pushed {
 /// Makes a root commit of the directory and pushes it as a new branch. Transient
 /// failures are tried again up to five times, after 2 s × 2ⁿ and up to 10 % more.
 ///
+/// `may_push` is asked before each request that changes the repository, after all the work that comes before it: the caller's
+/// right to push may have ended meanwhile. Its error is the result then.
+///
 /// The credentials go to the host of `remote_url` and nowhere else (no redirect is followed); that it is the right host is
 /// for the caller to see to.
 ///
 /// # Errors
 /// What the server refused, in words that tell what to do; `ConflictError` when the branch exists with other content;
 /// never the token.
-pub async fn init_and_push(
+pub async fn init_and_push<F, Fut>(
     request: PushRequest,
     log: &ActionLogger,
     cancel: &CancellationToken,
-) -> Result<Pushed, ActionError> {
+    may_push: F,
+) -> Result<Pushed, ActionError>
+where
+    F: Fn() -> Fut + Send + Sync,
+    Fut: Future<Output = Result<(), ActionError>> + Send,
+{
     // Stops the blocking part however this future ends.
     let stop = cancel.child_token();
     let _stop_at_end = stop.clone().drop_guard();
@@ -95,7 +103,7 @@ pub async fn init_and_push(
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(ActionError::cancelled()),
-        result = tokio::time::timeout(limit, commit_and_push(&request, log, &stop)) => match result {
+        result = tokio::time::timeout(limit, commit_and_push(&request, log, &stop, may_push)) => match result {
             Ok(result) => result.map_err(ActionError::from),
             Err(_) => Err(ActionError::failed(format!(
                 "pushing {} did not finish within {} seconds; check the connection to the server or allow more time",
@@ -168,11 +176,16 @@ pub fn is_connection_failure(error: &ActionError) -> bool {
     matches!(cause, Some(PushError::Unreachable(_)))
 }
 
-async fn commit_and_push(
+async fn commit_and_push<F, Fut>(
     request: &PushRequest,
     log: &ActionLogger,
     stop: &CancellationToken,
-) -> Result<Pushed, PushError> {
+    may_push: F,
+) -> Result<Pushed, PushError>
+where
+    F: Fn() -> Fut + Send + Sync,
+    Fut: Future<Output = Result<(), ActionError>> + Send,
+{
     check_branch(&request.branch)?;
     let client = http::client().map_err(PushError::Refused)?;
     let remote = Remote::new(client, &request.remote_url, &request.username, &request.password)?;
@@ -180,6 +193,7 @@ async fn commit_and_push(
     log.info(format!("Pushing directory to remote {{dir={},remote=origin}}", request.dir.root()));
     let mut tried = 0;
     loop {
+        may_push().await.map_err(PushError::NotAllowed)?;
         let error = match push(&remote, &request.branch, &pack, log).await {
             // An earlier try that succeeded, only its answer was lost, is ours.
             Ok(already_there) => {

@@ -12,7 +12,7 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio_util::sync::CancellationToken;
 use understudy_scm::git::{Author, PushRequest, init_and_push};
-use understudy_sdk::{ActionLogger, LogLevel, LogSink, Secret, Workspace};
+use understudy_sdk::{ActionError, ActionLogger, LogLevel, LogSink, Secret, Workspace};
 
 const TOKEN: &str = "s3cret-t0ken";
 
@@ -205,8 +205,9 @@ impl Case {
 
     async fn push(&self) -> Result<String, String> {
         let log = ActionLogger::new(self.lines.clone());
-        let result =
-            init_and_push(self.request.clone(), &log, &CancellationToken::new()).await.map(|pushed| pushed.commit);
+        let result = init_and_push(self.request.clone(), &log, &CancellationToken::new(), async || Ok(()))
+            .await
+            .map(|pushed| pushed.commit);
         let texts = format!("{result:?} {:?}", self.log());
         for secret in [TOKEN, &base64(&format!("x-access-token:{TOKEN}"))] {
             assert!(!texts.contains(secret), "{texts}");
@@ -345,12 +346,23 @@ async fn a_silent_server_is_given_up_on() {
 }
 
 #[tokio::test]
+async fn a_right_that_ends_while_the_commit_is_made_ends_the_push() {
+    let case = Case::new();
+    let log = ActionLogger::new(case.lines.clone());
+    let lost = async || Err(ActionError::cancelled());
+    let error = init_and_push(case.request.clone(), &log, &CancellationToken::new(), lost).await.unwrap_err();
+    assert_eq!(error.message(), "the task was cancelled");
+    // The branch is free.
+    case.push().await.unwrap();
+}
+
+#[tokio::test]
 async fn cancelling_ends_a_push() {
     let case = Case::new();
     case.server.fault(Fault::Hang);
     let cancel = CancellationToken::new();
     let log = ActionLogger::new(case.lines.clone());
-    let push = init_and_push(case.request.clone(), &log, &cancel);
+    let push = init_and_push(case.request.clone(), &log, &cancel, async || Ok(()));
     let (result, ()) = tokio::join!(push, async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         cancel.cancel();

@@ -180,7 +180,8 @@ impl ActionContext {
         }
     }
     /// Makes sure that the task is still this worker's. To be called before an effect that can't be taken back and comes
-    /// long after the step began; the engine does so before each call of an action.
+    /// long after the step or the checkpoint around it began; the engine does so before each call of an action, and
+    /// [`ActionContext::checkpoint`] before its work.
     ///
     /// # Errors
     /// It no longer is, or that can't be found out: the effect must not be.
@@ -191,7 +192,8 @@ impl ActionContext {
     /// `key` is unique within the step.
     ///
     /// # Errors
-    /// The error of `work` (kept as a failed checkpoint), or the state can't be read or written.
+    /// The error of `work` (kept as a failed checkpoint), the state can't be read or written, or the task is no longer this
+    /// worker's; then nothing is done.
     pub async fn checkpoint<T, F, Fut>(&self, key: &str, work: F) -> Result<T, ActionError>
     where
         T: Serialize + DeserializeOwned + Send,
@@ -203,6 +205,7 @@ impl ActionContext {
         {
             return Ok(value);
         }
+        self.confirm_claim().await?;
         match work().await {
             Ok(value) => {
                 let json = serde_json::to_value(&value).map_err(|error| {
@@ -242,7 +245,7 @@ impl ActionContext {
     /// slot has been given back already, so that waits within that work leave it alone.
     #[must_use]
     pub fn without_slot(&self) -> Self {
-        Self { slot: Arc::new(NoSlot), ..self.clone() }
+        Self { slot: Arc::new(NoSlot(Arc::clone(&self.slot))), ..self.clone() }
     }
 
     /// Fails when the task has been cancelled; long loops call it between their parts.
@@ -255,10 +258,13 @@ impl ActionContext {
 }
 
 /// For work that occupies no worker slot.
-struct NoSlot;
+struct NoSlot(Arc<dyn WorkerSlot>);
 
 #[async_trait]
 impl WorkerSlot for NoSlot {
     fn release(&self) {}
     async fn acquire(&self) {}
+    async fn confirm(&self) -> Result<(), ActionError> {
+        self.0.confirm().await
+    }
 }

@@ -164,6 +164,13 @@ impl DynAction for TestAction {
                 self.stage.inside.fetch_sub(1, Ordering::SeqCst);
                 done?;
             }
+            // Hears nothing, and comes to its effect at last.
+            "test:late" => {
+                self.stage.enter().await;
+                self.stage.inside.fetch_sub(1, Ordering::SeqCst);
+                let effect = || async { Ok(self.stage.effects.fetch_add(1, Ordering::SeqCst)) };
+                ctx.checkpoint("effect", effect).await?;
+            }
             "test:deaf" => {
                 self.stage.inside.fetch_add(1, Ordering::SeqCst);
                 pending::<()>().await;
@@ -196,7 +203,7 @@ impl DynAction for TestAction {
     }
 }
 
-const ACTIONS: [&str; 16] = [
+const ACTIONS: [&str; 17] = [
     "debug:log",
     "test:output",
     "test:levels",
@@ -209,6 +216,7 @@ const ACTIONS: [&str; 16] = [
     "test:checkpoint",
     "test:wait",
     "test:work",
+    "test:late",
     "test:deaf",
     "test:block",
     "test:flood",

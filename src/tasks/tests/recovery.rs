@@ -160,3 +160,20 @@ async fn a_task_that_was_taken_away_is_left_alone() {
     assert!(!found.iter().any(|body| body["status"] == "failed"), "{found:#?}");
     assert_eq!(bench.status(&id).await, TaskStatus::Completed);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_lost_its_task_comes_to_no_effect() {
+    let bench = Bench::start().await;
+    let id = bench.create(json!([{"action": "test:late"}])).await;
+    bench.until_inside(1).await;
+    // Somebody else takes it for dead; this process takes it up again, and its old run is still on its way.
+    assert_eq!(bench.store.recover_stale(Duration::ZERO).await.unwrap().len(), 1);
+    bench.until(async || bench.status(&id).await == TaskStatus::Processing).await;
+    bench.stage.go.notify_waiters();
+    bench.until_inside(0).await;
+    bench.until_inside(1).await;
+    assert_eq!(bench.stage.effects.load(Ordering::SeqCst), 0, "the old run had its effect");
+    bench.stage.go.notify_waiters();
+    bench.finish(&id).await;
+    assert_eq!((bench.status(&id).await, bench.stage.effects.load(Ordering::SeqCst)), (TaskStatus::Completed, 1));
+}

@@ -23,6 +23,9 @@ pub(super) enum PushError {
     /// The directory can't be read.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
+    /// The caller may not do it any more.
+    #[error(transparent)]
+    NotAllowed(ActionError),
     /// The caller has lost interest.
     #[error("the task was cancelled")]
     Cancelled,
@@ -32,6 +35,7 @@ impl From<PushError> for ActionError {
     fn from(error: PushError) -> Self {
         match error {
             PushError::Workspace(error) => error.into(),
+            PushError::NotAllowed(error) => error,
             PushError::Cancelled => Self::cancelled(),
             PushError::Conflict(text) => Self::conflict(text),
             PushError::Missing(text) => Self::not_found(text),
