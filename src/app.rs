@@ -37,6 +37,7 @@ use understudy_sdk::{Action, Catalog, DynAction, Registry, Typed};
 
 use crate::{
     api::{self, ApiParts, ApiState, ConnectionGuard, Edge, Lifecycle, Phase},
+    audit::Auditor,
     auth::{Auth, KeyFileError},
     catalog::{
         CatalogFactory, EmbeddedCatalog, RemoteCatalog,
@@ -142,6 +143,7 @@ impl AppBuilder {
         let catalog_url = remote.as_ref().map(|catalog| catalog.url().to_string());
         let catalog = remote.map_or_else(|| parts.catalog_factory(), RemoteCatalog::factory);
         let metrics = Arc::new(Metrics::new().map_err(|error| AppError::Config(error.to_string()))?);
+        let auditor = Auditor::new(&config.audit);
         let tasks = TaskService::new(EngineDeps {
             store: parts.stores.tasks.clone(),
             registry: parts.registry.clone(),
@@ -151,6 +153,7 @@ impl AppBuilder {
             plugin_actions: Some(plugin_actions),
             policy: Arc::new(permissions.clone()),
             observer: metrics.clone(),
+            auditor: auditor.clone(),
             runtime: Handle::current(),
         });
         let lifecycle = Lifecycle::starting();
@@ -162,6 +165,7 @@ impl AppBuilder {
             embedded: embedded.clone(),
             auth,
             permissions,
+            auditor,
             offered_actions,
             external_url: config.discovery.external(OWN_PLUGIN),
             store: parts.stores.tasks.clone(),

@@ -1,10 +1,11 @@
 //! Understudy: the service that takes over the role of Backstage's scaffolder backend.
 //!
-//! Shelves, each standing on those below: `cli` → `app` → `api` → `tasks`, `catalog` → `auth` → `store` → `config`,
+//! Shelves, each standing on those below: `cli` → `app` → `api` → `tasks`, `catalog` → `audit` → `auth` → `store` → `config`,
 //! `telemetry` → `discovery`, `model`. Actions come from the crates below `actions/`, the template language from `templating/`.
 
 pub mod api;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod catalog;
 pub mod cli;

@@ -1,15 +1,29 @@
 //! The service's own log: what it writes, where, and how much.
 
-use std::{io::IsTerminal, time::Instant};
+use std::{fmt::Write as _, io::IsTerminal, time::Instant};
 
 use actix_web::{
     Error, HttpMessage,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
 };
-use tracing::Span;
+use serde_json::{Map, Value};
+use tracing::{Event, Span, Subscriber, field::Visit};
 use tracing_actix_web::RootSpanBuilder;
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{
+        self, FmtContext, FormatEvent, FormatFields,
+        format::{Format, Json, JsonFields, Writer},
+        time::{FormatTime, SystemTime},
+    },
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
+
+/// The target of audit events. Their field `event` is a line of Backstage's log as JSON.
+pub const AUDIT_TARGET: &str = "understudy::audit";
 
 /// How lines of the log look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -38,15 +52,63 @@ pub fn init(format: LogFormat, default_level: &str) {
     let filter = filter(std::env::var("RUST_LOG").ok(), std::env::var("LOG_LEVEL").ok(), default_level);
     let registry = tracing_subscriber::registry().with(filter);
     let result = match format {
-        LogFormat::Json => registry
-            .with(fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(std::io::stderr))
-            .try_init(),
+        LogFormat::Json => registry.with(json_layer(std::io::stderr)).try_init(),
         LogFormat::Text => {
             let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             registry.with(fmt::layer().with_target(false).with_ansi(color).with_writer(std::io::stderr)).try_init()
         }
     };
     drop(result);
+}
+
+fn json_layer<S, W>(writer: W) -> impl tracing_subscriber::Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = JsonLines(fmt::format().json().flatten_event(true).with_span_list(false));
+    fmt::layer().fmt_fields(JsonFields::new()).event_format(lines).with_writer(writer)
+}
+
+/// Lines of JSON: audit events as Backstage writes them, with a time; others as tracing does.
+struct JsonLines(Format<Json>);
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        if event.metadata().target() != AUDIT_TARGET {
+            return self.0.format_event(context, writer, event);
+        }
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let mut line = Map::from_iter([("timestamp".to_string(), Value::from(time))]);
+        event.record(&mut AuditLine(&mut line));
+        writeln!(writer, "{}", Value::Object(line))
+    }
+}
+
+/// Takes over the members of an audit event.
+struct AuditLine<'l>(&'l mut Map<String, Value>);
+
+impl Visit for AuditLine<'_> {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        let mut text = String::new();
+        // Writing to a String can't fail; what is no JSON would be a mistake of `audit`, and the line says at least when.
+        if field.name() == "event"
+            && write!(text, "{value:?}").is_ok()
+            && let Ok(members) = serde_json::from_str::<Map<String, Value>>(&text)
+        {
+            self.0.extend(members);
+        }
+    }
 }
 
 fn filter(rust_log: Option<String>, log_level: Option<String>, default_level: &str) -> EnvFilter {
@@ -99,8 +161,51 @@ impl RootSpanBuilder for RequestLog {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    /// What a log of JSON gets.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn audit_events_are_written_as_they_are_and_others_as_ever() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::registry().with(json_layer(move || writer.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            let event =
+                serde_json::json!({"level": "info", "message": "scaffolder.task a\nb", "meta": {"taskId": "7"}});
+            tracing::info!(target: AUDIT_TARGET, event = %event, "scaffolder.task");
+            tracing::info!(answer = 42, "an event");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let [audit, other] = &lines[..] else { panic!("{text}") };
+        assert_eq!(
+            (&audit["level"], &audit["message"], &audit["meta"]),
+            (&"info".into(), &"scaffolder.task a\nb".into(), &serde_json::json!({"taskId": "7"}))
+        );
+        assert_eq!(
+            (&other["level"], &other["message"], &other["answer"]),
+            (&"INFO".into(), &"an event".into(), &42.into())
+        );
+        for line in [audit, other] {
+            chrono::DateTime::parse_from_rfc3339(line["timestamp"].as_str().unwrap()).unwrap();
+        }
+    }
 
     #[test]
     fn levels_of_backstage_are_understood() {

@@ -7,6 +7,7 @@ use understudy_sdk::{ActionExample, DynAction};
 use utoipa::ToSchema;
 
 use super::{ApiState, caller::Caller, error::ApiError, reply, request};
+use crate::audit::Act;
 
 /// What templates can do in a step.
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,6 +74,7 @@ pub(super) async fn list(state: Data<ApiState>, caller: Caller, http: HttpReques
 
 /// The actions that templates of the caller can use, sorted by id.
 pub(super) async fn all(state: &ApiState, caller: &Caller) -> Vec<ActionItem> {
+    let pending = state.audit(caller, Act::ListActions, || []);
     let mut actions: Vec<_> = state.actions.list().map(|action| ActionItem::of(action.as_ref())).collect();
     if let Some(plugins) = state.tasks.plugin_actions() {
         for action in plugins.list(caller.credentials()).await {
@@ -84,5 +86,6 @@ pub(super) async fn all(state: &ApiState, caller: &Caller) -> Vec<ActionItem> {
         }
         actions.sort_by(|a, b| a.id.cmp(&b.id));
     }
+    pending.succeed();
     actions
 }

@@ -3,7 +3,7 @@
 
 use actix_web::{HttpMessage, HttpRequest, http::header};
 
-use super::{ApiState, error::ApiError};
+use super::{ApiState, edge::routed_path, error::ApiError};
 
 /// What anybody may read: keys that others verify our tokens with, and the description of the API.
 const OPEN: [&str; 2] = ["/api/scaffolder/.backstage/auth/v1/jwks.json", "/api/scaffolder/docs"];
@@ -13,7 +13,7 @@ const OPEN: [&str; 2] = ["/api/scaffolder/.backstage/auth/v1/jwks.json", "/api/s
 /// # Errors
 /// Credentials are missing or not good.
 pub(super) async fn check(state: &ApiState, request: &HttpRequest) -> Result<(), ApiError> {
-    let path = request.path();
+    let path = routed_path(request);
     if !path.starts_with("/api/") || OPEN.contains(&path.trim_end_matches('/')) {
         return Ok(());
     }

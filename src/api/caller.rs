@@ -6,8 +6,9 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use serde_json::{Map, Value};
 use understudy_sdk::{EntityRef, Secret};
 
-use super::{ApiState, error::ApiError};
+use super::{ApiState, edge, error::ApiError};
 use crate::{
+    audit::Origin,
     auth::{Credentials, INITIATOR_SECRET, Principal, TOKEN_SECRET},
     model::UserSpec,
 };
@@ -16,15 +17,19 @@ use crate::{
 const CATALOG: &str = "catalog";
 
 /// The principal behind a request, as the [barrier](super::barrier) found it. Every handler takes one.
-#[derive(Debug, Clone)]
 pub(super) struct Caller {
     credentials: Credentials,
+    http: HttpRequest,
 }
 
 impl Caller {
     /// What the caller has shown.
     pub(super) fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+    /// How the caller asks, for the audit log.
+    pub(super) fn origin(&self) -> Origin {
+        edge::origin(&self.http)
     }
     /// The user's entity reference, `None` for services and anonymous callers.
     pub(super) fn user_ref(&self) -> Option<&str> {
@@ -103,6 +108,6 @@ impl FromRequest for Caller {
         let credentials = http.extensions().get::<Credentials>().cloned();
         // Nobody came through the barrier: better no answer than one to a stranger.
         let missing = || ApiError::new("AuthenticationError", "Missing credentials");
-        ready(credentials.map(|credentials| Self { credentials }).ok_or_else(missing))
+        ready(credentials.map(|credentials| Self { credentials, http: http.clone() }).ok_or_else(missing))
     }
 }

@@ -18,6 +18,7 @@ use super::{
     templates,
 };
 use crate::{
+    audit::{Act, Pending},
     permission::known::{TASK_CREATE, TEMPLATE_DRY_RUN},
     tasks::{DryRunRequest, DryRunResult},
     zod::{self, ZodError},
@@ -143,19 +144,24 @@ pub(super) async fn run(
 /// Runs a template for the caller. What is missing in the list of files is told to those who may run templates only.
 pub(super) async fn dry_run(state: &ApiState, caller: &Caller, body: Value) -> Result<DryRunResult, ApiError> {
     let request = DryRun::read(body)?;
-    state.permissions.require(caller.credentials(), &[TASK_CREATE, TEMPLATE_DRY_RUN]).await?;
-    let DryRun { template, values, secrets, directory_contents, .. } = request.complete()?;
-    if !form::is_template(&template) {
-        return Err(ApiError::input("Input template is not a template"));
-    }
-    let template = Value::Object(template);
-    templates::check_shape(&template)?;
-    let user = caller.user_spec(state).await?;
-    templates::check_values(&template, &values)?;
-    templates::check_secrets(&template, &secrets)?;
-    let (secrets, initiator) = (caller.dry_run_secrets(secrets), caller.credentials().clone());
-    let request = DryRunRequest { template, values, secrets, directory_contents, user, initiator };
-    Ok(state.tasks.dry_run(request).await?)
+    let run = async |pending: &mut Pending| {
+        state.permissions.require(caller.credentials(), &[TASK_CREATE, TEMPLATE_DRY_RUN]).await?;
+        let DryRun { template, values, secrets, directory_contents, .. } = request.complete()?;
+        if !form::is_template(&template) {
+            return Err(ApiError::input("Input template is not a template"));
+        }
+        let template = Value::Object(template);
+        templates::check_shape(&template)?;
+        pending.note("templateRef", || templates::shown_ref(&template).into());
+        pending.note("parameters", || template.pointer("/spec/parameters").cloned().unwrap_or_default());
+        let user = caller.user_spec(state).await?;
+        templates::check_values(&template, &values)?;
+        templates::check_secrets(&template, &secrets)?;
+        let (secrets, initiator) = (caller.dry_run_secrets(secrets), caller.credentials().clone());
+        let request = DryRunRequest { template, values, secrets, directory_contents, user, initiator };
+        Ok(state.tasks.dry_run(request).await?)
+    };
+    state.audited(caller, Act::DryRun, || [], run).await
 }
 
 #[cfg(test)]

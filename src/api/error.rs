@@ -32,8 +32,10 @@ pub enum ApiError {
         /// What was the reason, as clients see it.
         cause: Option<Value>,
     },
-    /// The form's values or the secrets violate the template's schemas.
+    /// The form's values violate the template's schemas.
     Violations(Vec<Violation>),
+    /// The secrets violate the template's schema.
+    SecretViolations(Vec<Violation>),
 }
 
 /// The body of an error answer.
@@ -137,7 +139,7 @@ impl ApiError {
     pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let status = self.status_code();
         match self {
-            Self::Violations(errors) => {
+            Self::Violations(errors) | Self::SecretViolations(errors) => {
                 super::reply::json(status, &json!({ "errors": errors.iter().map(to_value).collect::<Vec<_>>() }))
             }
             Self::Named { name, message, cause, .. } => {
@@ -207,7 +209,7 @@ impl std::fmt::Display for ApiError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Named { name, message, .. } => write!(f, "{name}: {message}"),
-            Self::Violations(errors) => {
+            Self::Violations(errors) | Self::SecretViolations(errors) => {
                 let stacks: Vec<_> = errors.iter().map(|error| error.stack.as_str()).collect();
                 write!(f, "invalid values: {}", stacks.join(", "))
             }
@@ -219,7 +221,7 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Named { status, .. } => *status,
-            Self::Violations(_) => StatusCode::BAD_REQUEST,
+            Self::Violations(_) | Self::SecretViolations(_) => StatusCode::BAD_REQUEST,
         }
     }
     /// Only the status: [`edge`](super::edge) writes the body, which names the request.

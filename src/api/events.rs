@@ -16,6 +16,7 @@ use tokio::time::{Instant, Interval, interval_at, timeout_at};
 
 use super::{
     ApiState,
+    audited::fail,
     caller::Caller,
     edge::accepts_gzip,
     error::{ApiError, ErrorBody},
@@ -24,6 +25,7 @@ use super::{
     tasks,
 };
 use crate::{
+    audit::{Act, Pending},
     model::{EventType, TaskEvent},
     permission::known::TASK_READ,
     tasks::EventStream,
@@ -57,7 +59,11 @@ pub(super) async fn stream(state: Data<ApiState>, caller: Caller, http: HttpRequ
         // JavaScript makes "not a number" of a list, and no id is greater than that.
         _ => Some(i64::MAX),
     };
-    tasks::permitted(&state, &caller, &id, &[TASK_READ]).await?;
+    let pending = state.audit(&caller, Act::Stream, || tasks::of_task(&id));
+    if let Err(error) = tasks::permitted(&state, &caller, &id, &[TASK_READ]).await {
+        fail(pending, Act::Stream, &error);
+        return Err(error);
+    }
 
     let mut response = HttpResponse::Ok();
     response
@@ -66,13 +72,14 @@ pub(super) async fn stream(state: Data<ApiState>, caller: Caller, http: HttpRequ
         // nginx would hold the events back otherwise.
         .insert_header(("X-Accel-Buffering", "no"));
     if http.method() == Method::HEAD {
+        pending.succeed();
         return Ok(response.finish());
     }
     let encoder = accepts_gzip(&http).then(|| GzEncoder::new(Vec::new(), Compression::fast()));
     if encoder.is_some() {
         response.insert_header(ContentEncoding::Gzip);
     }
-    Ok(response.streaming(frames(state.tasks.follow(&id, after), encoder)))
+    Ok(response.streaming(frames(state.tasks.follow(&id, after), encoder, pending)))
 }
 
 struct Frames {
@@ -80,15 +87,27 @@ struct Frames {
     quiet: Interval,
     encoder: Option<GzEncoder<Vec<u8>>>,
     ended: bool,
+    /// Until it is over.
+    pending: Option<Pending>,
+}
+
+impl Drop for Frames {
+    /// However the client ends it: a log was followed.
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            pending.succeed();
+        }
+    }
 }
 
 /// The body of an event stream. Dropping it, as actix does when the client goes, ends the subscription.
 fn frames(
     events: EventStream,
     encoder: Option<GzEncoder<Vec<u8>>>,
+    pending: Pending,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + 'static {
     let quiet = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
-    stream::unfold(Frames { events, quiet, encoder, ended: false }, |mut frames| async move {
+    stream::unfold(Frames { events, quiet, encoder, ended: false, pending: Some(pending) }, |mut frames| async move {
         loop {
             if frames.ended {
                 let rest = frames.encoder.take()?.finish().ok()?;
@@ -104,6 +123,9 @@ fn frames(
                     }
                     Some(Err(error)) => {
                         tracing::error!(%error, "an event stream ends early");
+                        if let Some(pending) = frames.pending.take() {
+                            pending.fail("Error", &error.to_string());
+                        }
                         frames.ended = true;
                         continue;
                     }
@@ -184,16 +206,19 @@ pub(super) async fn poll(
     id: &str,
     after: Option<i64>,
 ) -> Result<Vec<TaskEvent>, ApiError> {
-    tasks::permitted(state, caller, id, &[TASK_READ]).await?;
-    let mut events = state.tasks.subscribe(id, after);
-    let deadline = Instant::now() + LONG_POLL;
-    while let Ok(Some(batch)) = timeout_at(deadline, events.next()).await {
-        let batch = batch?;
-        if !batch.is_empty() {
-            return Ok(batch);
+    let poll = async |_: &mut Pending| {
+        tasks::permitted(state, caller, id, &[TASK_READ]).await?;
+        let mut events = state.tasks.subscribe(id, after);
+        let deadline = Instant::now() + LONG_POLL;
+        while let Ok(Some(batch)) = timeout_at(deadline, events.next()).await {
+            let batch = batch?;
+            if !batch.is_empty() {
+                return Ok(batch);
+            }
         }
-    }
-    Ok(Vec::new())
+        Ok(Vec::new())
+    };
+    state.audited(caller, Act::Events, || tasks::of_task(id), poll).await
 }
 
 #[cfg(test)]
@@ -205,6 +230,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::audit::Auditor;
 
     fn event(id: i64, kind: EventType, is_task_recoverable: bool) -> TaskEvent {
         TaskEvent {
@@ -217,9 +243,13 @@ mod tests {
         }
     }
 
+    fn pending() -> Pending {
+        Auditor::default().own(Act::Stream, || [])
+    }
+
     async fn collect(batches: Vec<Vec<TaskEvent>>, encoder: Option<GzEncoder<Vec<u8>>>) -> Vec<u8> {
         let events: EventStream = Box::pin(stream::iter(batches.into_iter().map(Ok)));
-        frames(events, encoder).map(|chunk| chunk.unwrap().to_vec()).collect::<Vec<_>>().await.concat()
+        frames(events, encoder, pending()).map(|chunk| chunk.unwrap().to_vec()).collect::<Vec<_>>().await.concat()
     }
 
     const LOG: &str = "event: log\ndata: {\"id\":1,\"isTaskRecoverable\":false,\"taskId\":\"t\",\"body\":{\"message\":\"line\\nbreak\"},\"type\":\"log\",\"createdAt\":\"1970-01-01T00:00:00.000Z\"}\n\n";
@@ -253,7 +283,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn quiet_streams_send_comments() {
         let events: EventStream = Box::pin(stream::pending());
-        let mut frames = Box::pin(frames(events, None));
+        let mut frames = Box::pin(frames(events, None, pending()));
         let started = Instant::now();
         for _ in 0..2 {
             assert_eq!(frames.next().await.unwrap().unwrap(), ": keep-alive\n\n");

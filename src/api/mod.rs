@@ -4,6 +4,7 @@
 //! other clients don't notice the difference.
 
 mod actions;
+mod audited;
 mod autocomplete;
 mod barrier;
 mod caller;
@@ -44,6 +45,7 @@ pub use error::ApiError;
 
 use self::caller::Caller;
 use crate::{
+    audit::Auditor,
     auth::Auth,
     catalog::{CatalogFactory, EmbeddedCatalog},
     config::ActionsConfig,
@@ -66,6 +68,8 @@ pub struct ApiParts {
     pub auth: Auth,
     /// What they may do.
     pub permissions: Permissions,
+    /// Writes who did what.
+    pub auditor: Auditor,
     /// `backend.actions`
     pub offered_actions: ActionsConfig,
     /// The URL below which browsers reach this plugin.
@@ -84,6 +88,7 @@ pub struct ApiState {
     embedded: Option<Arc<EmbeddedCatalog>>,
     auth: Auth,
     permissions: Permissions,
+    auditor: Auditor,
     offered_actions: ActionsConfig,
     external_url: Option<Url>,
     store: Arc<dyn TaskStore>,
@@ -103,6 +108,7 @@ impl ApiState {
             embedded: parts.embedded,
             auth: parts.auth,
             permissions: parts.permissions,
+            auditor: parts.auditor,
             offered_actions: parts.offered_actions,
             external_url: Url::parse(&parts.external_url).ok(),
             store: parts.store,

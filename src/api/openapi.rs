@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, http::header};
 use serde_json::{Map, Value};
 use utoipa::OpenApi;
 
-use super::{actions, catalog, dry_run, error, events, extensions, health, reply, tasks, templates};
+use super::{actions, caller::Caller, catalog, dry_run, error, events, extensions, health, reply, tasks, templates};
 
 /// The document.
 #[derive(Debug, OpenApi)]
@@ -49,7 +49,8 @@ pub fn yaml() -> Result<String, String> {
     serde_saphyr::to_string(&document()).map_err(|error| error.to_string())
 }
 
-pub(super) async fn json() -> HttpResponse {
+/// The document for whoever may use the API: upstream's needs credentials, too.
+pub(super) async fn json(_caller: Caller) -> HttpResponse {
     reply::ok(&document())
 }
 

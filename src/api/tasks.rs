@@ -15,6 +15,7 @@ use super::{
     templates,
 };
 use crate::{
+    audit::{Act, Details, Pending},
     model::{SerializedTask, TaskStatus},
     permission::{Permission, Resource, known},
     store::{CreatorFilter, Direction, NewTask, OrderField, TaskFilter, TaskPage},
@@ -109,18 +110,23 @@ pub(super) async fn create(
 pub(super) async fn start(state: &ApiState, caller: &Caller, task: CreateTask) -> Result<String, ApiError> {
     let CreateTask { template_ref, values, secrets } = task;
     let entity_ref = EntityRef::parse(&template_ref, Some("template"), Some("default"))?;
-    state.permissions.require(caller.credentials(), &[known::TASK_CREATE]).await?;
-    let user = caller.user_spec(state).await?;
-    let template = templates::authorized(state, caller, &entity_ref).await?;
-    templates::check_values(&template, &values)?;
-    templates::check_secrets(&template, &secrets)?;
-    let spec = build_task_spec(&template, values, user).map_err(|error| ApiError::input(error.to_string()))?;
-    let task = NewTask {
-        spec,
-        secrets: Some(caller.task_secrets(secrets)),
-        created_by: caller.user_ref().map(str::to_string),
+    let create = async |pending: &mut Pending| {
+        state.permissions.require(caller.credentials(), &[known::TASK_CREATE]).await?;
+        let user = caller.user_spec(state).await?;
+        let template = templates::authorized(state, caller, &entity_ref).await?;
+        templates::check_values(&template, &values)?;
+        templates::check_secrets(&template, &secrets)?;
+        let spec = build_task_spec(&template, values, user).map_err(|error| ApiError::input(error.to_string()))?;
+        let task = NewTask {
+            spec,
+            secrets: Some(caller.task_secrets(secrets)),
+            created_by: caller.user_ref().map(str::to_string),
+        };
+        let id = state.tasks.create(task).await?;
+        pending.note("taskId", || id.as_str().into());
+        Ok(id)
     };
-    Ok(state.tasks.create(task).await?)
+    state.audited(caller, Act::Create, || [("templateRef", template_ref.as_str().into())], create).await
 }
 
 /// Tasks, newest first unless asked otherwise.
@@ -141,7 +147,6 @@ pub(super) async fn list(state: Data<ApiState>, caller: Caller, http: HttpReques
     let query = Query::documented(&http, &["createdBy", "status", "templateRef", "text", "order", "limit", "offset"])?;
     let limit = query.integer("limit", Some(0))?.map(i64::unsigned_abs);
     let offset = query.integer("offset", Some(0))?.map(i64::unsigned_abs);
-    let order = query.all("order").iter().map(|text| order(text)).collect::<Result<_, _>>()?;
     let status: Vec<_> = query.all("status").iter().filter_map(|text| TaskStatus::parse(text)).collect();
     let created_by = query.all("createdBy").to_vec();
     let template_ref = query
@@ -158,19 +163,30 @@ pub(super) async fn list(state: Data<ApiState>, caller: Caller, http: HttpReques
     // Only statuses that no task can have: only creators that no task has.
     let nothing = status.is_empty() && !query.all("status").is_empty();
     let visible = nothing.then(|| CreatorFilter::Creators(Vec::new()));
-    let filter = TaskFilter { created_by, status, template_ref, text, visible, order, limit, offset };
+    let filter = || {
+        let order = query.all("order").iter().map(|text| order(text)).collect::<Result<_, _>>()?;
+        Ok(TaskFilter { created_by, status, template_ref, text, visible, order, limit, offset })
+    };
     let page = page(&state, &caller, filter).await?;
     Ok(reply::ok(&TaskList { tasks: page.tasks, total_tasks: page.total }))
 }
 
 /// The tasks that match and that the caller may see.
-pub(super) async fn page(state: &ApiState, caller: &Caller, mut filter: TaskFilter) -> Result<TaskPage, ApiError> {
-    let readable = state.permissions.readable_tasks(caller.credentials()).await?;
-    filter.visible = match (filter.visible, readable) {
-        (Some(asked), Some(readable)) => Some(CreatorFilter::All(vec![asked, readable])),
-        (asked, readable) => asked.or(readable),
+pub(super) async fn page(
+    state: &ApiState,
+    caller: &Caller,
+    filter: impl FnOnce() -> Result<TaskFilter, ApiError>,
+) -> Result<TaskPage, ApiError> {
+    let list = async |_: &mut Pending| {
+        let mut filter = filter()?;
+        let readable = state.permissions.readable_tasks(caller.credentials()).await?;
+        filter.visible = match (filter.visible, readable) {
+            (Some(asked), Some(readable)) => Some(CreatorFilter::All(vec![asked, readable])),
+            (asked, readable) => asked.or(readable),
+        };
+        Ok(state.tasks.list(&filter).await?)
     };
-    Ok(state.tasks.list(&filter).await?)
+    state.audited(caller, Act::List, || [], list).await
 }
 
 /// The task, if the caller has these permissions on it. That there is none comes to light before.
@@ -184,6 +200,11 @@ pub(super) async fn permitted(
     let resource = Resource::Task { created_by: task.created_by.as_deref() };
     state.permissions.require_on(caller.credentials(), permissions, &resource).await?;
     Ok(task)
+}
+
+/// The detail of audit events about one task.
+pub(super) fn of_task(id: &str) -> Details<1> {
+    [("taskId", id.into())]
 }
 
 fn order(text: &str) -> Result<(OrderField, Direction), ApiError> {
@@ -214,7 +235,9 @@ fn order(text: &str) -> Result<(OrderField, Direction), ApiError> {
 pub(super) async fn get(state: Data<ApiState>, caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
     let id = request::segment(&http, "taskId")?;
     request::no_query(&http)?;
-    Ok(reply::ok(&permitted(&state, &caller, &id, &[known::TASK_READ]).await?))
+    let read = async |_: &mut Pending| permitted(&state, &caller, &id, &[known::TASK_READ]).await;
+    let task = state.audited(&caller, Act::Get, || of_task(&id), read).await?;
+    Ok(reply::ok(&task))
 }
 
 /// Asks a task to stop. Ended tasks are left as they are.
@@ -225,8 +248,11 @@ pub(super) async fn get(state: Data<ApiState>, caller: Caller, http: HttpRequest
 pub(super) async fn cancel(state: Data<ApiState>, caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
     let id = request::segment(&http, "taskId")?;
     request::no_query(&http)?;
-    permitted(&state, &caller, &id, &[known::TASK_CANCEL, known::TASK_READ]).await?;
-    state.tasks.cancel(&id).await?;
+    let cancel = async |_: &mut Pending| {
+        permitted(&state, &caller, &id, &[known::TASK_CANCEL, known::TASK_READ]).await?;
+        Ok(state.tasks.cancel(&id).await?)
+    };
+    state.audited(&caller, Act::Cancel, || of_task(&id), cancel).await?;
     Ok(reply::ok(&TaskCancelled { status: "cancelled" }))
 }
 
@@ -253,17 +279,20 @@ pub(super) async fn retry(
     request::no_query(&http)?;
     let place = Place::body();
     let secrets = place.at("secrets").strings(place.object(body, &[])?.shift_remove("secrets"))?;
-    let task = state.tasks.get(&id).await?;
-    state.permissions.require(caller.credentials(), &[known::TASK_CREATE]).await?;
-    let resource = Resource::Task { created_by: task.created_by.as_deref() };
-    state.permissions.require_on(caller.credentials(), &[known::TASK_READ], &resource).await?;
-    if let Some(template_ref) = task.spec.pointer("/templateInfo/entityRef").and_then(Value::as_str) {
-        let entity_ref = EntityRef::parse(template_ref, Some("template"), Some("default"))?;
-        let template = templates::authorized(&state, &caller, &entity_ref).await?;
-        templates::check_secrets(&template, &secrets)?;
-    }
-    let secrets = caller.retry_secrets(&state, secrets).await?;
-    state.tasks.retry(&id, Some(secrets)).await?;
+    let retry = async |_: &mut Pending| {
+        let task = state.tasks.get(&id).await?;
+        state.permissions.require(caller.credentials(), &[known::TASK_CREATE]).await?;
+        let resource = Resource::Task { created_by: task.created_by.as_deref() };
+        state.permissions.require_on(caller.credentials(), &[known::TASK_READ], &resource).await?;
+        if let Some(template_ref) = task.spec.pointer("/templateInfo/entityRef").and_then(Value::as_str) {
+            let entity_ref = EntityRef::parse(template_ref, Some("template"), Some("default"))?;
+            let template = templates::authorized(&state, &caller, &entity_ref).await?;
+            templates::check_secrets(&template, &secrets)?;
+        }
+        let secrets = caller.retry_secrets(&state, secrets).await?;
+        Ok(state.tasks.retry(&id, Some(secrets)).await?)
+    };
+    state.audited(&caller, Act::Retry, || of_task(&id), retry).await?;
     Ok(reply::json(StatusCode::CREATED, &TaskCreated { id }))
 }
 

@@ -12,7 +12,10 @@ use super::{
     error::{ApiError, ErrorBody},
     form, reply, request,
 };
-use crate::permission::{Decision, Resource, known};
+use crate::{
+    audit::{Act, Pending},
+    permission::{Decision, Resource, known},
+};
 
 /// The title of a page that has none (upstream 4.2.0, `parameter-schema`).
 const UNTITLED_PAGE: &str = "Please enter the following information";
@@ -80,8 +83,20 @@ pub(super) async fn parameter_schema(
         name: request::segment(&http, "name")?,
     };
     request::no_query(&http)?;
-    let template = authorized(&state, &caller, &entity_ref).await?;
-    Ok(reply::ok(&parameter_schema_of(&template)))
+    let asked = || [("templateRef", entity_ref.to_string().into())];
+    let read = async |pending: &mut Pending| {
+        let template = authorized(&state, &caller, &entity_ref).await?;
+        pending.note("templateRef", || shown_ref(&template).into());
+        Ok(reply::ok(&parameter_schema_of(&template)))
+    };
+    state.audited(&caller, Act::ReadForm, asked, read).await
+}
+
+/// A template's reference as upstream's audit events show it: in the template's own letters.
+pub(super) fn shown_ref(template: &Entity) -> String {
+    let text = |pointer: &str| template.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let (kind, name) = (text("/kind").unwrap_or_default(), text("/metadata/name").unwrap_or_default());
+    format!("{kind}:{}/{name}", text("/metadata/namespace").unwrap_or("default"))
 }
 
 fn parameter_schema_of(template: &Entity) -> ParameterSchema {
@@ -190,17 +205,20 @@ pub(super) fn check_shape(template: &Entity) -> Result<(), ApiError> {
 
 /// Validates a form's values against the template's pages.
 pub(super) fn check_values(template: &Entity, values: &Map<String, Value>) -> Result<(), ApiError> {
-    refuse(form::violations(template, values))
+    refuse(form::violations(template, values), ApiError::Violations)
 }
 
 /// Validates secrets against `spec.secrets.schema`.
 pub(super) fn check_secrets(template: &Entity, secrets: &Map<String, Value>) -> Result<(), ApiError> {
-    refuse(form::secret_violations(template, secrets))
+    refuse(form::secret_violations(template, secrets), ApiError::SecretViolations)
 }
 
-fn refuse(violations: Result<Vec<Violation>, String>) -> Result<(), ApiError> {
+fn refuse(
+    violations: Result<Vec<Violation>, String>,
+    as_error: impl FnOnce(Vec<Violation>) -> ApiError,
+) -> Result<(), ApiError> {
     let violations = violations.map_err(ApiError::input)?;
-    if violations.is_empty() { Ok(()) } else { Err(ApiError::Violations(violations)) }
+    if violations.is_empty() { Ok(()) } else { Err(as_error(violations)) }
 }
 
 #[cfg(test)]

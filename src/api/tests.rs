@@ -20,6 +20,7 @@ use understudy_sdk::{ActionError, Catalog, Entity, EntityRef, LocationAnswer, Lo
 
 use super::{ApiParts, ApiState, Edge, Lifecycle, Phase, edge, routes};
 use crate::{
+    audit::Auditor,
     auth::Auth,
     catalog::CatalogFactory,
     config::{
@@ -136,6 +137,7 @@ impl Api {
             plugin_actions: None,
             policy: Arc::new(AllowAll),
             observer: Arc::new(LogObserver),
+            auditor: Auditor::default(),
             runtime: Handle::current(),
         });
         tasks.start_workers();
@@ -149,6 +151,7 @@ impl Api {
             catalog,
             embedded: None,
             permissions: Permissions::disabled(auth.clone()),
+            auditor: Auditor::default(),
             offered_actions: ActionsConfig::default(),
             external_url: "http://localhost:7007/api/scaffolder".into(),
             auth,

@@ -176,6 +176,44 @@ async fn calls_for_users_carry_their_limited_token_and_end_with_it() {
     }
 }
 
+/// Moves the time.
+async fn later(by: std::time::Duration) {
+    tokio::time::pause();
+    tokio::time::advance(by).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn keys_of_our_own_are_changed_and_the_old_one_stays_published() {
+    let setup = Setup::new("{}").await;
+    let own = setup.auth.own_credentials();
+    let token = async |plugin: &str| setup.auth.plugin_token(&own, plugin).await.unwrap().unwrap();
+    let key_of = |token: &Secret| Unverified::parse(token.expose()).unwrap().key_id().unwrap().to_string();
+    let minute = std::time::Duration::from_secs(60);
+
+    let first = token("catalog").await;
+    later(super::signing::KEY_LIFETIME - minute).await;
+    assert_eq!(key_of(&token("permission").await), key_of(&first), "a key signs for an hour");
+    later(2 * minute).await;
+    let second = token("notifications").await;
+    assert_ne!(key_of(&second), key_of(&first));
+    assert_eq!(key_of(&token("events").await), key_of(&second));
+
+    // What the first one signed can be verified for as long as it is valid.
+    let keys = setup.auth.public_keys().await.unwrap();
+    let ids: Vec<_> = keys.iter().map(|key| key["kid"].as_str().unwrap().to_string()).collect();
+    assert_eq!(ids.len(), 2);
+    let published = Jwk::of_set(&json!({ "keys": keys })).unwrap();
+    for token in [&first, &second] {
+        assert!(ids.contains(&key_of(token)));
+        jwk::verify(&published, &Unverified::parse(token.expose()).unwrap(), "here").unwrap();
+    }
+    for key in setup.store.keys().await.unwrap() {
+        let left = key.expires_at - Utc::now();
+        assert!(left > TimeDelta::hours(2) && left <= TimeDelta::hours(3), "{left}");
+    }
+}
+
 #[tokio::test]
 async fn expired_public_keys_are_neither_published_nor_kept() {
     let setup = Setup::new("{}").await;

@@ -4,6 +4,7 @@
 //! reason. Without any file everything has a default: see [`Config::load`].
 
 mod actions;
+mod audit;
 mod auth;
 mod database;
 mod env;
@@ -25,6 +26,7 @@ use understudy_actions_core::templating::Language;
 use understudy_sdk::Secrets;
 
 pub use actions::{ActionAttributes, ActionsConfig};
+pub use audit::{AuditConfig, AuditLevel};
 pub use auth::{AuthConfig, AuthPolicy, ExternalAccess, ExternalKind, KeyStoreConfig, StaticKey};
 pub use database::{DatabaseConfig, PostgresConfig, PostgresTls};
 pub use error::ConfigError;
@@ -79,6 +81,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// `scaffolder.*`
     pub scaffolder: ScaffolderConfig,
+    /// `backend.auditor` and `scaffolder.auditor`
+    pub audit: AuditConfig,
     /// `catalog.locations[]`
     pub catalog_locations: Vec<LocationConfig>,
     /// `catalog.processingInterval`: how often all locations are read again; `None`: only when asked.
@@ -97,6 +101,7 @@ impl std::fmt::Debug for Config {
             .field("discovery", &self.discovery)
             .field("server", &self.server)
             .field("scaffolder", &self.scaffolder)
+            .field("audit", &self.audit)
             .field("catalog_locations", &self.catalog_locations)
             .field("catalog_refresh", &self.catalog_refresh)
             .field("warnings", &self.warnings)

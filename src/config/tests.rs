@@ -293,6 +293,35 @@ fn scaffolder_keys() {
 }
 
 #[test]
+fn audit_events() {
+    assert_eq!(one("{}").load().unwrap().audit, AuditConfig::default());
+    let all = "backend: {auditor: {severityLogLevelMappings: {low: warn, medium: error, high: debug}}}\nscaffolder: {auditor: {taskParameterMaxLength: '-1'}}";
+    assert_eq!(
+        one(all).load().unwrap().audit,
+        AuditConfig { low: AuditLevel::Warn, medium: AuditLevel::Error, task_parameter_max_length: None }
+    );
+    let cut = "scaffolder: {auditor: {taskParameterMaxLength: 0}}";
+    assert_eq!(one(cut).load().unwrap().audit.task_parameter_max_length, Some(0));
+    for (text, expected) in [
+        (
+            "backend: {auditor: {severityLogLevelMappings: {critical: fatal}}}",
+            "backend.auditor.severityLogLevelMappings.critical: expected debug, info, warn or error",
+        ),
+        (
+            "scaffolder: {auditor: {taskParameterMaxLength: -2}}",
+            "scaffolder.auditor.taskParameterMaxLength: expected a whole number, 0 or more, or -1",
+        ),
+        (
+            "scaffolder: {auditor: {taskParameterMaxLength: x}}",
+            "scaffolder.auditor.taskParameterMaxLength: expected a whole number, 0 or more, or -1",
+        ),
+    ] {
+        let error = one(text).error();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn catalog_locations() {
     let setup = one(
         "catalog:\n  locations:\n    - {type: file, target: ../templates/*.yaml}\n    - {type: file, target: /abs.yaml}\n    \

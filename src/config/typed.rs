@@ -42,6 +42,7 @@ impl Config {
             );
         }
         let scaffolder = scaffolder(&root.at("scaffolder")?, &mut warnings)?;
+        let audit = super::audit::read(&root)?;
         let catalog_locations = locations(&root, options, &mut warnings)?;
         let catalog_refresh = refresh_interval(&root.at("catalog.processingInterval")?)?;
         Ok(Self {
@@ -51,6 +52,7 @@ impl Config {
             discovery,
             server,
             scaffolder,
+            audit,
             catalog_locations,
             catalog_refresh,
             warnings,

@@ -52,6 +52,7 @@ use self::{
     worker::Worker,
 };
 use crate::{
+    audit::Auditor,
     auth::Credentials,
     catalog::CatalogFactory,
     config::{Config, DatabaseConfig},
@@ -138,6 +139,8 @@ pub struct EngineDeps {
     pub policy: Arc<dyn ActionPolicy>,
     /// Who is told when steps and tasks end; [`observe::LogObserver`] writes to the service's log.
     pub observer: Arc<dyn TaskObserver>,
+    /// Writes which tasks are run, and how they end.
+    pub auditor: Auditor,
     /// A runtime with several threads, on which tasks run. Not one of actix's own, which have a single thread.
     pub runtime: Handle,
 }
@@ -206,6 +209,7 @@ impl TaskService {
             Arc::clone(&log),
             Arc::clone(&runner),
             Arc::clone(&settings),
+            deps.auditor,
             deps.runtime.clone(),
         );
         Self { store: deps.store, log, worker: Arc::new(worker), runner, settings, runtime: deps.runtime }

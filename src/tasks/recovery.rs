@@ -13,6 +13,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
+    audit::Act,
     model::{TaskEvent, TaskStatus},
     store::{QueueDepth, StoreError},
 };
@@ -101,8 +102,13 @@ impl Worker {
         match self.store.list_stale(self.settings.task_timeout).await {
             Ok(stale) => {
                 for id in stale {
-                    if let Err(error) = self.close_stale(&id).await {
-                        tracing::warn!(task_id = id, %error, "a stale task could not be closed");
+                    let audit = self.auditor.own(Act::StaleCancel, || [("taskId", id.as_str().into())]);
+                    match self.close_stale(&id).await {
+                        Ok(()) => audit.succeed(),
+                        Err(error) => {
+                            tracing::warn!(task_id = id, %error, "a stale task could not be closed");
+                            audit.fail("Error", &error.to_string());
+                        }
                     }
                 }
             }

@@ -21,7 +21,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use understudy_sdk::{ActionError, Secrets, WorkerSlot};
+use understudy_sdk::{ActionError, Redactor, Secrets, WorkerSlot};
 
 use super::{
     EngineSettings, beta2,
@@ -37,6 +37,7 @@ use super::{
     step::panic_text,
 };
 use crate::{
+    audit::{Act, Auditor, Pending},
     auth::Credentials,
     model::{EventType, TaskId, TaskSpec, TaskStatus},
     store::{Beat, Claim, ClaimedTask, StoreError, TaskStore},
@@ -50,6 +51,9 @@ const POLL: Duration = Duration::from_secs(5);
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
 /// A sign of life younger than this needs no confirmation: stale timeouts are longer.
 const FRESH: Duration = Duration::from_secs(2);
+
+/// The end of a run whose task somebody else has put back or ended.
+const LOST: &str = "the task is no longer this worker's";
 
 /// One of the process's places to work, held by a running step and given back while it waits.
 struct Slot {
@@ -121,6 +125,7 @@ pub(super) struct Worker {
     pub(super) log: Arc<EventLog>,
     pub(super) runner: Arc<Runner>,
     pub(super) settings: Arc<EngineSettings>,
+    pub(super) auditor: Auditor,
     pub(super) runtime: Handle,
     pub(super) wake: Notify,
     /// Whether signals of other processes come at once.
@@ -164,12 +169,14 @@ impl Worker {
         log: Arc<EventLog>,
         runner: Arc<Runner>,
         settings: Arc<EngineSettings>,
+        auditor: Auditor,
         runtime: Handle,
     ) -> Self {
         Self {
             store,
             log,
             runner,
+            auditor,
             runtime,
             wake: Notify::new(),
             is_hearing: AtomicBool::new(false),
@@ -307,6 +314,7 @@ impl Worker {
         let id = task.claim.task_id.clone();
         let directory = RunDirectory::new(&self.settings.working_directory, &id);
         let channel = self.log.channel(&id);
+        let audit = self.audit(&task);
         let end = AssertUnwindSafe(self.execute(task, slot, &guard.run, &directory)).catch_unwind().await;
         let end = end.unwrap_or_else(|panic| {
             let reason = panic_text(&*panic);
@@ -319,8 +327,10 @@ impl Worker {
             Ok(RunEnd::Completed(output)) => {
                 let body = json!({"message": "Run completed with status: completed", "output": output});
                 self.complete(&channel, &guard, TaskStatus::Completed, body, directory).await;
+                audit.succeed();
             }
             Ok(RunEnd::Failed(error)) => {
+                audit.fail(&error.name().to_string(), error.message());
                 let body = json!({
                     "message": "Run completed with status: failed",
                     "error": {"name": error.name().to_string(), "message": error.message()},
@@ -329,19 +339,38 @@ impl Worker {
             }
             Ok(RunEnd::Interrupted) if guard.run.stop.reason() == Some(StopReason::Shutdown) => {
                 self.release(&guard.run).await;
+                audit.fail("Error", "the service shuts down, and the task goes back to the queue");
             }
             Ok(RunEnd::Interrupted) => {
                 self.runner.observer.claim_lost();
                 tracing::warn!(task_id = id, "the task is no longer ours, its run has ended");
+                audit.fail("Error", LOST);
             }
             Err(error) if guard.run.stop.reason() == Some(StopReason::Lost) => {
                 self.runner.observer.claim_lost();
                 tracing::warn!(task_id = id, %error, "the task is no longer ours, its run has ended");
+                audit.fail("Error", LOST);
             }
             Err(error) => {
+                audit.fail("Error", &error.to_string());
                 tracing::error!(task_id = id, %error, "the task's run can't go on; it is left for recovery");
             }
         }
+    }
+
+    /// Writes that a task begins to run.
+    fn audit(&self, task: &ClaimedTask) -> Pending {
+        self.auditor.own(Act::Execution, || {
+            let secrets = Redactor::new(task.secrets.values().filter_map(Value::as_str));
+            let spec = task.spec.as_ref().ok();
+            let template = spec.and_then(|spec| spec.template_info.as_ref());
+            [
+                ("createdBy", task.created_by.as_deref().into()),
+                ("taskId", task.claim.task_id.as_str().into()),
+                ("taskParameters", spec.map(|spec| self.auditor.shown(&spec.parameters, &secrets)).into()),
+                ("templateRef", template.map(|template| template.entity_ref.as_str()).into()),
+            ]
+        })
     }
 
     async fn execute(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use understudy_testbed::{
     backstage::{BackstageDouble, Fault},
     process::ServiceOptions,
@@ -316,7 +317,19 @@ async fn a_catalog_that_refuses_fails_or_takes_its_time() {
     ] {
         pair.backstage.heal();
         pair.backstage.fail("/api/catalog", fault);
-        assert_eq!(told(&pair.get(schema, &user).await), expected, "{fault:?}");
+        let answer = pair.get(schema, &user).await;
+        assert_eq!(told(&answer), expected, "{fault:?}");
+        // Why the catalog refused is part of the answer.
+        let cause = answer.json().unwrap().pointer("/error/cause").cloned();
+        let told_cause = match fault {
+            Fault::Refusal(403) => Some(json!({"name": "NotAllowedError", "message": "the test wants it so"})),
+            Fault::Refusal(_) => Some(json!({"name": "AuthenticationError", "message": "the test wants it so"})),
+            Fault::Status(500) => cause.clone().filter(|cause| {
+                cause["message"].as_str().is_some_and(|text| text.starts_with("Request failed with status 500"))
+            }),
+            _ => None,
+        };
+        assert_eq!(cause, told_cause, "{fault:?}");
         assert_eq!(pair.create(&user, "hello").await.status, expected.0, "{fault:?}");
     }
     pair.backstage.heal();
@@ -431,6 +444,89 @@ async fn the_configuration_of_backstage_is_enough() {
     let answer = service.request("GET", schema, &bearer(&backstage.user_token(USER)), None).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     service.stop().await;
+}
+
+/// However an address is written: nobody gets in without credentials, and with them it is the plain one's answer or none.
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_in_another_writing_lead_to_the_same_door() {
+    let pair = Pair::start().await;
+    let port = pair.service.service.port();
+    let ask = async |method: &str, path: &str, token: &str| {
+        let token = if token.is_empty() { String::new() } else { format!("authorization: Bearer {token}\r\n") };
+        let text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{token}connection: close\r\n\r\n");
+        // As it stands: an HTTP client would mend it.
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(LIMIT, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_string())
+    };
+    let forms = |root: &str, rest: &str| {
+        let (first, later) = rest.split_at(1);
+        let escaped = format!("%{:02x}{later}", first.as_bytes()[0]);
+        vec![
+            format!("/api/{root}/{rest}"),
+            format!("/api/{root}/{rest}/"),
+            format!("/api/{root}/{rest}//"),
+            format!("/api/{root}/{escaped}"),
+            format!("/%61pi/{root}/{rest}"),
+            format!("/api/%{:02x}{}/{rest}", root.as_bytes()[0], &root[1..]),
+            format!("/api/%{:02X}{}/{escaped}", root.as_bytes()[0], &root[1..]),
+            format!("/api%2f{root}/{rest}"),
+            format!("/api/{root}%2F{rest}"),
+            format!("/api/{root}%252f{rest}"),
+            format!("//api/{root}/{rest}"),
+            format!("/api//{root}/{rest}"),
+            format!("/api/{root}//{rest}"),
+            format!("/./api/{root}/{rest}"),
+            format!("/api/./{root}/{rest}"),
+            format!("/api/{root}/./{rest}"),
+            format!("/api/x/../{root}/{rest}"),
+            format!("/api/x/%2e%2e/{root}/{rest}"),
+            format!("/api/scaffolder/docs/../../{root}/{rest}"),
+            format!("/api/scaffolder/.backstage/auth/v1/jwks.json/../../../../../{root}/{rest}"),
+            format!("/api/scaffolder/.backstage/auth/v1/jwks.json/%2e%2e/{rest}"),
+            format!("/.backstage/health/../../api/{root}/{rest}"),
+            format!("/api/{root};x/{rest}"),
+            format!("/api/{root}/{rest};x"),
+            format!("/api/{root}%00/{rest}"),
+            format!("/API/{}/{}", root.to_uppercase(), rest.to_uppercase()),
+            format!("http://elsewhere/api/{root}/{rest}"),
+        ]
+    };
+    let mut let_in = 0;
+    for (method, root, rest) in [
+        ("GET", "scaffolder", "v2/tasks"),
+        ("GET", "scaffolder", "v2/actions"),
+        ("GET", "scaffolder", "openapi.json"),
+        ("GET", "scaffolder", "v2/templating-extensions"),
+        ("GET", "scaffolder", ".backstage/actions/v1/actions"),
+        ("GET", "scaffolder", ".well-known/backstage/permissions/metadata"),
+        ("GET", "catalog", "entities"),
+        ("POST", "scaffolder", "v2/tasks"),
+    ] {
+        let plain = ask(method, &format!("/api/{root}/{rest}"), STATIC).await;
+        for path in forms(root, rest) {
+            let (status, body) = ask(method, &path, "").await;
+            assert!(
+                status == 401 || (matches!(status, 400 | 404) && body.is_empty()),
+                "{method} {path} without credentials: {status} {body}"
+            );
+            let answer = ask(method, &path, STATIC).await;
+            let is_plain = (answer.0, &answer.1) == (plain.0, &plain.1);
+            assert!(
+                is_plain || matches!(answer.0, 400 | 404),
+                "{method} {path}: {answer:?} instead of {plain:?} or nothing"
+            );
+            let_in += u32::from(is_plain && answer.0 == 200);
+        }
+    }
+    // Other writings than the plain one are understood as well, or this would not have tried much.
+    assert!(let_in > 20, "{let_in}");
+    pair.service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

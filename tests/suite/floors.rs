@@ -50,6 +50,7 @@ fn shelves_of_the_service_stand_on_those_below() {
         "config",
         "store",
         "auth",
+        "audit",
         "permission",
         "catalog",
         "tasks",

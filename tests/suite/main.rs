@@ -4,6 +4,7 @@
 
 mod actions_registry;
 mod argocd;
+mod audit;
 mod auth;
 mod autocomplete;
 mod bad_input;

@@ -26,6 +26,21 @@ pub(super) fn address(request: &HttpRequest, trust: &TrustProxy) -> Option<IpAdd
     Some(found)
 }
 
+/// The host that the client asks for, without its port; `X-Forwarded-Host` counts where the connection is a trusted
+/// proxy's.
+pub(super) fn hostname(request: &HttpRequest, trust: &TrustProxy) -> Option<String> {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let forwarded = text("x-forwarded-host").filter(|_| peer(request).is_some_and(|peer| is_trusted(peer, 0, trust)));
+    let host = match forwarded {
+        Some(hosts) => hosts.split(',').next().unwrap_or_default().trim(),
+        // HTTP/2 has the host in its URL.
+        None => text("host").or_else(|| request.uri().authority().map(|authority| authority.as_str()))?,
+    };
+    let name_from = host.rfind(']').unwrap_or_default();
+    let end = host[name_from..].find(':').map_or(host.len(), |colon| name_from + colon);
+    Some(host[..end].to_string()).filter(|host| !host.is_empty())
+}
+
 /// The address that connects.
 pub(super) fn peer(request: &HttpRequest) -> Option<IpAddr> {
     request.peer_addr().map(|address| address.ip().to_canonical())
@@ -60,6 +75,27 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+
+    #[test]
+    fn hosts_are_those_that_the_client_asked_for() {
+        for (host, forwarded, trust, expected) in [
+            ("backstage.example:7007", "", TrustProxy::Nobody, Some("backstage.example")),
+            ("[::1]:7007", "", TrustProxy::Nobody, Some("[::1]")),
+            ("[::1]", "", TrustProxy::Nobody, Some("[::1]")),
+            ("a", "b:1, c", TrustProxy::Nobody, Some("a")),
+            ("a", "b:1, c", TrustProxy::Everybody, Some("b")),
+            ("", "", TrustProxy::Nobody, None),
+        ] {
+            let mut request = TestRequest::default().peer_addr("127.0.0.1:4000".parse().unwrap());
+            for (name, value) in [("host", host), ("x-forwarded-host", forwarded)] {
+                if !value.is_empty() {
+                    request = request.insert_header((name, value));
+                }
+            }
+            let found = hostname(&request.to_http_request(), &trust);
+            assert_eq!(found.as_deref(), expected, "{host:?} {forwarded:?}");
+        }
+    }
 
     #[test]
     fn clients_are_found_behind_trusted_proxies_only() {

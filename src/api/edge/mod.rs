@@ -43,6 +43,7 @@ use self::{
 };
 use super::{ApiState, barrier, error::ApiError};
 use crate::{
+    audit::{Origin, shown_url},
     config::{ServerConfig, TrustProxy},
     metrics::Metrics,
 };
@@ -111,8 +112,9 @@ impl Edge {
     fn count(&self, request: &HttpRequest) -> Vec<(&RateLimit, Count)> {
         let mut counts = Vec::new();
         // Whoever asks often whether the service lives must get an answer.
-        let global = self.rate_limit.as_ref().filter(|_| !request.path().starts_with(HEALTH));
-        let plugin = self.plugin_rate_limit.as_ref().filter(|_| is_below(request.path(), "/api/scaffolder"));
+        let path = routed_path(request);
+        let global = self.rate_limit.as_ref().filter(|_| !path.starts_with(HEALTH));
+        let plugin = self.plugin_rate_limit.as_ref().filter(|_| is_below(path, "/api/scaffolder"));
         for limit in [global, plugin].into_iter().flatten() {
             if let Some(count) = limit.count(request, &self.trust_proxy) {
                 counts.push((limit, count));
@@ -126,9 +128,9 @@ impl Edge {
 
     /// Holds the request at the gate, and finds out who asks; an answer refuses it.
     async fn refusal(&self, state: &ApiState, request: &HttpRequest) -> Option<HttpResponse> {
-        let path = request.path();
+        let path = routed_path(request);
         let is_plugins = is_below(path, "/api/scaffolder") || is_below(path, "/api/catalog");
-        if !is_plugins || is_below(path, PUBLIC_KEYS) {
+        if !is_plugins || path.trim_end_matches('/') == PUBLIC_KEYS {
             return None;
         }
         if let Err(refused) = self.lifecycle.admit(self.startup_pause).await {
@@ -202,9 +204,28 @@ impl Edge {
     }
 }
 
+/// The path as the routes are matched with it: `%73` is an `s` there. Whoever decides by the path who is let in must look at
+/// this one, or an address that is written in another way leads past.
+pub(super) fn routed_path(request: &HttpRequest) -> &str {
+    request.match_info().as_str()
+}
+
 /// Whether a path is this one or one below it.
 fn is_below(path: &str, root: &str) -> bool {
     path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What the audit log tells of a request; address and host as Express 4 gives them.
+pub(super) fn origin(request: &HttpRequest) -> Origin {
+    let trust = request.app_data::<Data<Edge>>().map_or(&TrustProxy::Nobody, |edge| &edge.trust_proxy);
+    let agent = request.headers().get(header::USER_AGENT);
+    Origin {
+        ip: client::address(request, trust).map(|address| address.to_string()),
+        hostname: client::hostname(request, trust),
+        user_agent: agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()),
+        url: shown_url(request.uri().path(), request.uri().query()),
+        method: request.method().to_string(),
+    }
 }
 
 /// The outermost middleware.

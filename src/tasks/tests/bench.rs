@@ -24,6 +24,7 @@ use understudy_sdk::{
 
 use super::failures::{FailingStore, Refusals};
 use crate::{
+    audit::Auditor,
     auth::Credentials,
     config::DatabaseConfig,
     model::{EventType, SerializedTask, TaskEvent, TaskId, TaskStatus, UserSpec},
@@ -273,6 +274,7 @@ fn service(
         plugin_actions: None,
         policy,
         observer: Arc::new(LogObserver),
+        auditor: Auditor::default(),
         runtime: tokio::runtime::Handle::current(),
     })
 }
