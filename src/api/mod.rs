@@ -23,6 +23,7 @@ mod permissions;
 mod registry;
 mod reply;
 mod request;
+mod scheduler;
 mod tasks;
 mod templates;
 #[cfg(test)]
@@ -163,6 +164,9 @@ pub fn routes(config: &mut ServiceConfig) {
             scaffolder("/.backstage/actions/v2/actions/{actionId}/invoke", post_only)
                 .route(post(registry::invoke_wrapped)),
         )
+        .service(scaffolder("/.backstage/scheduler/v1/tasks", get_only).route(get(scheduler::list)))
+        .service(scaffolder("/.backstage/scheduler/v1/tasks/{id}/trigger", post_only).route(post(scheduler::trigger)))
+        .service(scaffolder("/.backstage/scheduler/v1/tasks/{id}/cancel", post_only).route(post(scheduler::cancel)))
         .service(scaffolder("/docs", get_only).route(get(openapi::page)))
         .configure(catalog_routes)
         .default_service(web::to(not_found));

@@ -6,7 +6,9 @@ use actix_web::{HttpResponse, http::header};
 use serde_json::{Map, Value};
 use utoipa::OpenApi;
 
-use super::{actions, caller::Caller, catalog, dry_run, error, events, extensions, health, reply, tasks, templates};
+use super::{
+    actions, caller::Caller, catalog, dry_run, error, events, extensions, health, reply, scheduler, tasks, templates,
+};
 
 /// The document.
 #[derive(Debug, OpenApi)]
@@ -23,7 +25,7 @@ use super::{actions, caller::Caller, catalog, dry_run, error, events, extensions
         catalog::entities, catalog::entities_by_query, catalog::entities_by_refs, catalog::entity_by_name,
         catalog::entity_by_uid, catalog::facets, catalog::locations, catalog::location, catalog::location_by_entity,
         catalog::add_location, catalog::remove_location, catalog::refresh,
-        health::readiness, health::liveness,
+        scheduler::list, scheduler::trigger, scheduler::cancel, health::readiness, health::liveness,
     ),
     components(schemas(error::ErrorBody, actions::ExampleItem, dry_run::DryRunFile)),
     tags(
@@ -31,6 +33,7 @@ use super::{actions, caller::Caller, catalog, dry_run, error, events, extensions
         (name = "actions", description = "What a step can do"),
         (name = "tasks", description = "Runs of templates"),
         (name = "catalog", description = "The embedded catalog; absent where a Backstage catalog is used"),
+        (name = "scheduler", description = "What the service does from time to time"),
         (name = "health", description = "For probes"),
     ),
 )]

@@ -22,6 +22,7 @@ mod recovery;
 mod redact;
 mod render;
 pub mod runner;
+pub mod schedule;
 mod schema_example;
 pub mod spec;
 mod state;
@@ -49,6 +50,7 @@ use self::{
     plugin_actions::PluginActions,
     policy::ActionPolicy,
     runner::{Runner, StopReason},
+    schedule::Schedule,
     worker::Worker,
 };
 use crate::{
@@ -236,6 +238,10 @@ impl TaskService {
     /// The actions of other plugins, where there are any.
     pub fn plugin_actions(&self) -> Option<&PluginActions> {
         self.runner.plugin_actions.as_ref()
+    }
+    /// What the engine does from time to time.
+    pub fn schedules(&self) -> [&Schedule; 1] {
+        [&self.worker.housekeeping]
     }
     /// The template language.
     pub fn templating(&self) -> &Templating {

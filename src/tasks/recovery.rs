@@ -88,14 +88,12 @@ impl Worker {
 
     /// Ends tasks without a sign of life for longer than the task timeout and removes what is old, until the service stops.
     pub(super) async fn keep_order(self: Arc<Self>) {
-        loop {
+        let work = || async {
             self.close_stale_tasks().await;
             self.delete_old_tasks().await;
             self.remove_old_workspaces().await;
-            if !self.pause(self.settings.janitor_frequency).await {
-                return;
-            }
-        }
+        };
+        self.housekeeping.keep(&self.stopping, work).await;
     }
 
     async fn close_stale_tasks(&self) {

@@ -33,6 +33,7 @@ use super::{
     persist::persist,
     queue::EventQueue,
     runner::{Job, RunEnd, Runner, StopReason, StopSignal},
+    schedule::Schedule,
     state::{StateSaver, TaskState, completed_steps},
     step::panic_text,
 };
@@ -126,6 +127,8 @@ pub(super) struct Worker {
     pub(super) runner: Arc<Runner>,
     pub(super) settings: Arc<EngineSettings>,
     pub(super) auditor: Auditor,
+    /// Stale and old tasks.
+    pub(super) housekeeping: Schedule,
     pub(super) runtime: Handle,
     pub(super) wake: Notify,
     /// Whether signals of other processes come at once.
@@ -177,6 +180,8 @@ impl Worker {
             log,
             runner,
             auditor,
+            // The name that upstream's router (4.2.0) gives it.
+            housekeeping: Schedule::new("close_stale_tasks", settings.janitor_frequency),
             runtime,
             wake: Notify::new(),
             is_hearing: AtomicBool::new(false),

@@ -32,6 +32,7 @@ mod policies;
 mod private_reading;
 mod replicas;
 mod retries;
+mod schedules;
 mod server;
 mod support;
 mod tasks;

@@ -23,8 +23,6 @@ const fn elsewhere(text: &'static str) -> Reason {
 }
 
 pub(crate) const OTHER_PLUGIN: Reason = elsewhere("answered by another plugin of the Backstage backend");
-const SCHEDULER: Reason =
-    differs("deliberate: there is no scheduler to be looked into or triggered; stale tasks are found without one");
 const YAML_WORDS: Reason =
     differs("deliberate: a mistake in a template's YAML is told in the words of this parser, with its line and column");
 const UNREACHABLE: Reason = elsewhere("deliberate: an error of GitHub's is told without the internals of its client");
@@ -54,7 +52,6 @@ pub(crate) fn reason(set: &str, file: &str) -> Option<Reason> {
         21 | 22 | 24 | 25 | 330..=332 | 359..=363 => OTHER_PLUGIN,
         364 if set == "auth" => OTHER_PLUGIN,
         32 if set == "auth" => YAML_WORDS,
-        351..=353 => SCHEDULER,
         108 | 109 | 112 | 113 => NAMED_PLACE,
         217 => BETA2,
         229 => UNREACHABLE,
