@@ -45,7 +45,7 @@ use crate::{
     },
     config::{AuthPolicy, Config, DatabaseConfig},
     discovery::OWN_PLUGIN,
-    metrics::{self, Metrics},
+    metrics::{self, Metrics, push::Push},
     permission::Permissions,
     store::{StoreError, Stores},
     tasks::{EngineDeps, EngineSettings, TaskService, log::log_level, plugin_actions::PluginActions, runner::Runner},
@@ -351,6 +351,10 @@ impl App {
             tracing::warn!("{warning}");
         }
         let metrics = self.config.server.metrics_listen.map(|address| self.metrics_server(address)).transpose()?;
+        let push = match &self.config.otlp {
+            Some(config) => Some(Push::start(self.metrics.clone(), config.clone(), self.http()?)),
+            None => None,
+        };
         let server = self.server(listener).map_err(listen)?;
         let handle = server.handle();
         let mut server = tokio::spawn(server);
@@ -392,9 +396,17 @@ impl App {
         if let Some(metrics) = metrics {
             metrics.stop(false).await;
         }
+        if let Some(push) = push {
+            push.finish().await;
+        }
         self.parts.stores.tasks.close().await;
         tracing::info!("ended");
         Ok(())
+    }
+
+    fn http(&self) -> Result<reqwest::Client, AppError> {
+        let http = self.parts.scm.http_client().map_err(|error| AppError::Config(error.message().to_owned()))?;
+        Ok(http.clone())
     }
 
     /// Serves the metrics at an address of their own, which needs no credentials and which clients need not reach.

@@ -1,9 +1,13 @@
-//! What can be measured, in the text format of Prometheus.
+//! What can be measured: for Prometheus in its text format, and by OpenTelemetry's protocol ([`push`]).
 //!
 //! Tasks and steps have the names and labels of `@backstage/plugin-scaffolder-backend` 4.2.0 in prom-client's registry
 //! (`util/metrics`, `NunjucksWorkflowRunner`).
 
-use std::time::Duration;
+mod otlp;
+mod process;
+pub mod push;
+
+use std::time::{Duration, SystemTime};
 
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -22,6 +26,8 @@ const SECONDS: [f64; 16] =
 /// The service's metrics.
 pub struct Metrics {
     registry: Registry,
+    /// Since when it is counted.
+    started: SystemTime,
     task_count: IntCounterVec,
     task_duration: HistogramVec,
     step_count: IntCounterVec,
@@ -125,10 +131,12 @@ impl Metrics {
                 )?,
             )?,
             registry,
+            started: SystemTime::now(),
         };
         let build =
             Opts::new("understudy_build_info", "Which version runs").const_label("version", env!("CARGO_PKG_VERSION"));
         register(&metrics.registry, IntGauge::with_opts(build)?)?.set(1);
+        register(&metrics.registry, process::Process::new()?)?;
         Ok(metrics)
     }
 

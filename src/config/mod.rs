@@ -10,6 +10,7 @@ mod database;
 mod env;
 mod error;
 mod loader;
+mod otlp;
 mod reader;
 mod server;
 mod templating;
@@ -30,6 +31,7 @@ pub use audit::{AuditConfig, AuditLevel};
 pub use auth::{AuthConfig, AuthPolicy, ExternalAccess, ExternalKind, KeyStoreConfig, StaticKey};
 pub use database::{DatabaseConfig, PostgresConfig, PostgresTls};
 pub use error::ConfigError;
+pub use otlp::OtlpConfig;
 pub use server::{CorsConfig, RateLimitConfig, ServerConfig, Timeouts, TrustProxy};
 
 use crate::discovery::Discovery;
@@ -83,6 +85,8 @@ pub struct Config {
     pub scaffolder: ScaffolderConfig,
     /// `backend.auditor` and `scaffolder.auditor`
     pub audit: AuditConfig,
+    /// `backend.metrics.otlp`: where metrics are sent; `None`: nowhere.
+    pub otlp: Option<OtlpConfig>,
     /// `catalog.locations[]`
     pub catalog_locations: Vec<LocationConfig>,
     /// `catalog.processingInterval`: how often all locations are read again; `None`: only when asked.
@@ -102,6 +106,7 @@ impl std::fmt::Debug for Config {
             .field("server", &self.server)
             .field("scaffolder", &self.scaffolder)
             .field("audit", &self.audit)
+            .field("otlp", &self.otlp)
             .field("catalog_locations", &self.catalog_locations)
             .field("catalog_refresh", &self.catalog_refresh)
             .field("warnings", &self.warnings)

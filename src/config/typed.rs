@@ -43,6 +43,7 @@ impl Config {
         }
         let scaffolder = scaffolder(&root.at("scaffolder")?, &mut warnings)?;
         let audit = super::audit::read(&root)?;
+        let otlp = super::otlp::read(&root.at("backend.metrics.otlp")?, &options.env, &mut warnings)?;
         let catalog_locations = locations(&root, options, &mut warnings)?;
         let catalog_refresh = refresh_interval(&root.at("catalog.processingInterval")?)?;
         Ok(Self {
@@ -53,6 +54,7 @@ impl Config {
             server,
             scaffolder,
             audit,
+            otlp,
             catalog_locations,
             catalog_refresh,
             warnings,

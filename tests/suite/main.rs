@@ -26,6 +26,7 @@ mod killed;
 mod kubernetes;
 mod language;
 mod large;
+mod otlp;
 mod owners;
 mod permissions;
 mod policies;
