@@ -396,10 +396,11 @@ impl App {
         if let Some(metrics) = metrics {
             metrics.stop(false).await;
         }
+        self.parts.stores.tasks.close().await;
+        // Last, since this depends on somebody else.
         if let Some(push) = push {
             push.finish().await;
         }
-        self.parts.stores.tasks.close().await;
         tracing::info!("ended");
         Ok(())
     }

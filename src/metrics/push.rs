@@ -1,6 +1,9 @@
 //! Sends the metrics to a collector, every now and then and at the end.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
 use prost::Message;
@@ -12,6 +15,8 @@ use understudy_scm::{read_body, request_failure};
 use super::{Metrics, otlp};
 use crate::config::OtlpConfig;
 
+/// How long the last export may hold the end of the service up.
+const LAST: Duration = Duration::from_secs(2);
 /// What is told of an answer that refuses.
 const SHOWN: usize = 300;
 /// Longer answers are not read.
@@ -45,8 +50,14 @@ impl Push {
     /// Sends a last time, with all that has been counted by now, and ends.
     pub async fn finish(self) {
         self.ending.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "sending metrics ended early");
+        let task = self.task.abort_handle();
+        match tokio::time::timeout(LAST, self.task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "sending metrics ended early"),
+            Err(_) => {
+                task.abort();
+                tracing::warn!("the collector does not answer; the last metrics are not sent");
+            }
         }
     }
 }

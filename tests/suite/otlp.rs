@@ -225,6 +225,15 @@ async fn the_end_of_the_service_sends_what_is_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_fails_holds_nothing_up() {
     let refusing = receiver(503).await;
+    // One that takes requests and does not answer holds the end up for no longer than it must.
+    let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = json!({"backend": {"metrics": {"otlp": {
+        "endpoint": format!("http://{}", hanging.local_addr().unwrap()), "timeout": "1h", "interval": "1h",
+    }}}});
+    let dir = TempDir::new();
+    let running = service(&dir, |options| options.config(config.to_string())).await;
+    running.stop().await;
+    drop(hanging);
     let nowhere = format!("http://127.0.0.1:{}", free_port().unwrap());
     for (endpoint, told) in
         [(refusing.uri(), "the collector answered 503"), (nowhere, "the collector can't be reached")]
