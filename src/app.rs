@@ -209,7 +209,7 @@ impl Parts {
         for action in actions {
             registry.register_dyn(action);
         }
-        let stores = Stores::open(&config.backend).await?;
+        let stores = Stores::open(&config.backend, &config.scaffolder.secrets).await?;
         let catalog = EmbeddedCatalog::open(stores.catalog.clone(), scm.clone(), &config.catalog_locations).await?;
         let catalog = Arc::new(catalog);
         Ok(Self { scm, templating, registry, stores, catalog })

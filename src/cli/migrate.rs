@@ -28,7 +28,7 @@ pub(super) async fn run(config: &Config, check: bool) -> Result<(), Failure> {
     }
     // Asked for by name, so a key that keeps the service from it has no say.
     let backend = crate::config::BackendConfig { skip_migrations: false, ..config.backend.clone() };
-    let stores = Stores::open(&backend).await.map_err(Failure::input)?;
+    let stores = Stores::open(&backend, &config.scaffolder.secrets).await.map_err(Failure::input)?;
     stores.tasks.close().await;
     print(&text)
 }

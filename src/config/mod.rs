@@ -12,6 +12,7 @@ mod error;
 mod loader;
 mod otlp;
 mod reader;
+mod secrets;
 mod server;
 mod templating;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use auth::{AuthConfig, AuthPolicy, ExternalAccess, ExternalKind, KeyStoreCon
 pub use database::{DatabaseConfig, PostgresConfig, PostgresTls};
 pub use error::ConfigError;
 pub use otlp::OtlpConfig;
+pub use secrets::{EncryptionKey, KeySource, SecretsConfig, SharedSecret, check_key_text};
 pub use server::{CorsConfig, RateLimitConfig, ServerConfig, Timeouts, TrustProxy};
 
 use crate::discovery::Discovery;
@@ -156,6 +158,8 @@ pub struct ScaffolderConfig {
     pub recovery_enabled: bool,
     /// `taskRecovery.staleTimeout`
     pub stale_timeout: Duration,
+    /// `secrets.encryption`
+    pub secrets: SecretsConfig,
     /// `templating`
     pub templating: Language,
     /// `defaultEnvironment.parameters`

@@ -41,7 +41,7 @@ impl Config {
                     .to_string(),
             );
         }
-        let scaffolder = scaffolder(&root.at("scaffolder")?, &mut warnings)?;
+        let scaffolder = scaffolder(&root.at("scaffolder")?, &auth, options, &mut warnings)?;
         let audit = super::audit::read(&root)?;
         let otlp = super::otlp::read(&root.at("backend.metrics.otlp")?, &options.env, &mut warnings)?;
         let catalog_locations = locations(&root, options, &mut warnings)?;
@@ -285,7 +285,12 @@ fn check_owner(path: &Utf8Path) -> Result<(), String> {
         .map_err(|error| format!("is not writable: {error}"))
 }
 
-fn scaffolder(scaffolder: &Reader<'_>, warnings: &mut Vec<String>) -> Result<ScaffolderConfig, ConfigError> {
+fn scaffolder(
+    scaffolder: &Reader<'_>,
+    auth: &AuthConfig,
+    options: &LoadOptions,
+    warnings: &mut Vec<String>,
+) -> Result<ScaffolderConfig, ConfigError> {
     const HOUR: u64 = 3600;
     let text =
         |key: &str| -> Result<Option<String>, ConfigError> { Ok(scaffolder.at(key)?.string()?.map(String::from)) };
@@ -342,6 +347,7 @@ fn scaffolder(scaffolder: &Reader<'_>, warnings: &mut Vec<String>) -> Result<Sca
         retention_max_tasks: scaffolder.at("retention.maxTasks")?.whole()?,
         recovery_enabled,
         stale_timeout,
+        secrets: super::secrets::read(scaffolder, auth, options)?,
         templating: super::templating::read(&scaffolder.at("templating")?)?,
         environment_parameters,
         environment_secrets,

@@ -710,3 +710,97 @@ pub(super) async fn public_keys<S: KeyStore>(store: S) {
 pub(super) async fn pings<S: TaskStore>(store: S) {
     store.ping().await.unwrap();
 }
+
+/// A vault with keys of these ids; the first encrypts.
+pub(super) fn vault(ids: &[&str], encrypt: bool, lost: &[&str]) -> Vault {
+    use crate::config::{EncryptionKey, KeySource};
+    let key = |id: &&str| EncryptionKey {
+        id: (*id).split('/').next().unwrap().to_string(),
+        source: KeySource::Text(understudy_sdk::Secret::new(id.repeat(32))),
+    };
+    let lost_keys = lost.iter().map(|id| (*id).to_string()).collect();
+    let config = SecretsConfig { encrypt, keys: ids.iter().map(key).collect(), lost_keys, shared: Vec::new() };
+    Vault::of(&config, &DatabaseConfig::SqliteMemory).unwrap()
+}
+
+/// Secrets at rest. `open` opens the same database each time; `sql` runs a statement, and gives its only value.
+pub(super) async fn secrets_at_rest<S: TaskStore + std::fmt::Debug>(
+    open: impl AsyncFn(Vault) -> Result<S, StoreError>,
+    sql: impl AsyncFn(String) -> String,
+) {
+    let create = async |store: &S, secret: &str| {
+        store.create_task(NewTask { secrets: secrets(secret), ..task() }).await.unwrap()
+    };
+    let stored = async |id: &str| sql(format!("SELECT secrets FROM tasks WHERE id = '{id}'")).await;
+    let next = async |store: &S, id: &str| {
+        let claimed = store.claim_task(true).await.unwrap().unwrap();
+        assert_eq!(claimed.claim.task_id, id);
+        claimed
+    };
+
+    // What Backstage, or a version without encryption, left.
+    let store = open(Vault::default()).await.unwrap();
+    let plain = create(&store, "hush-0").await;
+    assert_eq!(stored(&plain).await, r#"{"token":"hush-0"}"#);
+    store.close().await;
+
+    let store = open(vault(&["k1"], true, &[])).await.unwrap();
+    let old = create(&store, "hush-1").await;
+    let text = stored(&old).await;
+    assert!(!text.contains("hush") && text.contains(r#""key":"k1""#), "{text}");
+    let claimed = next(&store, &plain).await;
+    assert_eq!(claimed.secrets["token"], "hush-0");
+    // A hand-over keeps what is stored, or encrypts what it is given.
+    store.release_task(&claimed.claim, claimed.secrets.into()).await.unwrap();
+    assert!(stored(&plain).await.contains(r#""key":"k1""#));
+    store.close().await;
+
+    // A new key encrypts, the old one still decrypts.
+    let store = open(vault(&["k2", "k1"], true, &[])).await.unwrap();
+    let new = create(&store, "hush-2").await;
+    assert!(stored(&new).await.contains(r#""key":"k2""#));
+    for (id, secret) in [(&plain, "hush-0"), (&old, "hush-1"), (&new, "hush-2")] {
+        let claimed = next(&store, id).await;
+        assert_eq!((claimed.spec.is_ok(), &claimed.secrets["token"]), (true, &json!(secret)));
+        store.release_task(&claimed.claim, None).await.unwrap();
+    }
+    store.close().await;
+
+    // Without the old key, or with another one under its name, nothing starts, and nothing is touched.
+    for (keys, reason) in [(&["k2"][..], "is not among"), (&["k2", "k1/another"], "is another one")] {
+        let error = open(vault(keys, true, &[])).await.unwrap_err().to_string();
+        assert!(error.contains("the key 'k1'") && error.contains(reason), "{error}");
+    }
+    assert!(stored(&old).await.contains(r#""key":"k1""#));
+
+    // Given up, it fails its tasks and no others. One row's secrets are of no use in another.
+    let store = open(vault(&["k2"], true, &["k1"])).await.unwrap();
+    let moved = create(&store, "hush-3").await;
+    sql(format!("UPDATE tasks SET secrets = (SELECT secrets FROM tasks WHERE id = '{new}') WHERE id = '{moved}'")).await;
+    let reasons = [(&plain, "'k1', which is lost"), (&old, "'k1', which is lost"), (&new, ""), (&moved, "can't be decrypted")];
+    for (id, reason) in reasons {
+        let claimed = next(&store, id).await;
+        match claimed.spec {
+            Ok(_) => assert_eq!((reason, &claimed.secrets["token"]), ("", &json!("hush-2"))),
+            Err(error) => {
+                assert!(!reason.is_empty() && error.contains(reason), "{error}");
+                assert!(error.contains("retry the task with its secrets") && claimed.secrets.is_empty(), "{error}");
+            }
+        }
+        store.complete_task(&claimed.claim, TaskStatus::Failed, json!({})).await.unwrap();
+        assert_eq!(sql(format!("SELECT COUNT(*) FROM tasks WHERE id = '{id}' AND secrets IS NOT NULL")).await, "0");
+    }
+    store.retry_task(&old, secrets("hush-4"), true).await.unwrap();
+    assert!(stored(&old).await.contains(r#""key":"k2""#));
+    let retried = next(&store, &old).await;
+    assert_eq!(retried.secrets["token"], "hush-4");
+    store.cancel_task(&old, json!({})).await.unwrap();
+    assert_eq!(sql("SELECT COUNT(*) FROM tasks WHERE secrets IS NOT NULL".to_string()).await, "0");
+    store.close().await;
+
+    // Turned off for the way back.
+    let store = open(vault(&["k2"], false, &[])).await.unwrap();
+    let back = create(&store, "hush-5").await;
+    assert_eq!(stored(&back).await, r#"{"token":"hush-5"}"#);
+    store.close().await;
+}

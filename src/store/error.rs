@@ -29,6 +29,9 @@ pub enum StoreError {
         /// Why, and what to do.
         reason: String,
     },
+    /// A key for tasks' secrets can't be had; the text says which, and why.
+    #[error("{0}")]
+    Key(String),
     /// Nothing was written.
     #[error("the database did not take the write: {0}")]
     NotWritten(String),

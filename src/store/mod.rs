@@ -14,6 +14,7 @@ mod recoverable;
 mod rows;
 mod schema;
 mod sqlite;
+mod vault;
 mod visible;
 
 use std::{sync::Arc, time::Duration};
@@ -27,10 +28,11 @@ pub use keys::{KeyStore, StoredKey};
 pub use postgres::PostgresStore;
 pub use schema::PendingStep;
 pub use sqlite::SqliteStore;
+pub use vault::Vault;
 pub use visible::CreatorFilter;
 
 use crate::{
-    config::{BackendConfig, DatabaseConfig},
+    config::{BackendConfig, DatabaseConfig, SecretsConfig},
     model::{NewEvent, SerializedTask, TaskEvent, TaskId, TaskSpec, TaskStatus},
 };
 
@@ -46,16 +48,17 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Opens the configured database, makes what is missing of it.
+    /// Opens the configured database, makes what is missing of it. Secrets of tasks are kept there as `secrets` says.
     ///
     /// # Errors
-    /// [`StoreError::Open`] with the reason, and with what to do.
-    pub async fn open(config: &BackendConfig) -> Result<Self, StoreError> {
+    /// [`StoreError::Open`] or [`StoreError::Key`] with the reason, and with what to do.
+    pub async fn open(config: &BackendConfig, secrets: &SecretsConfig) -> Result<Self, StoreError> {
+        let vault = Vault::of(secrets, &config.database)?;
         match &config.database {
             DatabaseConfig::Postgres(database) => {
-                Ok(Self::over(Arc::new(PostgresStore::open(database, config.skip_migrations).await?)))
+                Ok(Self::over(Arc::new(PostgresStore::open(database, config.skip_migrations, vault).await?)))
             }
-            sqlite => Ok(Self::over(Arc::new(SqliteStore::open_with(sqlite, config.skip_migrations).await?))),
+            sqlite => Ok(Self::over(Arc::new(SqliteStore::open_with(sqlite, config.skip_migrations, vault).await?))),
         }
     }
     fn over<S: TaskStore + CatalogStore + KeyStore>(store: Arc<S>) -> Self {

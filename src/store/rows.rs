@@ -9,7 +9,7 @@ use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::{
     model::{EventType, SerializedTask, TaskEvent, TaskSpec, TaskStatus},
-    store::{Claim, ClaimedTask, Direction, OrderField, StoreError, StoredEntity, TaskFilter, visible},
+    store::{Claim, ClaimedTask, Direction, OrderField, StoreError, StoredEntity, TaskFilter, Vault, visible},
 };
 
 /// A row of `tasks`, without what only workers see.
@@ -63,10 +63,10 @@ pub(super) struct ClaimedRow {
 
 impl ClaimedRow {
     /// A task whose row is damaged is handed out all the same, so that the worker ends it with the reason.
-    pub(super) fn task(self) -> ClaimedTask {
+    pub(super) fn task(self, vault: &Vault) -> ClaimedTask {
         let id = &self.claim.task_id;
         let secrets = match &self.secrets {
-            Some(text) => serde_json::from_str(text).map_err(|error| format!("its secrets can't be read: {error}")),
+            Some(text) => vault.open(id, text).map_err(|error| error.to_string()),
             None => Ok(Map::new()),
         };
         let state = parse_state(self.state.as_deref()).map_err(|error| format!("its state can't be read: {error}"));

@@ -22,7 +22,7 @@ use self::{connect::Failure, listener::Channels};
 use super::{recoverable::Recoverable, schema::SchemaError};
 use crate::{
     config::PostgresConfig,
-    store::{PendingStep, Signal, StoreError},
+    store::{PendingStep, Signal, StoreError, Vault},
 };
 
 /// Tasks, events and catalog entities in a PostgreSQL database. Cheap to clone.
@@ -35,6 +35,7 @@ struct Inner {
     replica: String,
     channels: Channels,
     recoverable: Recoverable,
+    vault: Vault,
     signals: Mutex<Option<mpsc::Receiver<Signal>>>,
     closing: CancellationToken,
     listening: Mutex<Option<JoinHandle<()>>>,
@@ -47,17 +48,33 @@ impl std::fmt::Debug for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects; makes database, schema and tables where they are missing and the configuration allows it. Then listens
+    /// Connects; secrets of tasks are kept in this vault. Makes database, schema and tables where they are missing and the configuration allows it. Then listens
     /// for what other processes do.
     ///
     /// # Errors
     /// [`StoreError::Open`] when the server can't be reached or refuses, when the database is no scaffolder's, or was
-    /// changed by a newer version.
-    pub async fn open(config: &PostgresConfig, skip_migrations: bool) -> Result<Self, StoreError> {
-        Self::open_inner(config, skip_migrations).await.map_err(|failure| open_error(config, &failure))
+    /// changed by a newer version, or when a key is missing that secrets of waiting or running tasks were encrypted with.
+    pub async fn open(config: &PostgresConfig, skip_migrations: bool, vault: Vault) -> Result<Self, StoreError> {
+        let store = Self::open_inner(config, skip_migrations, vault).await;
+        let store = store.map_err(|failure| open_error(config, &failure))?;
+        let checked = store.check_secrets().await;
+        if checked.is_err() {
+            store.finish().await;
+        }
+        checked.map_err(|reason| StoreError::Open { path: connect::shown(config), reason })?;
+        Ok(store)
     }
 
-    async fn open_inner(config: &PostgresConfig, skip_migrations: bool) -> Result<Self, Failure> {
+    async fn check_secrets(&self) -> Result<(), String> {
+        let sealed = sqlx::query_as(
+            "SELECT id::text, secrets FROM tasks WHERE status IN ('open', 'processing') AND secrets IS NOT NULL",
+        );
+        let sealed: Vec<(String, String)> =
+            sealed.fetch_all(&self.0.pool).await.map_err(|error| error.to_string())?;
+        self.0.vault.check(&sealed)
+    }
+
+    async fn open_inner(config: &PostgresConfig, skip_migrations: bool, vault: Vault) -> Result<Self, Failure> {
         connect::ensure(config).await?;
         let pool = connect::pool(config).await?;
         schema::migrate(&mut *pool.acquire().await?, skip_migrations).await?;
@@ -70,6 +87,7 @@ impl PostgresStore {
             replica: replica(),
             channels,
             recoverable: Recoverable::default(),
+            vault,
             signals: Mutex::new(Some(receiver)),
             closing,
             listening: Mutex::new(Some(listening)),

@@ -43,7 +43,7 @@ impl TaskStore for PostgresStore {
     async fn create_task(&self, task: NewTask) -> Result<TaskId, StoreError> {
         let id = Uuid::new_v4();
         let spec = to_json(&task.spec)?;
-        let secrets = task.secrets.as_ref().map(to_json).transpose()?;
+        let secrets = task.secrets.as_ref().map(|secrets| self.0.vault.seal(&id.to_string(), secrets)).transpose()?;
         let mut tx = self.0.pool.begin().await?;
         sqlx::query("INSERT INTO tasks (id, spec, secrets, created_by, status) VALUES ($1, $2, $3, $4, 'open')")
             .bind(id)
@@ -140,7 +140,7 @@ impl TaskStore for PostgresStore {
             state: row.try_get("state")?,
             queued_seconds: row.try_get("queued")?,
         };
-        Ok(Some(claimed.task()))
+        Ok(Some(claimed.task(&self.0.vault)))
     }
 
     async fn heartbeat(&self, claims: &[Claim]) -> Result<Vec<Beat>, StoreError> {
@@ -292,7 +292,9 @@ impl TaskStore for PostgresStore {
         from_start: bool,
     ) -> Result<TaskEvent, StoreError> {
         let key = uuid(id)?;
-        let secrets = secrets.as_ref().map(to_json).transpose()?;
+        // As the column has it: that is what a claim gives, and what the ciphertext is bound to.
+        let task_id = key.to_string();
+        let secrets = secrets.as_ref().map(|secrets| self.0.vault.seal(&task_id, secrets)).transpose()?;
         let mut tx = self.0.pool.begin().await?;
         lock(&mut tx, id).await?;
         let row: Option<(String, Option<String>)> = sqlx::query_as(
@@ -316,7 +318,7 @@ impl TaskStore for PostgresStore {
 
     async fn release_task(&self, claim: &Claim, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError> {
         let key = uuid(&claim.task_id)?;
-        let secrets = secrets.as_ref().map(to_json).transpose()?;
+        let secrets = secrets.as_ref().map(|secrets| self.0.vault.seal(&claim.task_id, secrets)).transpose()?;
         let mut tx = self.hold(claim).await?;
         let spec: String = sqlx::query_scalar(
             "UPDATE tasks SET secrets = COALESCE($2, secrets), status = 'open', last_heartbeat_at = now() \

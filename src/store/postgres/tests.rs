@@ -13,7 +13,7 @@ use crate::{
     model::{EventType, TaskStatus},
     store::{
         CatalogStore, StoredEntity, TaskStore,
-        contract::{contract, log, task},
+        contract::{contract, log, secrets_at_rest, task, vault},
     },
 };
 
@@ -42,7 +42,7 @@ fn config(database: &Database) -> PostgresConfig {
 }
 
 async fn open(config: &PostgresConfig) -> Result<PostgresStore, StoreError> {
-    PostgresStore::open(config, false).await
+    PostgresStore::open(config, false, Vault::default()).await
 }
 
 async fn reason(config: &PostgresConfig) -> String {
@@ -61,9 +61,19 @@ mod store {
     use super::*;
     async fn make() -> (PostgresStore, Database) {
         let database = database().await;
-        (open(&config(&database)).await.unwrap(), database)
+        let vault = vault(&["k"], true, &[]);
+        (PostgresStore::open(&config(&database), false, vault).await.unwrap(), database)
     }
     contract!(make);
+}
+
+#[tokio::test]
+async fn secrets_are_encrypted_and_bound_to_their_task() {
+    let database = database().await;
+    let config = config(&database);
+    let open = async |vault| PostgresStore::open(&config, false, vault).await;
+    let sql = async |statement: String| database.sql(&statement).await.unwrap();
+    secrets_at_rest(open, sql).await;
 }
 
 const STEPS: &str = "20210120143715_init.js\n20210409225200_secrets.js\n20220129100000_created_by.js\n\
@@ -150,7 +160,7 @@ async fn older_databases_of_backstage_are_brought_forward() {
     let pending: Vec<_> = pending(&config).await.unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(pending[0], "apply 20220129100000_created_by.js, record it in knex_migrations");
     assert_eq!(pending[6], "apply 0003_claims, record it in understudy_migrations");
-    let error = PostgresStore::open(&config, true).await.unwrap_err().to_string();
+    let error = PostgresStore::open(&config, true, Vault::default()).await.unwrap_err().to_string();
     assert!(error.contains("it lacks 20220129100000_created_by.js") && error.contains("skipMigrations"), "{error}");
     for _ in 0..2 {
         let store = open(&config).await.unwrap();
@@ -161,7 +171,7 @@ async fn older_databases_of_backstage_are_brought_forward() {
     }
     assert_eq!(database.sql("SELECT name FROM knex_migrations ORDER BY id").await.unwrap(), STEPS);
     assert_eq!(database.sql("SELECT DISTINCT batch FROM knex_migrations ORDER BY 1").await.unwrap(), "1\n2");
-    PostgresStore::open(&config, true).await.unwrap().close().await;
+    PostgresStore::open(&config, true, Vault::default()).await.unwrap().close().await;
 }
 
 #[tokio::test]

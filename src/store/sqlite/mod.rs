@@ -25,7 +25,7 @@ use self::writer::Writer;
 use super::{recoverable::Recoverable, schema::SchemaError};
 use crate::{
     config::DatabaseConfig,
-    store::{PendingStep, StoreError},
+    store::{PendingStep, StoreError, Vault},
 };
 
 /// How long a connection waits for another process (Backstage, `sqlite3`) that holds the database.
@@ -49,6 +49,7 @@ struct Inner {
     write_pool: SqlitePool,
     readers: SqlitePool,
     recoverable: Recoverable,
+    vault: Vault,
     /// Held as long as the store is in use.
     lock: Mutex<Option<FileLock>>,
 }
@@ -60,31 +61,32 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the database; makes file, directories and tables where they are missing.
+    /// Opens the database, with secrets written as they are; makes file, directories and tables where they are missing.
     ///
     /// # Errors
     /// [`StoreError::Open`] when another process uses the file, when it is damaged, no scaffolder database, changed by a
     /// newer version, or can't be written.
     pub async fn open(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        Self::open_with(config, false).await
+        Self::open_with(config, false, Vault::default()).await
     }
 
-    /// As [`SqliteStore::open`]; with `skip_migrations` tables that are missing are an error.
+    /// As [`SqliteStore::open`], with secrets kept in this vault; with `skip_migrations` tables that are missing are an
+    /// error.
     ///
     /// # Errors
-    /// As there.
-    pub async fn open_with(config: &DatabaseConfig, skip_migrations: bool) -> Result<Self, StoreError> {
+    /// As there; also when a key is missing that secrets of waiting or running tasks were encrypted with.
+    pub async fn open_with(config: &DatabaseConfig, skip_migrations: bool, vault: Vault) -> Result<Self, StoreError> {
         match config {
             // Nobody else could have made the tables of a database in memory.
-            DatabaseConfig::SqliteMemory => Self::open_memory().await,
-            DatabaseConfig::SqliteFile(path) => Self::open_file(path, skip_migrations).await,
+            DatabaseConfig::SqliteMemory => Self::open_memory(vault).await,
+            DatabaseConfig::SqliteFile(path) => Self::open_file(path, skip_migrations, vault).await,
             DatabaseConfig::Postgres(_) => {
                 Err(StoreError::Open { path: "PostgreSQL".to_string(), reason: "it is no SQLite database".to_string() })
             }
         }
     }
 
-    async fn open_memory() -> Result<Self, StoreError> {
+    async fn open_memory(vault: Vault) -> Result<Self, StoreError> {
         let open_error = |error: SchemaError| open_error(":memory:", &error);
         let options = SqliteConnectOptions::new().filename(":memory:").foreign_keys(true);
         // The database lives as long as its only connection.
@@ -92,10 +94,10 @@ impl SqliteStore {
         let mut conn = pool.acquire().await?;
         schema::migrate(&mut conn, false).await.map_err(open_error)?;
         drop(conn);
-        Ok(Self::start(pool.clone(), pool, None))
+        Ok(Self::start(pool.clone(), pool, vault, None))
     }
 
-    async fn open_file(path: &Utf8Path, skip_migrations: bool) -> Result<Self, StoreError> {
+    async fn open_file(path: &Utf8Path, skip_migrations: bool, vault: Vault) -> Result<Self, StoreError> {
         let lock = prepare_file(path)?;
         let open_error = |error: SchemaError| open_error(path.as_str(), &error);
         let options = SqliteConnectOptions::new()
@@ -113,15 +115,19 @@ impl SqliteStore {
             schema::quick_check(&mut conn).await.map_err(open_error)?;
         }
         schema::migrate(&mut conn, skip_migrations).await.map_err(open_error)?;
+        let sealed = sqlx::query_as("SELECT id, secrets FROM tasks WHERE status IN ('open', 'processing') AND secrets IS NOT NULL");
+        let sealed: Vec<(String, String)> =
+            sealed.fetch_all(&mut *conn).await.map_err(|error| open_error(error.into()))?;
+        vault.check(&sealed).map_err(|reason| StoreError::Open { path: path.to_string(), reason })?;
         drop(conn);
         let readers = pool_options(READERS)
             .connect_with(options.pragma("query_only", "ON"))
             .await
             .map_err(|error| open_error(error.into()))?;
-        Ok(Self::start(write_pool, readers, Some(lock)))
+        Ok(Self::start(write_pool, readers, vault, Some(lock)))
     }
 
-    fn start(write_pool: SqlitePool, readers: SqlitePool, lock: Option<FileLock>) -> Self {
+    fn start(write_pool: SqlitePool, readers: SqlitePool, vault: Vault, lock: Option<FileLock>) -> Self {
         let (writer, writing) = Writer::start(write_pool.clone());
         Self(Arc::new(Inner {
             writer: Mutex::new(Some(writer)),
@@ -129,6 +135,7 @@ impl SqliteStore {
             write_pool,
             readers,
             recoverable: Recoverable::default(),
+            vault,
             lock: Mutex::new(lock),
         }))
     }
@@ -293,7 +300,7 @@ fn private(options: &mut OpenOptions) {
 #[cfg(not(unix))]
 fn private(_: &mut OpenOptions) {}
 
-fn make_directory(path: &Utf8Path) -> std::io::Result<()> {
+pub(super) fn make_directory(path: &Utf8Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -35,10 +35,10 @@ impl TaskStore for SqliteStore {
         let id = uuid::Uuid::new_v4().to_string();
         self.0.recoverable.remember(&id, task.spec.starts_over());
         let write = CreateTask {
-            id: id.clone(),
             spec: to_json(&task.spec)?,
-            secrets: task.secrets.as_ref().map(to_json).transpose()?,
+            secrets: task.secrets.as_ref().map(|secrets| self.0.vault.seal(&id, secrets)).transpose()?,
             created_by: task.created_by,
+            id: id.clone(),
         };
         self.write(write).await?;
         Ok(id)
@@ -87,7 +87,7 @@ impl TaskStore for SqliteStore {
             return Ok(None);
         };
         self.0.recoverable.remember(&claimed.claim.task_id, starts_over(&claimed.spec));
-        Ok(Some(claimed.task()))
+        Ok(Some(claimed.task(&self.0.vault)))
     }
 
     async fn heartbeat(&self, claims: &[Claim]) -> Result<Vec<Beat>, StoreError> {
@@ -191,13 +191,13 @@ impl TaskStore for SqliteStore {
         secrets: Option<Map<String, Value>>,
         from_start: bool,
     ) -> Result<TaskEvent, StoreError> {
-        let secrets = secrets.as_ref().map(to_json).transpose()?;
+        let secrets = secrets.as_ref().map(|secrets| self.0.vault.seal(id, secrets)).transpose()?;
         let (strategy, stored) = self.write(RetryTask { id: id.to_string(), secrets, from_start }).await?;
         self.event(id, EventType::Recovered, recovered_body(&strategy), stored).await
     }
 
     async fn release_task(&self, claim: &Claim, secrets: Option<Map<String, Value>>) -> Result<TaskEvent, StoreError> {
-        let secrets = secrets.as_ref().map(to_json).transpose()?;
+        let secrets = secrets.as_ref().map(|secrets| self.0.vault.seal(&claim.task_id, secrets)).transpose()?;
         let (strategy, stored) = self.write(ReleaseTask { claim: claim.clone(), secrets }).await?;
         self.event(&claim.task_id, EventType::Recovered, recovered_body(&strategy), stored).await
     }

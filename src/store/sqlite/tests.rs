@@ -9,7 +9,7 @@ use crate::{
     model::TaskStatus,
     store::{
         TaskStore,
-        contract::{contract, log, task},
+        contract::{contract, log, secrets_at_rest, task, vault},
     },
 };
 
@@ -54,6 +54,35 @@ mod file {
         (open(&dir.path("db.sqlite")).await.unwrap(), dir)
     }
     contract!(make);
+}
+
+mod encrypted {
+    use super::*;
+    async fn make() -> (SqliteStore, Dir) {
+        let dir = Dir::new();
+        let file = DatabaseConfig::SqliteFile(dir.path("db.sqlite"));
+        (SqliteStore::open_with(&file, false, vault(&["k"], true, &[])).await.unwrap(), dir)
+    }
+    contract!(make);
+}
+
+#[tokio::test]
+async fn secrets_are_encrypted_and_bound_to_their_task() {
+    let dir = Dir::new();
+    let path = dir.path("db.sqlite");
+    let open = async |vault| SqliteStore::open_with(&DatabaseConfig::SqliteFile(path.clone()), false, vault).await;
+    let sql = async |statement: String| {
+        let mut conn = raw(&path).await;
+        let value: Option<Option<String>> = sqlx::query_scalar(sqlx::AssertSqlSafe(
+            if statement.starts_with("SELECT") { format!("SELECT CAST(({statement}) AS TEXT)") } else { statement },
+        ))
+        .fetch_optional(&mut conn)
+        .await
+        .unwrap();
+        conn.close().await.unwrap();
+        value.flatten().unwrap_or_default()
+    };
+    secrets_at_rest(open, sql).await;
 }
 
 mod memory {
