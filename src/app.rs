@@ -50,6 +50,7 @@ use crate::{
     store::{StoreError, Stores},
     tasks::{EngineDeps, EngineSettings, TaskService, log::log_level, plugin_actions::PluginActions, runner::Runner},
     telemetry::RequestLog,
+    workspaces::Workspaces,
 };
 
 /// How long running steps get to stop before their tasks are handed over anyway. Together with the time for requests
@@ -144,8 +145,18 @@ impl AppBuilder {
         let catalog = remote.map_or_else(|| parts.catalog_factory(), RemoteCatalog::factory);
         let metrics = Arc::new(Metrics::new().map_err(|error| AppError::Config(error.to_string()))?);
         let auditor = Auditor::new(&config.audit);
+        let provider = &config.scaffolder.workspace_provider;
+        let workspaces = Workspaces::new(provider, parts.stores.workspaces.clone(), http.clone());
+        let workspaces = workspaces.map_err(|error| AppError::Config(error.to_string()))?.map(Arc::new);
+        if let Some(workspaces) = &workspaces {
+            match workspaces.probe().await {
+                Err(error) if error.is_passing() => tracing::warn!(%error, "workspaces can't be saved at present"),
+                probed => probed.map_err(|error| AppError::Config(format!("scaffolder.taskRecovery.s3: {error}")))?,
+            }
+        }
         let tasks = TaskService::new(EngineDeps {
             store: parts.stores.tasks.clone(),
+            workspaces,
             registry: parts.registry.clone(),
             templating: parts.templating.clone(),
             catalog: catalog.clone(),

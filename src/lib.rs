@@ -1,7 +1,8 @@
 //! Understudy: the service that takes over the role of Backstage's scaffolder backend.
 //!
-//! Shelves, each standing on those below: `cli` → `app` → `api` → `tasks`, `catalog` → `audit` → `auth` → `store` → `config`,
-//! `telemetry` → `discovery`, `model`. Actions come from the crates below `actions/`, the template language from `templating/`.
+//! Shelves, each standing on those below: `cli` → `app` → `api` → `tasks`, `catalog` → `audit` → `auth`, `workspaces` → `store` →
+//! `config`, `telemetry` → `discovery`, `model`. Actions come from the crates below `actions/`, the template language from
+//! `templating/`.
 
 pub mod api;
 pub mod app;
@@ -18,5 +19,6 @@ pub mod permission;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
+pub mod workspaces;
 pub mod yaml;
 pub mod zod;

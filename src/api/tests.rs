@@ -115,6 +115,7 @@ impl Api {
         )
         .unwrap();
         let tasks = TaskService::new(EngineDeps {
+            workspaces: None,
             store: store.clone(),
             registry: registry.clone(),
             templating,

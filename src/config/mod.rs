@@ -19,6 +19,7 @@ mod templating;
 mod tests;
 mod transform;
 mod typed;
+mod workspaces;
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
@@ -35,6 +36,7 @@ pub use error::ConfigError;
 pub use otlp::OtlpConfig;
 pub use secrets::{EncryptionKey, KeySource, SecretsConfig, SharedSecret, check_key_text};
 pub use server::{CorsConfig, RateLimitConfig, ServerConfig, Timeouts, TrustProxy};
+pub use workspaces::{S3Config, WorkspaceProvider};
 
 use crate::discovery::Discovery;
 
@@ -158,6 +160,8 @@ pub struct ScaffolderConfig {
     pub recovery_enabled: bool,
     /// `taskRecovery.staleTimeout`
     pub stale_timeout: Duration,
+    /// `taskRecovery.workspaceProvider`
+    pub workspace_provider: WorkspaceProvider,
     /// `secrets.encryption`
     pub secrets: SecretsConfig,
     /// `templating`

@@ -639,3 +639,83 @@ fn access_that_says_nothing_sensible_is_refused() {
         assert!(error.contains(expected), "{entry}: {error}");
     }
 }
+
+#[test]
+fn where_workspaces_are_saved() {
+    let provider = |text: &str| {
+        let setup = one(text).env(&[("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "from-the-environment")]);
+        setup.load().unwrap().scaffolder.workspace_provider
+    };
+    assert!(matches!(provider("{}"), WorkspaceProvider::Local));
+    assert!(matches!(provider("scaffolder: {taskRecovery: {workspaceProvider: local}}"), WorkspaceProvider::Local));
+    for text in [
+        "scaffolder: {taskRecovery: {workspaceProvider: database, database: {dangerouslyEnableInProduction: true}}}",
+        "scaffolder: {EXPERIMENTAL_workspaceSerialization: true}",
+        "scaffolder: {EXPERIMENTAL_workspaceSerialization: true, EXPERIMENTAL_workspaceSerializationProvider: database}",
+        "scaffolder: {EXPERIMENTAL_workspaceSerialization: true, EXPERIMENTAL_workspaceSerializationProvider: gcp,
+          taskRecovery: {workspaceProvider: database}}",
+    ] {
+        assert!(matches!(provider(text), WorkspaceProvider::Database), "{text}");
+    }
+    let off = "scaffolder: {EXPERIMENTAL_workspaceSerialization: false, EXPERIMENTAL_workspaceSerializationProvider: database}";
+    assert!(matches!(provider(off), WorkspaceProvider::Local));
+    let s3 = |members: &str| {
+        let text = format!("scaffolder: {{taskRecovery: {{workspaceProvider: s3, s3: {{bucketName: b, {members}}}}}}}");
+        match provider(&text) {
+            WorkspaceProvider::S3(config) => config,
+            other => panic!("{other:?}"),
+        }
+    };
+    let amazon = s3("region: eu-north-1");
+    assert_eq!((amazon.endpoint.as_str(), amazon.path_style), ("https://s3.eu-north-1.amazonaws.com/", false));
+    assert_eq!((amazon.access_key_id.expose(), amazon.secret_access_key.expose()), ("id", "from-the-environment"));
+    let own = s3(
+        "endpoint: 'http://minio:9000', bucketRootPath: /a/b/, credentials: {accessKeyId: k, secretAccessKey: hush}",
+    );
+    assert_eq!((own.region.as_str(), own.root.as_str(), own.path_style), ("us-east-1", "a/b", true));
+    assert_eq!(own.secret_access_key.expose(), "hush");
+    assert!(!format!("{own:?}").contains("hush"));
+    assert!(!s3("endpoint: 'http://minio:9000', s3ForcePathStyle: false").path_style);
+    for (text, reason) in [
+        ("workspaceProvider: gcpBucket", "Workspace provider 'gcpBucket' is configured but not available"),
+        ("workspaceProvider: s3", "region"),
+        ("workspaceProvider: s3, s3: {region: r}", "bucketName"),
+        ("workspaceProvider: s3, s3: {region: r, bucketName: a/b}", "no name of a bucket"),
+        ("workspaceProvider: s3, s3: {region: r, bucketName: b}", "AWS_ACCESS_KEY_ID is not in the environment"),
+        ("workspaceProvider: s3, s3: {endpoint: 'ftp://x', bucketName: b}", "no http or https URL"),
+        ("workspaceProvider: s3, s3: {region: r, bucketName: b, bucketRootPath: a/../b}", "must be a path"),
+    ] {
+        let error = one(&format!("scaffolder: {{taskRecovery: {{{text}}}}}")).error();
+        assert!(error.contains("scaffolder.taskRecovery.") && error.contains(reason), "{text}: {error}");
+    }
+}
+
+#[test]
+fn how_secrets_are_kept() {
+    let secrets = |text: &str| one(text).load().unwrap().scaffolder.secrets;
+    let default = secrets("{}");
+    assert!(default.encrypt && default.keys.is_empty() && default.shared.is_empty());
+    assert!(!secrets("scaffolder: {secrets: {encryption: false}}").encrypt);
+    let long = "0123456789abcdef0123456789abcdef";
+    let full = secrets(&format!(
+        "backend: {{auth: {{keys: [{{secret: c2hhcmVk}}]}}}}\nscaffolder: {{secrets: {{encryption: {{enabled: false, \
+         lostKeys: [old], keys: [{{id: a, secret: {long}}}, {{id: b.2, file: keys/b}}]}}}}}}"
+    ));
+    assert!(!full.encrypt && full.lost_keys == ["old"] && full.shared.len() == 1);
+    let ids: Vec<_> = full.keys.iter().map(|key| key.id.as_str()).collect();
+    assert_eq!(ids, ["a", "b.2"]);
+    assert!(matches!(&full.keys[1].source, KeySource::File(path) if path.ends_with("keys/b") && path.is_absolute()));
+    assert!(!format!("{full:?}").contains(long));
+    for (text, reason) in [
+        ("maybe", "expected true, false, or an object with keys"),
+        ("{key: []}", "not known here; enabled, keys, lostKeys may stand here"),
+        ("{keys: [{secret: x}]}", "scaffolder.secrets.encryption.keys[0].id"),
+        ("{keys: [{id: a/b, secret: x}]}", "an id has up to 64 letters"),
+        ("{keys: [{id: a, secret: short}]}", "a key has at least 32 characters"),
+        ("{keys: [{id: a}]}", "either a secret or a file"),
+        ("{keys: [{id: a, file: x}, {id: a, file: y}]}", "the id a is given to two keys"),
+    ] {
+        let error = one(&format!("scaffolder: {{secrets: {{encryption: {text}}}}}")).error();
+        assert!(error.contains(reason) && error.contains("scaffolder.secrets.encryption"), "{text}: {error}");
+    }
+}

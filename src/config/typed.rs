@@ -314,10 +314,8 @@ fn scaffolder(
         Some(enabled) => enabled,
         None => scaffolder.at("EXPERIMENTAL_recoverTasks")?.boolean()?.unwrap_or(true),
     };
-    for key in ["taskRecovery.workspaceProvider", "EXPERIMENTAL_workspaceSerialization", "defaultCommitSigningKey"] {
-        if !matches!(scaffolder.at(key)?.value(), None | Some(Value::Bool(false))) {
-            warnings.push(format!("scaffolder.{key} has no effect in this version"));
-        }
+    if !matches!(scaffolder.at("defaultCommitSigningKey")?.value(), None | Some(Value::Bool(false))) {
+        warnings.push("scaffolder.defaultCommitSigningKey has no effect in this version".to_string());
     }
     // Signs of life come every second; upstream waits for 30 s.
     let stale_timeout = duration(&stale, 10)?;
@@ -347,6 +345,7 @@ fn scaffolder(
         retention_max_tasks: scaffolder.at("retention.maxTasks")?.whole()?,
         recovery_enabled,
         stale_timeout,
+        workspace_provider: super::workspaces::read(scaffolder, options)?,
         secrets: super::secrets::read(scaffolder, auth, options)?,
         templating: super::templating::read(&scaffolder.at("templating")?)?,
         environment_parameters,

@@ -20,7 +20,8 @@ macro_rules! contract {
             events_of_started_over_tasks, state, spec_members_of_other_versions_survive, locations, pings,
             lost_claims_write_nothing, batches_are_stored_once, stale_tasks_are_closed_once, news_of_tasks,
             retries_from_the_start_forget_steps, public_keys, lists_filter_by_template_and_text, old_tasks_are_deleted,
-            the_queue_is_counted
+            the_queue_is_counted,
+            saved_workspaces, workspaces_of_ended_tasks
         );
     };
     ($make:path; $($name:ident),+) => {
@@ -711,6 +712,112 @@ pub(super) async fn pings<S: TaskStore>(store: S) {
     store.ping().await.unwrap();
 }
 
+fn content(text: &str) -> SavedContent {
+    SavedContent { bytes: 2, sha256: text.to_string(), unpacked: 1 << 40, fingerprint: format!("print of {text}") }
+}
+
+pub(super) async fn saved_workspaces<S: TaskStore + WorkspaceStore>(store: S) {
+    let (claim, id) = processing(&store).await;
+    let [first, second, third] = [(); 3].map(|()| uuid::Uuid::new_v4());
+    assert_eq!(store.saved_workspace(&id).await.unwrap(), None);
+    store.begin_workspace(&claim, first, "database").await.unwrap();
+    for (number, text) in ["one", "two"].into_iter().enumerate() {
+        let number = u32::try_from(number).unwrap();
+        for _ in 0..2 {
+            // The answer to the first attempt was lost.
+            store.put_chunk(&claim, first, number, Some(text.as_bytes().into())).await.unwrap();
+        }
+    }
+    assert_eq!(store.saved_workspace(&id).await.unwrap(), None, "it is not complete");
+    assert_eq!(store.commit_workspace(&claim, first, &content("first")).await.unwrap(), []);
+    let saved = store.saved_workspace(&id).await.unwrap().unwrap();
+    let expected = SavedWorkspace {
+        task_id: id.clone(),
+        version: first,
+        provider: "database".to_string(),
+        chunks: 2,
+        content: content("first"),
+    };
+    assert_eq!(saved, expected);
+    assert_eq!(store.chunk(&saved, 1).await.unwrap().as_deref(), Some(&b"two"[..]));
+    assert_eq!(store.chunk(&saved, 2).await.unwrap(), None);
+
+    // One that is never completed, and one that takes the place of both.
+    store.begin_workspace(&claim, second, "s3").await.unwrap();
+    store.put_chunk(&claim, second, 0, None).await.unwrap();
+    assert_eq!(store.saved_workspace(&id).await.unwrap().unwrap(), saved);
+    store.begin_workspace(&claim, third, "s3").await.unwrap();
+    let mut replaced = store.commit_workspace(&claim, third, &content("third")).await.unwrap();
+    replaced.sort_by_key(|old| old.version != first);
+    let shape = |old: &SavedWorkspace| (old.version, old.provider.clone(), old.chunks);
+    assert_eq!(
+        replaced.iter().map(shape).collect::<Vec<_>>(),
+        [(first, "database".to_string(), 2), (second, "s3".to_string(), 1)]
+    );
+    for old in replaced {
+        store.forget_workspace(&old).await.unwrap();
+    }
+    assert_eq!(store.chunk(&saved, 1).await.unwrap(), None);
+    assert_eq!(store.saved_workspace(&id).await.unwrap().unwrap().version, third);
+
+    // Whoever lost the task changes nothing, at whatever point.
+    store.release_task(&claim, None).await.unwrap();
+    let newer = self::claim(&store).await;
+    let fourth = uuid::Uuid::new_v4();
+    lost(store.begin_workspace(&claim, fourth, "s3").await, &id);
+    lost(store.put_chunk(&claim, third, 7, Some(b"late".to_vec().into())).await, &id);
+    lost(store.commit_workspace(&claim, third, &content("late")).await, &id);
+    lost(store.disown_workspace(&claim).await, &id);
+    let saved = store.saved_workspace(&id).await.unwrap().unwrap();
+    assert_eq!((saved.version, saved.chunks, saved.content), (third, 0, content("third")));
+    store.disown_workspace(&newer).await.unwrap();
+    assert_eq!(store.saved_workspace(&id).await.unwrap(), None);
+}
+
+pub(super) async fn workspaces_of_ended_tasks<S: TaskStore + WorkspaceStore>(store: S) {
+    let day = Duration::from_secs(86_400);
+    let save = async |claim: &Claim| {
+        let version = uuid::Uuid::new_v4();
+        store.begin_workspace(claim, version, "database").await.unwrap();
+        store.put_chunk(claim, version, 0, Some(b"x".to_vec().into())).await.unwrap();
+        store.commit_workspace(claim, version, &content("x")).await.unwrap();
+    };
+    let leftover = async |kept_for| store.leftover_workspaces(kept_for, 10).await.unwrap();
+    let (claim, id) = processing(&store).await;
+    save(&claim).await;
+    assert!(leftover(Duration::ZERO).await.is_empty());
+    assert!(store.retire_workspaces(&id).await.unwrap().is_empty(), "the task runs");
+    assert!(store.saved_workspace(&id).await.unwrap().is_some());
+
+    // One that failed is kept for another try, for a while.
+    store.complete_task(&claim, TaskStatus::Failed, json!({})).await.unwrap();
+    assert!(leftover(day).await.is_empty());
+    assert_eq!(leftover(Duration::ZERO).await, std::slice::from_ref(&id));
+    store.retry_task(&id, None, false).await.unwrap();
+    assert!(leftover(Duration::ZERO).await.is_empty());
+    assert!(store.retire_workspaces(&id).await.unwrap().is_empty(), "the task waits");
+    let claim = self::claim(&store).await;
+    assert!(store.saved_workspace(&id).await.unwrap().is_some());
+
+    store.complete_task(&claim, TaskStatus::Completed, json!({})).await.unwrap();
+    assert_eq!(leftover(day).await, std::slice::from_ref(&id));
+    let retired = store.retire_workspaces(&id).await.unwrap();
+    assert_eq!(retired.len(), 1);
+    assert_eq!(store.saved_workspace(&id).await.unwrap(), None);
+    assert_eq!(leftover(day).await, std::slice::from_ref(&id), "until its content is gone");
+    store.forget_workspace(&retired[0]).await.unwrap();
+    assert!(leftover(day).await.is_empty());
+    assert_eq!(store.chunk(&retired[0], 0).await.unwrap(), None);
+
+    // And what is left of a task that was deleted.
+    let (claim, gone) = processing(&store).await;
+    save(&claim).await;
+    store.complete_task(&claim, TaskStatus::Failed, json!({})).await.unwrap();
+    assert!(store.delete_ended(Some(Duration::ZERO), None, 10).await.unwrap().contains(&gone));
+    assert_eq!(leftover(day).await, std::slice::from_ref(&gone));
+    assert_eq!(store.retire_workspaces(&gone).await.unwrap().len(), 1);
+}
+
 /// A vault with keys of these ids; the first encrypts.
 pub(super) fn vault(ids: &[&str], encrypt: bool, lost: &[&str]) -> Vault {
     use crate::config::{EncryptionKey, KeySource};
@@ -759,10 +866,14 @@ pub(super) async fn secrets_at_rest<S: TaskStore + std::fmt::Debug>(
     let store = open(vault(&["k2", "k1"], true, &[])).await.unwrap();
     let new = create(&store, "hush-2").await;
     assert!(stored(&new).await.contains(r#""key":"k2""#));
+    let mut claims = Vec::new();
     for (id, secret) in [(&plain, "hush-0"), (&old, "hush-1"), (&new, "hush-2")] {
         let claimed = next(&store, id).await;
         assert_eq!((claimed.spec.is_ok(), &claimed.secrets["token"]), (true, &json!(secret)));
-        store.release_task(&claimed.claim, None).await.unwrap();
+        claims.push(claimed.claim);
+    }
+    for claim in claims {
+        store.release_task(&claim, None).await.unwrap();
     }
     store.close().await;
 
@@ -776,8 +887,10 @@ pub(super) async fn secrets_at_rest<S: TaskStore + std::fmt::Debug>(
     // Given up, it fails its tasks and no others. One row's secrets are of no use in another.
     let store = open(vault(&["k2"], true, &["k1"])).await.unwrap();
     let moved = create(&store, "hush-3").await;
-    sql(format!("UPDATE tasks SET secrets = (SELECT secrets FROM tasks WHERE id = '{new}') WHERE id = '{moved}'")).await;
-    let reasons = [(&plain, "'k1', which is lost"), (&old, "'k1', which is lost"), (&new, ""), (&moved, "can't be decrypted")];
+    sql(format!("UPDATE tasks SET secrets = (SELECT secrets FROM tasks WHERE id = '{new}') WHERE id = '{moved}'"))
+        .await;
+    let reasons =
+        [(&plain, "'k1', which is lost"), (&old, "'k1', which is lost"), (&new, ""), (&moved, "can't be decrypted")];
     for (id, reason) in reasons {
         let claimed = next(&store, id).await;
         match claimed.spec {

@@ -16,6 +16,7 @@ mod schema;
 mod sqlite;
 mod vault;
 mod visible;
+mod workspaces;
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,6 +31,7 @@ pub use schema::PendingStep;
 pub use sqlite::SqliteStore;
 pub use vault::Vault;
 pub use visible::CreatorFilter;
+pub use workspaces::{SavedContent, SavedWorkspace, WorkspaceStore};
 
 use crate::{
     config::{BackendConfig, DatabaseConfig, SecretsConfig},
@@ -45,6 +47,8 @@ pub struct Stores {
     pub catalog: Arc<dyn CatalogStore>,
     /// Public keys.
     pub keys: Arc<dyn KeyStore>,
+    /// Saved workspaces.
+    pub workspaces: Arc<dyn WorkspaceStore>,
 }
 
 impl Stores {
@@ -61,8 +65,8 @@ impl Stores {
             sqlite => Ok(Self::over(Arc::new(SqliteStore::open_with(sqlite, config.skip_migrations, vault).await?))),
         }
     }
-    fn over<S: TaskStore + CatalogStore + KeyStore>(store: Arc<S>) -> Self {
-        Self { tasks: store.clone(), catalog: store.clone(), keys: store }
+    fn over<S: TaskStore + CatalogStore + KeyStore + WorkspaceStore>(store: Arc<S>) -> Self {
+        Self { tasks: store.clone(), catalog: store.clone(), keys: store.clone(), workspaces: store }
     }
 }
 

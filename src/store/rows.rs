@@ -149,6 +149,11 @@ pub(super) fn for_retry(state: Option<&str>, from_start: bool) -> Option<String>
     state_json(&state).ok()
 }
 
+/// Whether a task of this status neither waits nor runs.
+pub(super) fn is_over(status: &str) -> bool {
+    ![TaskStatus::Open, TaskStatus::Processing].map(TaskStatus::as_str).contains(&status)
+}
+
 /// Why a task that isn't processing can't be ended, in upstream's words (4.2.0, `completeTask`).
 pub(super) fn refuse_completion(id: &str, wanted: TaskStatus, current: &str) -> StoreError {
     StoreError::Conflict(format!(

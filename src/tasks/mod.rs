@@ -22,6 +22,7 @@ mod recovery;
 mod redact;
 mod render;
 pub mod runner;
+mod saved;
 pub mod schedule;
 mod schema_example;
 pub mod spec;
@@ -60,6 +61,7 @@ use crate::{
     config::{Config, DatabaseConfig},
     model::{SerializedTask, TaskEvent, TaskId, TaskStatus},
     store::{NewTask, StoreError, TaskFilter, TaskPage, TaskStore},
+    workspaces::Workspaces,
 };
 
 /// How long a shutdown waits for heartbeats and other loops to end; they look up every second.
@@ -133,6 +135,8 @@ pub struct EngineDeps {
     pub templating: Templating,
     /// Makes the catalog actions see.
     pub catalog: CatalogFactory,
+    /// Where workspaces are saved for other replicas; `None` where they stay on this machine.
+    pub workspaces: Option<Arc<Workspaces>>,
     /// Settings.
     pub config: EngineSettings,
     /// The actions of other plugins, where there are any.
@@ -208,6 +212,7 @@ impl TaskService {
         let log = Arc::new(EventLog::new(Arc::clone(&deps.store)));
         let worker = Worker::new(
             Arc::clone(&deps.store),
+            deps.workspaces,
             Arc::clone(&log),
             Arc::clone(&runner),
             Arc::clone(&settings),

@@ -92,6 +92,9 @@ impl Worker {
             self.close_stale_tasks().await;
             self.delete_old_tasks().await;
             self.remove_old_workspaces().await;
+            if let Some(workspaces) = &self.workspaces {
+                workspaces.remove_leftovers(self.settings.failed_workspace_retention).await;
+            }
         };
         self.housekeeping.keep(&self.stopping, work).await;
     }

@@ -33,6 +33,7 @@ use super::{
     persist::persist,
     queue::EventQueue,
     runner::{Job, RunEnd, Runner, StopReason, StopSignal},
+    saved::{self, Restored, SavedCopy},
     schedule::Schedule,
     state::{StateSaver, TaskState, completed_steps},
     step::panic_text,
@@ -40,8 +41,9 @@ use super::{
 use crate::{
     audit::{Act, Auditor, Pending},
     auth::Credentials,
-    model::{EventType, TaskId, TaskSpec, TaskStatus},
+    model::{EventType, TaskId, TaskStatus},
     store::{Beat, Claim, ClaimedTask, StoreError, TaskStore},
+    workspaces::Workspaces,
 };
 
 /// The present version of templates.
@@ -123,6 +125,8 @@ pub(super) struct ActiveRun {
 /// The worker of this process.
 pub(super) struct Worker {
     pub(super) store: Arc<dyn TaskStore>,
+    /// Where workspaces are saved for other replicas.
+    pub(super) workspaces: Option<Arc<Workspaces>>,
     pub(super) log: Arc<EventLog>,
     pub(super) runner: Arc<Runner>,
     pub(super) settings: Arc<EngineSettings>,
@@ -169,6 +173,7 @@ impl Drop for RunGuard {
 impl Worker {
     pub(super) fn new(
         store: Arc<dyn TaskStore>,
+        workspaces: Option<Arc<Workspaces>>,
         log: Arc<EventLog>,
         runner: Arc<Runner>,
         settings: Arc<EngineSettings>,
@@ -177,6 +182,7 @@ impl Worker {
     ) -> Self {
         Self {
             store,
+            workspaces,
             log,
             runner,
             auditor,
@@ -412,12 +418,14 @@ impl Worker {
         if events.iter().any(|event| event.kind == EventType::Cancelled) {
             stop.stop(StopReason::Cancelled);
         }
-        let (restored, notice) = self.restore(&spec, &mut state, directory, !events.is_empty());
+        let resumable = self.settings.recovery && !spec.starts_over();
+        let (restored, notice, copy) =
+            self.restore(&claim, resumable, &mut state, directory, &stop, !events.is_empty()).await?;
         let queue = EventQueue::start(&self.runtime, self.log.channel(id), claim.clone(), Arc::clone(&stop));
         let queue = Arc::new(queue);
-        let saver = StoredState { store: Arc::clone(&self.store), claim: claim.clone(), stop: Arc::clone(&stop) };
+        let saver = StoredState { store: Arc::clone(&self.store), copy, claim: claim.clone(), stop: Arc::clone(&stop) };
         let job = Job {
-            resumable: self.settings.recovery && !spec.starts_over(),
+            resumable,
             spec,
             secrets: task_secrets,
             initiator,
@@ -442,32 +450,55 @@ impl Worker {
     }
 
     /// Decides whether a task goes on where an earlier run left it, and makes the directory fit that decision.
-    fn restore(
+    async fn restore(
         &self,
-        spec: &TaskSpec,
+        claim: &Claim,
+        resumable: bool,
         state: &mut Map<String, Value>,
         directory: &RunDirectory,
+        stop: &Arc<StopSignal>,
         is_rerun: bool,
-    ) -> (Map<String, Value>, Option<String>) {
+    ) -> Result<(Map<String, Value>, Option<String>, Option<SavedCopy>), StorageFailed> {
         let completed = completed_steps(state);
-        let wanted = self.settings.recovery && !spec.starts_over() && !completed.is_empty();
-        if wanted && directory.exists() {
-            if let Err(error) = directory.remove_leftovers() {
-                tracing::warn!(path = %directory.path(), %error, "temporary directories of an earlier run remain");
+        let wanted = resumable && !completed.is_empty();
+        let workspaces = self.workspaces.as_ref().filter(|_| resumable);
+        let copy = |last| {
+            let copy = |workspaces: &Arc<Workspaces>| {
+                SavedCopy::new(Arc::clone(workspaces), claim.clone(), directory.clone(), Arc::clone(stop), last)
+            };
+            workspaces.map(copy)
+        };
+        let mut missing = "is gone".to_string();
+        if wanted && let Some(workspaces) = workspaces {
+            // What lies here may be older: another process may have been further.
+            match saved::restore(workspaces, &claim.task_id, directory, stop).await? {
+                Restored::Back(last) => {
+                    remove_leftovers(directory);
+                    return Ok((completed, None, copy(Some(last))));
+                }
+                Restored::Gone(reason) => missing = reason,
             }
-            return (completed, None);
+        } else if wanted && directory.exists() {
+            remove_leftovers(directory);
+            return Ok((completed, None, None));
         }
         state.shift_remove("steps");
+        if wanted {
+            // Now, or the next run would take what this one makes for the workspace of those steps.
+            let saved = persist("the state of a task", stop, || self.store.save_state(claim, state)).await;
+            saved.map_err(|error| StorageFailed { what: "state", reason: error.to_string() })?;
+        }
         if (is_rerun || directory.exists())
             && let Err(error) = directory.remove().and_then(|()| directory.remove_leftovers())
         {
             tracing::warn!(path = %directory.path(), %error, "files of an earlier run remain");
         }
         let notice = wanted.then(|| {
-            "The workspace of the previous run is gone, so its completed steps can't be reused: starting over."
-                .to_string()
+            format!(
+                "The workspace of the previous run {missing}, so its completed steps can't be reused: starting over."
+            )
         });
-        (Map::new(), notice)
+        Ok((Map::new(), notice, copy(None)))
     }
 
     /// Stores the outcome; listeners hear of it when the workspace is gone.
@@ -485,10 +516,13 @@ impl Worker {
         let clean_up = || {
             let directory = directory.clone();
             async move {
-                if keeps {
+                if keeps && self.workspaces.is_none() {
                     return;
                 }
                 self.remove_workspace(directory).await;
+                if let Some(workspaces) = self.workspaces.as_ref().filter(|_| !keeps) {
+                    workspaces.remove(claim.task_id.as_str()).await;
+                }
             }
         };
         let complete = || {
@@ -628,9 +662,16 @@ impl ActiveRun {
     }
 }
 
+fn remove_leftovers(directory: &RunDirectory) {
+    if let Err(error) = directory.remove_leftovers() {
+        tracing::warn!(path = %directory.path(), %error, "temporary directories of an earlier run remain");
+    }
+}
+
 /// Keeps a task's state in the store.
 struct StoredState {
     store: Arc<dyn TaskStore>,
+    copy: Option<SavedCopy>,
     claim: Claim,
     stop: Arc<StopSignal>,
 }
@@ -638,6 +679,10 @@ struct StoredState {
 #[async_trait]
 impl StateSaver for StoredState {
     async fn save(&self, state: &Map<String, Value>) -> Result<(), StorageFailed> {
+        // First: what is known of the steps must not be ahead of what they did.
+        if let Some(copy) = &self.copy {
+            copy.save().await?;
+        }
         let saved = persist("the state of a task", &self.stop, || self.store.save_state(&self.claim, state)).await;
         saved.map_err(|error| {
             if matches!(error, StoreError::LostClaim(_)) {

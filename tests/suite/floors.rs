@@ -53,6 +53,7 @@ fn shelves_of_the_service_stand_on_those_below() {
         "audit",
         "permission",
         "catalog",
+        "workspaces",
         "tasks",
         "metrics",
         "api",

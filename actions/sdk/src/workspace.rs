@@ -107,6 +107,8 @@ pub struct Entry {
     pub size: u64,
     /// Device and inode: equal for the same file or directory, however it was reached.
     pub identity: (u64, u64),
+    /// Seconds and nanoseconds of the last change of content or attributes (`st_ctime`).
+    pub changed: (i64, i64),
 }
 
 /// A name of a tree, without what only a look at the entry itself would tell.
@@ -589,7 +591,14 @@ fn kind_of(kind: cap_std::fs::FileType) -> EntryKind {
 
 fn entry(path: Utf8PathBuf, metadata: &cap_std::fs::Metadata) -> Entry {
     let kind = kind_of(metadata.file_type());
-    Entry { path, kind, mode: metadata.mode(), size: metadata.len(), identity: (metadata.dev(), metadata.ino()) }
+    Entry {
+        path,
+        kind,
+        mode: metadata.mode(),
+        size: metadata.len(),
+        identity: (metadata.dev(), metadata.ino()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    }
 }
 
 #[cfg(test)]

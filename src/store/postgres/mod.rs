@@ -11,6 +11,7 @@ mod schema;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod workspaces;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -69,8 +70,7 @@ impl PostgresStore {
         let sealed = sqlx::query_as(
             "SELECT id::text, secrets FROM tasks WHERE status IN ('open', 'processing') AND secrets IS NOT NULL",
         );
-        let sealed: Vec<(String, String)> =
-            sealed.fetch_all(&self.0.pool).await.map_err(|error| error.to_string())?;
+        let sealed: Vec<(String, String)> = sealed.fetch_all(&self.0.pool).await.map_err(|error| error.to_string())?;
         self.0.vault.check(&sealed)
     }
 

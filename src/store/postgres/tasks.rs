@@ -34,7 +34,7 @@ const RECOVERED_AT_ONCE: i64 = 200;
 type Tx = Transaction<'static, Postgres>;
 
 /// The id as the column has it; what is no UUID is nobody's id.
-fn uuid(id: &str) -> Result<Uuid, StoreError> {
+pub(super) fn uuid(id: &str) -> Result<Uuid, StoreError> {
     Uuid::parse_str(id).map_err(|_| StoreError::NoTask(id.to_string()))
 }
 
@@ -533,7 +533,7 @@ impl PostgresStore {
     }
 
     /// A transaction that holds a running task's row, for a worker whose claim is still good.
-    async fn hold(&self, claim: &Claim) -> Result<Tx, StoreError> {
+    pub(super) async fn hold(&self, claim: &Claim) -> Result<Tx, StoreError> {
         let mut tx = self.0.pool.begin().await?;
         let status = lock(&mut tx, &claim.task_id).await?;
         if status != TaskStatus::Processing.as_str() {
@@ -612,7 +612,7 @@ async fn refuse<T>(tx: Tx, error: StoreError) -> Result<T, StoreError> {
 }
 
 /// Locks a task's row until the end of the transaction; gives its status.
-async fn lock(conn: &mut PgConnection, id: &str) -> Result<String, StoreError> {
+pub(super) async fn lock(conn: &mut PgConnection, id: &str) -> Result<String, StoreError> {
     sqlx::query_scalar("SELECT status FROM tasks WHERE id = $1 FOR NO KEY UPDATE")
         .bind(uuid(id)?)
         .fetch_optional(conn)
@@ -644,7 +644,7 @@ async fn end(conn: &mut PgConnection, id: Uuid, status: TaskStatus) -> Result<()
     forget_claims(conn, &[id]).await
 }
 
-fn age(older_than: Duration) -> PgInterval {
+pub(super) fn age(older_than: Duration) -> PgInterval {
     // A century is as good as for ever, and no timestamp overflows.
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
     let microseconds = i64::try_from(older_than.min(CENTURY).as_micros()).unwrap_or(i64::MAX);

@@ -6,6 +6,7 @@ mod schema;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod workspaces;
 mod writer;
 
 use std::{
@@ -115,7 +116,9 @@ impl SqliteStore {
             schema::quick_check(&mut conn).await.map_err(open_error)?;
         }
         schema::migrate(&mut conn, skip_migrations).await.map_err(open_error)?;
-        let sealed = sqlx::query_as("SELECT id, secrets FROM tasks WHERE status IN ('open', 'processing') AND secrets IS NOT NULL");
+        let sealed = sqlx::query_as(
+            "SELECT id, secrets FROM tasks WHERE status IN ('open', 'processing') AND secrets IS NOT NULL",
+        );
         let sealed: Vec<(String, String)> =
             sealed.fetch_all(&mut *conn).await.map_err(|error| open_error(error.into()))?;
         vault.check(&sealed).map_err(|reason| StoreError::Open { path: path.to_string(), reason })?;

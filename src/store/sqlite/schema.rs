@@ -22,6 +22,7 @@ const DIALECT: Dialect = Dialect {
         ("0002_indexes", include_str!("../migrations/sqlite/understudy/0002_indexes.sql")),
         ("0003_claims", include_str!("../migrations/sqlite/understudy/0003_claims.sql")),
         ("0004_templates", include_str!("../migrations/sqlite/understudy/0004_templates.sql")),
+        ("0005_workspaces", include_str!("../migrations/sqlite/understudy/0005_workspaces.sql")),
     ],
 };
 

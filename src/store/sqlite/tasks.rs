@@ -678,7 +678,7 @@ impl Write for SaveState {
 }
 
 /// Refuses the write of a worker whose claim is gone.
-async fn held(conn: &mut SqliteConnection, claim: &Claim) -> Result<(), StoreError> {
+pub(super) async fn held(conn: &mut SqliteConnection, claim: &Claim) -> Result<(), StoreError> {
     let status = current_status(conn, &claim.task_id).await?;
     let held: bool =
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM understudy_claims WHERE token = ? AND task_id = ?)")
@@ -706,7 +706,7 @@ async fn end(conn: &mut SqliteConnection, id: &str, status: TaskStatus) -> Resul
     forget_claim(conn, id).await
 }
 
-async fn current_status(conn: &mut SqliteConnection, id: &str) -> Result<String, StoreError> {
+pub(super) async fn current_status(conn: &mut SqliteConnection, id: &str) -> Result<String, StoreError> {
     sqlx::query_scalar("SELECT status FROM tasks WHERE id = ?")
         .bind(id.to_string())
         .fetch_optional(conn)
@@ -742,7 +742,7 @@ async fn insert_event(
 }
 
 /// SQLite's modifier for "so long ago"; whole seconds, as the timestamps are.
-fn age(older_than: Duration) -> String {
+pub(super) fn age(older_than: Duration) -> String {
     format!("-{} seconds", older_than.as_secs())
 }
 

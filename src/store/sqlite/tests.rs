@@ -73,12 +73,15 @@ async fn secrets_are_encrypted_and_bound_to_their_task() {
     let open = async |vault| SqliteStore::open_with(&DatabaseConfig::SqliteFile(path.clone()), false, vault).await;
     let sql = async |statement: String| {
         let mut conn = raw(&path).await;
-        let value: Option<Option<String>> = sqlx::query_scalar(sqlx::AssertSqlSafe(
-            if statement.starts_with("SELECT") { format!("SELECT CAST(({statement}) AS TEXT)") } else { statement },
-        ))
-        .fetch_optional(&mut conn)
-        .await
-        .unwrap();
+        let value: Option<Option<String>> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(if statement.starts_with("SELECT") {
+                format!("SELECT CAST(({statement}) AS TEXT)")
+            } else {
+                statement
+            }))
+            .fetch_optional(&mut conn)
+            .await
+            .unwrap();
         conn.close().await.unwrap();
         value.flatten().unwrap_or_default()
     };

@@ -42,7 +42,8 @@ fn derive(secret: &[u8]) -> Prk {
 
 fn aead(derived: &Prk) -> Result<LessSafeKey, StoreError> {
     // HKDF refuses more than 255 blocks; this is one.
-    let okm = derived.expand(&[b"key v1"], &AES_256_GCM).map_err(|_| StoreError::Key("no key can be derived".into()))?;
+    let okm =
+        derived.expand(&[b"key v1"], &AES_256_GCM).map_err(|_| StoreError::Key("no key can be derived".into()))?;
     Ok(LessSafeKey::new(UnboundKey::from(okm)))
 }
 

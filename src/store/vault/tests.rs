@@ -58,7 +58,9 @@ fn whatever_is_changed_is_refused() {
         stored[MEMBER]["data"] = json!(STANDARD.encode(&data[..length]));
         assert_eq!(vault.open("task", &stored.to_string()), Err(VaultError::Refused("one".into())));
     }
-    for broken in ["", "[]", "{", r#"{"understudy:sealed":1}"#, r#"{"understudy:sealed":{"v":2,"key":"one","data":""}}"#] {
+    for broken in
+        ["", "[]", "{", r#"{"understudy:sealed":1}"#, r#"{"understudy:sealed":{"v":2,"key":"one","data":""}}"#]
+    {
         let error = vault.open("task", broken).unwrap_err();
         assert!(matches!(&error, VaultError::Malformed(_)), "{broken}: {error}");
     }

@@ -264,9 +264,11 @@ fn service(
     registry: Registry,
     settings: &EngineSettings,
     policy: Arc<dyn crate::tasks::policy::ActionPolicy>,
+    workspaces: Option<Arc<crate::workspaces::Workspaces>>,
 ) -> TaskService {
     TaskService::new(EngineDeps {
         store,
+        workspaces,
         registry,
         templating: Templating::new(&Scm::from_config(&json!({})).unwrap()),
         catalog: Arc::new(|_: &Credentials| Arc::new(NoCatalog) as _),
@@ -302,7 +304,7 @@ impl Bench {
         change(&mut settings);
         let store = Arc::new(SqliteStore::open(&DatabaseConfig::SqliteMemory).await.unwrap());
         let stage = Arc::new(Stage::default());
-        let service = service(Arc::clone(&store) as _, registry(&stage), &settings, policy);
+        let service = service(Arc::clone(&store) as _, registry(&stage), &settings, policy, None);
         Self { service, store, stage, root: Arc::new(root), settings }
     }
     /// An engine with the built-in actions instead of those of the tests; its workers don't run yet.
@@ -311,7 +313,7 @@ impl Bench {
         let mut registry = Registry::new();
         let deps = understudy_actions_core::CoreDeps::new(Scm::from_config(&json!({})).unwrap());
         understudy_actions_core::register(&mut registry, deps);
-        bench.service = service(Arc::clone(&bench.store) as _, registry, &bench.settings, Arc::new(AllowAll));
+        bench.service = service(Arc::clone(&bench.store) as _, registry, &bench.settings, Arc::new(AllowAll), None);
         bench
     }
     /// An engine over a store that refuses calls when told to; its workers don't run yet.
@@ -319,7 +321,7 @@ impl Bench {
         let mut bench = Self::idle(|_| {}).await;
         let refusals = Arc::new(Refusals::default());
         let store = FailingStore { store: Arc::clone(&bench.store), refusals: Arc::clone(&refusals) };
-        bench.service = service(Arc::new(store), registry(&bench.stage), &bench.settings, Arc::new(AllowAll));
+        bench.service = service(Arc::new(store), registry(&bench.stage), &bench.settings, Arc::new(AllowAll), None);
         (bench, refusals)
     }
     /// Another engine over the same store and working directory, as a new process would start it.
@@ -327,7 +329,7 @@ impl Bench {
         let mut settings = self.settings.clone();
         change(&mut settings);
         let stage = Arc::new(Stage::default());
-        let service = service(Arc::clone(&self.store) as _, registry(&stage), &settings, Arc::new(AllowAll));
+        let service = service(Arc::clone(&self.store) as _, registry(&stage), &settings, Arc::new(AllowAll), None);
         service.start_workers();
         Self { service, store: Arc::clone(&self.store), stage, root: Arc::clone(&self.root), settings }
     }

@@ -8,6 +8,7 @@ use super::bench::{Bench, bodies, messages};
 use crate::{
     model::{EventType, TaskStatus},
     store::TaskStore,
+    tasks::state::completed_steps,
 };
 
 /// Leaves a task as a killed process does: claimed, its first steps done, nothing more written.
@@ -69,6 +70,22 @@ async fn without_its_workspace_it_starts_over() {
     assert_eq!(messages[4], "Beginning step test:effect");
     assert_eq!(found.last().unwrap()["output"], json!({"f": "kept", "w": {}}));
     assert_eq!(bench.stage.effects.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_starts_over_is_not_taken_for_progress() {
+    let bench = Bench::idle(|_| {}).await;
+    let id = bench.create(json!([{"id": "wait", "action": "test:wait"}, {"id": "e", "action": "test:effect"}])).await;
+    let claimed = bench.store.claim_task(true).await.unwrap().unwrap();
+    let state = json!({"steps": {"wait": {"status": "completed", "output": {}}}});
+    bench.store.save_state(&claimed.claim, state.as_object().unwrap()).await.unwrap();
+    bench.service.start_workers();
+    bench.until_inside(1).await;
+    // A process that dies here leaves a workspace, but not that of the completed step.
+    let state = bench.store.load_state(&id).await.unwrap();
+    assert!(completed_steps(&state).is_empty(), "{state:?}");
+    bench.stage.go.notify_waiters();
+    assert_eq!(bodies(&bench.finish(&id).await).last().unwrap()["message"], "Run completed with status: completed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,13 +102,11 @@ impl Fleet {
         database: Option<&Database>,
         random: Random,
     ) -> Self {
-        let work = dir.path.join("work");
-        std::fs::create_dir_all(&work).unwrap();
         let program = replica::program(dir);
-        let more = json!({
-            "backend": {"workingDirectory": work},
-            "scaffolder": {"taskRecovery": {"staleTimeout": {"seconds": STALE.as_secs()}}},
-        });
+        // Each replica has a working directory of its own.
+        let provider = if database.is_some() { "database" } else { "local" };
+        let recovery = json!({"staleTimeout": {"seconds": STALE.as_secs()}, "workspaceProvider": provider});
+        let more = json!({"scaffolder": {"taskRecovery": recovery}});
         let mut services = Vec::new();
         for _ in 0..count {
             let mut options = ServiceOptions::new(&program)
@@ -290,6 +288,9 @@ async fn replicas_on_postgresql() {
     let (tasks, seen) = timeout(FOR_TASKS, gathering).await.expect("subscribers see the ends").unwrap();
     judge(&fleet, &recorder, &tasks, &seen).await;
     assert_eq!(database.sql("SELECT count(*) FROM understudy_claims").await.unwrap(), "0");
+    // Those of failed tasks are kept for another try.
+    let saved = "SELECT DISTINCT t.status, w.is_current FROM understudy_workspaces w JOIN tasks t ON t.id = w.task_id";
+    assert_eq!(database.sql(saved).await.unwrap(), "failed|t");
     fleet.stop().await;
 }
 

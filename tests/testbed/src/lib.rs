@@ -5,6 +5,7 @@
 //! * [`argocd::ArgocdDouble`] is an Argo CD API server, [`argocd::ArgocdController`] plays its controller in a cluster.
 //! * [`backstage::BackstageDouble`] is the backend of a Backstage: its auth, catalog and permission plugins.
 //! * [`crossplane::Crossplane`] plays Crossplane's controllers there.
+//! * [`object_store::ObjectStore`] is an S3-compatible server that checks signatures.
 //! * [`portal::Portal`] is a stock Backstage portal without a scaffolder, and people who use it with a browser.
 //! * [`postgres::Postgres`] is a PostgreSQL server with a database for each test.
 //! * [`process::Service`] runs the `understudy` binary with a configuration of the test's own.
@@ -27,6 +28,7 @@ pub mod http;
 pub mod kubernetes;
 pub mod linters;
 pub mod memory;
+pub mod object_store;
 pub mod portal;
 pub mod postgres;
 pub mod process;
