@@ -1,6 +1,12 @@
 //! The workspace of one run, kept outside this machine.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Mutex;
 use understudy_sdk::Workspace;
@@ -16,6 +22,9 @@ use crate::{
     workspaces::{Snapshot, Workspaces, WorkspacesError},
 };
 
+/// How long a step waits for an object store that does not answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Saves the workspace of a run whenever what is known of its steps is saved: the two belong together.
 pub(super) struct SavedCopy {
     workspaces: Arc<Workspaces>,
@@ -23,6 +32,8 @@ pub(super) struct SavedCopy {
     directory: RunDirectory,
     stop: Arc<StopSignal>,
     last: Mutex<Option<Snapshot>>,
+    /// The object store kept a step waiting for nothing: the next one asks it once.
+    is_away: AtomicBool,
 }
 
 /// What became of an earlier run's workspace.
@@ -42,7 +53,7 @@ impl SavedCopy {
         stop: Arc<StopSignal>,
         last: Option<Snapshot>,
     ) -> Self {
-        Self { workspaces, claim, directory, stop, last: Mutex::new(last) }
+        Self { workspaces, claim, directory, stop, last: Mutex::new(last), is_away: AtomicBool::new(false) }
     }
 
     /// Saves the workspace unless it is as it was. One that can't be saved does not keep the task from going on: what was
@@ -52,14 +63,24 @@ impl SavedCopy {
     /// The database can't be reached, or the task is no longer ours.
     pub(super) async fn save(&self) -> Result<(), StorageFailed> {
         let mut last = self.last.lock().await;
+        let (started, is_away) = (Instant::now(), self.is_away.load(Ordering::Relaxed));
         let saved = persist("the workspace of a task", &self.stop, || async {
             let workspace = Workspace::open(self.directory.path()).map_err(crate::workspaces::ArchiveError::from)?;
-            self.workspaces.save(&self.claim, &workspace, last.clone()).await
+            match self.workspaces.save(&self.claim, &workspace, last.clone()).await {
+                Err(WorkspacesError::Objects(error)) if is_away || started.elapsed() >= PATIENCE => {
+                    Err(WorkspacesError::GaveUp(error))
+                }
+                other => other,
+            }
         });
         match saved.await {
-            Ok(snapshot) => *last = Some(snapshot),
+            Ok(snapshot) => {
+                self.is_away.store(false, Ordering::Relaxed);
+                *last = Some(snapshot);
+            }
             Err(WorkspacesError::Store(error)) => return Err(self.failed(&error)),
             Err(error) => {
+                self.is_away.store(matches!(error, WorkspacesError::GaveUp(_)), Ordering::Relaxed);
                 let task_id = &self.claim.task_id;
                 tracing::warn!(task_id, %error, "the workspace can't be saved; if this process dies, the task starts over");
                 let disowned = persist("the workspace of a task", &self.stop, || self.workspaces.disown(&self.claim));

@@ -57,6 +57,9 @@ pub enum WorkspacesError {
     /// The object store.
     #[error(transparent)]
     Objects(#[from] S3Error),
+    /// The object store, for too long.
+    #[error("{0}; no longer waiting for it")]
+    GaveUp(#[source] S3Error),
     /// The files.
     #[error(transparent)]
     Archive(#[from] ArchiveError),

@@ -12,7 +12,7 @@ use crate::config::S3Config;
 /// For how long a signed URL is good; clocks may differ a little.
 const SIGNED_FOR: Duration = Duration::from_secs(15 * 60);
 /// How long one request may take: a chunk is 8 MiB.
-const REQUEST_LIMIT: Duration = Duration::from_secs(120);
+const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 /// Bytes of an error's text that are looked at.
 const MAX_TEXT: usize = 8 * 1024;
 

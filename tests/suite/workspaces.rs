@@ -179,6 +179,22 @@ async fn an_object_store_that_refuses_stops_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_object_store_that_is_away_holds_no_task_up_for_long() {
+    let store = ObjectStore::start().await.unwrap();
+    let setup = Setup::new("s3", s3(&store, store.secret())).await;
+    let running = setup.replica().await;
+    store.stop().await.unwrap();
+    let id = create(&running, "carried").await;
+    let (status, events) = running.finish(&id, LIMIT).await;
+    assert_eq!(status, "completed", "{}", messages(&events));
+    let log = running.service.logs();
+    assert!(log.contains("the workspace can't be saved") && log.contains("can't be reached"), "{log}");
+    assert!(!log.contains("X-Amz-Signature"), "{log}");
+    assert_eq!(setup.sql("SELECT count(*) FROM understudy_workspaces WHERE is_current").await, "0");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_try_on_another_replica_goes_on_with_the_step_that_failed() {
     let setup = Setup::new("database", json!({})).await;
     let mut here = setup.replica().await;
