@@ -100,11 +100,21 @@ fn files(root: &Utf8Path) -> BTreeMap<Utf8PathBuf, (u32, Vec<u8>)> {
     found
 }
 
+/// How much a replica's memory may grow by a workspace of whatever size, in MiB; 64 MiB are saved and brought back.
+const MAX_GROWTH: u64 = 56;
+
+/// The most memory that a replica used so far, in MiB.
+fn peak(running: &Running) -> u64 {
+    running.service.memory().unwrap().peak_kib / 1024
+}
+
 /// A task whose replica is killed in its third step, and that another one takes over.
 async fn is_carried_over(setup: &Setup) {
     let mut here = setup.replica().await;
+    let at_first = peak(&here);
     let id = create(&here, "carried").await;
     begins(&here, &id, "Wait", 1).await;
+    let saving = peak(&here) - at_first;
     let before = files(&here.working_directory().join(&id));
     assert!(before.contains_key(Utf8Path::new("one/bin/run.sh")), "{:?}", before.keys());
     // Saved when the first step changed something, and not again when the second changed nothing.
@@ -115,10 +125,15 @@ async fn is_carried_over(setup: &Setup) {
     assert!(secrets.contains(r#""key":"main""#) && !secrets.contains("hush"), "{secrets}");
 
     let there = setup.replica().await;
+    let at_first = peak(&there);
     here.service.kill().await.unwrap();
     begins(&there, &id, "Wait", 2).await;
     let after = files(&there.working_directory().join(&id));
     assert!(after == before, "{:?} instead of {:?}", after.keys(), before.keys());
+    let restoring = peak(&there) - at_first;
+    let size: usize = before.values().map(|(_, content)| content.len()).sum();
+    println!("{} KiB: saving took {saving} MiB of memory, bringing back {restoring} MiB", size / 1024);
+    assert!(saving <= MAX_GROWTH && restoring <= MAX_GROWTH, "{saving} and {restoring} MiB");
     let (status, events) = there.finish(&id, LIMIT).await;
     let log = messages(&events);
     assert_eq!(status, "completed", "{log}");
@@ -142,13 +157,17 @@ async fn a_workspace_in_the_database_follows_its_task() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_larger_than_sixty_megabytes_follows_its_task() {
     let setup = Setup::new("database", json!({})).await;
-    // Does not compress.
+    make_large(&setup);
+    is_carried_over(&setup).await;
+}
+
+/// Adds 64 MiB that don't compress to what the template fetches.
+fn make_large(setup: &Setup) {
     let mut noise = Vec::with_capacity(64 << 20);
     while noise.len() < 64 << 20 {
         noise.extend_from_slice(uuid::Uuid::new_v4().as_bytes());
     }
     write(setup.dir.path.join("skeleton/large.bin"), noise);
-    is_carried_over(&setup).await;
 }
 
 fn s3(store: &ObjectStore, secret: &str) -> Value {
@@ -161,7 +180,9 @@ fn s3(store: &ObjectStore, secret: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_in_an_object_store_follows_its_task() {
     let store = ObjectStore::start().await.unwrap();
-    is_carried_over(&Setup::new("s3", s3(&store, store.secret())).await).await;
+    let setup = Setup::new("s3", s3(&store, store.secret())).await;
+    make_large(&setup);
+    is_carried_over(&setup).await;
     assert_eq!(store.objects().unwrap(), []);
 }
 
