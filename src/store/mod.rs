@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod contract;
+mod counts;
 mod error;
 mod keys;
 #[cfg(test)]

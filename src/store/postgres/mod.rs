@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::{connect::Failure, listener::Channels};
-use super::{recoverable::Recoverable, schema::SchemaError};
+use super::{counts::Counts, recoverable::Recoverable, schema::SchemaError};
 use crate::{
     config::PostgresConfig,
     store::{PendingStep, Signal, StoreError, Vault},
@@ -37,6 +37,7 @@ struct Inner {
     channels: Channels,
     recoverable: Recoverable,
     vault: Vault,
+    counts: Counts,
     signals: Mutex<Option<mpsc::Receiver<Signal>>>,
     closing: CancellationToken,
     listening: Mutex<Option<JoinHandle<()>>>,
@@ -88,6 +89,7 @@ impl PostgresStore {
             channels,
             recoverable: Recoverable::default(),
             vault,
+            counts: Counts::default(),
             signals: Mutex::new(Some(receiver)),
             closing,
             listening: Mutex::new(Some(listening)),

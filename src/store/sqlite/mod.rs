@@ -23,7 +23,7 @@ use sqlx::{
 };
 
 use self::writer::Writer;
-use super::{recoverable::Recoverable, schema::SchemaError};
+use super::{counts::Counts, recoverable::Recoverable, schema::SchemaError};
 use crate::{
     config::DatabaseConfig,
     store::{PendingStep, StoreError, Vault},
@@ -51,6 +51,7 @@ struct Inner {
     readers: SqlitePool,
     recoverable: Recoverable,
     vault: Vault,
+    counts: Counts,
     /// Held as long as the store is in use.
     lock: Mutex<Option<FileLock>>,
 }
@@ -139,6 +140,7 @@ impl SqliteStore {
             readers,
             recoverable: Recoverable::default(),
             vault,
+            counts: Counts::default(),
             lock: Mutex::new(lock),
         }))
     }
