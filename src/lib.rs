@@ -19,6 +19,7 @@ pub mod permission;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
+mod together;
 pub mod workspaces;
 pub mod yaml;
 pub mod zod;

@@ -1,9 +1,12 @@
 //! The list of actions.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
-use understudy_sdk::{ActionExample, DynAction};
+use understudy_sdk::{ActionExample, DynAction, Registry};
 use utoipa::ToSchema;
 
 use super::{ApiState, caller::Caller, error::ApiError, reply, request};
@@ -69,23 +72,59 @@ impl ActionItem {
 )]
 pub(super) async fn list(state: Data<ApiState>, caller: Caller, http: HttpRequest) -> Result<HttpResponse, ApiError> {
     request::no_query(&http)?;
-    Ok(reply::ok(&all(&state, &caller).await))
+    let others = others(&state, &caller).await;
+    if others.is_empty() {
+        return Ok(reply::json_text(StatusCode::OK, state.listed.text.clone()));
+    }
+    Ok(reply::ok(&state.listed.with(others)))
 }
 
 /// The actions that templates of the caller can use, sorted by id.
-pub(super) async fn all(state: &ApiState, caller: &Caller) -> Vec<ActionItem> {
+pub(super) async fn all(state: &ApiState, caller: &Caller) -> Vec<Arc<ActionItem>> {
+    state.listed.with(others(state, caller).await)
+}
+
+/// The actions that other plugins offer to the caller, but for those with an id of ours. That the caller lists actions is told
+/// to the audit log.
+async fn others(state: &ApiState, caller: &Caller) -> Vec<ActionItem> {
     let pending = state.audit(caller, Act::ListActions, || []);
-    let mut actions: Vec<_> = state.actions.list().map(|action| ActionItem::of(action.as_ref())).collect();
+    let mut others = Vec::new();
     if let Some(plugins) = state.tasks.plugin_actions() {
         for action in plugins.list(caller.credentials()).await {
             if state.actions.find(action.id()).is_some() {
                 tracing::warn!(action = action.id(), "another plugin offers an action with this id; ours stays");
             } else {
-                actions.push(ActionItem::of(action.as_ref()));
+                others.push(ActionItem::of(action.as_ref()));
             }
         }
-        actions.sort_by(|a, b| a.id.cmp(&b.id));
     }
     pending.succeed();
-    actions
+    others
+}
+
+/// The service's own actions as the list shows them. They stay the same as long as the service runs, so their schemas are made
+/// and written once.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    /// Sorted by id.
+    items: Arc<Vec<Arc<ActionItem>>>,
+    /// All of them as JSON.
+    text: Bytes,
+}
+
+impl Listed {
+    pub(super) fn of(actions: &Registry) -> Self {
+        let items: Vec<_> = actions.list().map(|action| Arc::new(ActionItem::of(action.as_ref()))).collect();
+        // Only maps with keys that are no strings can't be written; a JSON Schema has none.
+        let text = serde_json::to_vec(&items).unwrap_or_default().into();
+        Self { items: Arc::new(items), text }
+    }
+
+    /// Ours and others, sorted by id.
+    fn with(&self, others: Vec<ActionItem>) -> Vec<Arc<ActionItem>> {
+        let mut actions = self.items.as_ref().clone();
+        actions.extend(others.into_iter().map(Arc::new));
+        actions.sort_by(|a, b| a.id.cmp(&b.id));
+        actions
+    }
 }

@@ -85,6 +85,8 @@ pub struct ApiParts {
 pub struct ApiState {
     tasks: TaskService,
     actions: Registry,
+    /// These as `GET /v2/actions` answers.
+    listed: actions::Listed,
     catalog: CatalogFactory,
     embedded: Option<Arc<EmbeddedCatalog>>,
     auth: Auth,
@@ -103,6 +105,7 @@ impl ApiState {
     pub fn new(parts: ApiParts) -> Self {
         Self {
             extensions: extensions::of(parts.tasks.templating().language()),
+            listed: actions::Listed::of(&parts.actions),
             tasks: parts.tasks,
             actions: parts.actions,
             catalog: parts.catalog,

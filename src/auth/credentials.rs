@@ -54,6 +54,12 @@ pub struct Credentials {
 pub struct CredentialsError(String);
 
 impl Credentials {
+    /// A text that differs where anything of the credentials does. It does not tell the token.
+    pub fn fingerprint(&self) -> String {
+        let Self { principal, token, expires_at, all_restrictions } = self;
+        let token = token.as_ref().map(|token| ring::digest::digest(&ring::digest::SHA256, token.expose().as_bytes()));
+        format!("{:?}", (principal, token, expires_at, all_restrictions))
+    }
     /// Nobody's.
     pub fn none() -> Self {
         Self::of(Principal::None)

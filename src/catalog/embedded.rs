@@ -1,7 +1,7 @@
 //! The catalog that lives in our own database.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
@@ -14,7 +14,7 @@ use understudy_sdk::{ActionError, Catalog, Entity, EntityRef, LocationAnswer};
 use super::{
     annotate::annotate,
     discover::{Discovery, Found, Item, Problem, discover},
-    index::Index,
+    index::{Index, Indexed},
     location::{Location, LocationKind},
     query::{Cursor, EntityFilter, EntityPage, EntityQuery, Facet, Fields, PageInfo, facet},
 };
@@ -372,22 +372,20 @@ impl EmbeddedCatalog {
             let refs: HashSet<String> = stored.iter().map(|entity| entity.entity_ref.clone()).collect();
             let kept = index
                 .of_origin(origin)
-                .filter(|indexed| !read.contains(&indexed.location) && !refs.contains(&indexed.entity_ref))
-                .map(|indexed| StoredEntity {
-                    entity_ref: indexed.entity_ref.clone(),
-                    location: indexed.location.clone(),
-                    origin: indexed.origin.clone(),
-                    entity: without_relations(&indexed.entity),
-                });
-            stored.extend(kept);
+                .filter(|indexed| !read.contains(&indexed.location) && !refs.contains(&indexed.entity_ref));
+            stored.extend(kept.map(as_stored));
         }
         problems.extend(shadowed.into_iter().map(|(problem, _)| problem));
         for problem in &problems {
             tracing::warn!(location = %origin, problem = %problem.message, "a catalog location can't be used as it is");
         }
-        self.0.store.replace_origin(&origin.to_string(), &stored).await?;
+        // Most of the time nothing has changed, and there is nothing to be written: with hundreds of locations that would be most
+        // of the start.
+        if !is_stored(&index, origin, &stored) {
+            self.0.store.replace_origin(&origin.to_string(), &stored).await?;
+            self.reload().await?;
+        }
         warn_of_forms(&stored);
-        self.reload().await?;
         self.remember(origin, problems.clone());
         Ok(problems)
     }
@@ -536,6 +534,23 @@ fn warn_of_forms(entities: &[StoredEntity]) {
     for entity in entities {
         form_schema::warn(&entity.entity_ref, &entity.location, &entity.entity);
     }
+}
+
+/// An entity as it is stored: what it is related to is worked out from all of them.
+fn as_stored(indexed: &Indexed) -> StoredEntity {
+    StoredEntity {
+        entity_ref: indexed.entity_ref.clone(),
+        location: indexed.location.clone(),
+        origin: indexed.origin.clone(),
+        entity: without_relations(&indexed.entity),
+    }
+}
+
+/// Whether these are the very entities of an origin that are known already.
+fn is_stored(index: &Index, origin: &Location, entities: &[StoredEntity]) -> bool {
+    let known: HashMap<String, StoredEntity> =
+        index.of_origin(origin).map(as_stored).map(|entity| (entity.entity_ref.clone(), entity)).collect();
+    known.len() == entities.len() && entities.iter().all(|entity| known.get(&entity.entity_ref) == Some(entity))
 }
 
 fn without_relations(entity: &Value) -> Value {

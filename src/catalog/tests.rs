@@ -1,6 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use camino::Utf8PathBuf;
 use serde_json::{Value, json};
@@ -14,7 +20,7 @@ use super::{
 };
 use crate::{
     config::{DatabaseConfig, LocationConfig},
-    store::{CatalogStore, SqliteStore},
+    store::{CatalogStore, SqliteStore, StoreError, StoredEntity, StoredLocation},
 };
 
 /// A web server of a few texts that can be exchanged.
@@ -122,6 +128,57 @@ fn listing(targets: &[&str]) -> String {
 
 async fn store() -> Arc<SqliteStore> {
     Arc::new(SqliteStore::open(&DatabaseConfig::SqliteMemory).await.unwrap())
+}
+
+/// A store that counts how often entities are written.
+struct Counting {
+    store: Arc<SqliteStore>,
+    writes: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl CatalogStore for Counting {
+    async fn locations(&self) -> Result<Vec<StoredLocation>, StoreError> {
+        self.store.locations().await
+    }
+    async fn put_location(&self, location: &StoredLocation, entities: &[StoredEntity]) -> Result<(), StoreError> {
+        self.store.put_location(location, entities).await
+    }
+    async fn remove_location(&self, id: &str) -> Result<bool, StoreError> {
+        self.store.remove_location(id).await
+    }
+    async fn replace_origin(&self, origin: &str, entities: &[StoredEntity]) -> Result<(), StoreError> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        self.store.replace_origin(origin, entities).await
+    }
+    async fn entities(&self) -> Result<Vec<StoredEntity>, StoreError> {
+        self.store.entities().await
+    }
+}
+
+#[tokio::test]
+async fn what_has_not_changed_is_not_written_again() {
+    let dir = Dir::new(&[("a.yaml", &template("a")), ("b.yaml", &template("b"))]);
+    let configured = [file(dir.path("a.yaml")), file(dir.path("b.yaml"))];
+    let store = Arc::new(Counting { store: store().await, writes: AtomicUsize::new(0) });
+    let writes = || store.writes.swap(0, Ordering::SeqCst);
+    let catalog = EmbeddedCatalog::open(store.clone(), no_hosts(), &configured).await.unwrap();
+    catalog.refresh_configured().await.unwrap();
+    assert_eq!(writes(), 2);
+
+    // Neither while the service runs nor after it was started again.
+    catalog.refresh_configured().await.unwrap();
+    let again = EmbeddedCatalog::open(store.clone(), no_hosts(), &configured).await.unwrap();
+    again.refresh_configured().await.unwrap();
+    assert_eq!((writes(), refs(&again)), (0, vec!["template:default/a".to_string(), "template:default/b".to_string()]));
+
+    dir.write("b.yaml", &template("b").replace("The b", "Renewed"));
+    again.refresh_configured().await.unwrap();
+    assert_eq!(writes(), 1);
+    assert_eq!(again.entity_by_name("template", "default", "b").unwrap()["metadata"]["title"], "Renewed");
+    dir.write("b.yaml", &template("c"));
+    again.refresh_configured().await.unwrap();
+    assert_eq!((writes(), refs(&again)), (1, vec!["template:default/a".to_string(), "template:default/c".to_string()]));
 }
 
 fn file(target: impl Into<String>) -> LocationConfig {

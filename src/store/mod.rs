@@ -5,7 +5,6 @@
 
 #[cfg(test)]
 mod contract;
-mod counts;
 mod error;
 mod keys;
 #[cfg(test)]
@@ -177,6 +176,14 @@ pub struct TaskFilter {
     pub offset: Option<u64>,
 }
 
+impl TaskFilter {
+    /// What it lets through, as a text: the same for filters that differ in order and page only.
+    fn question(&self) -> String {
+        let Self { created_by, status, template_ref, text, visible, order: _, limit: _, offset: _ } = self;
+        format!("{:?}", (created_by, status, template_ref, text, visible))
+    }
+}
+
 /// What tasks can be ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderField {
@@ -308,7 +315,7 @@ pub struct StoredLocation {
 }
 
 /// An entity of the embedded catalog.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StoredEntity {
     /// Canonical reference.
     pub entity_ref: String,

@@ -18,6 +18,7 @@ use crate::{
     auth::{Auth, Credentials},
     config::{ActionAttributes, ActionsConfig},
     discovery::Discovery,
+    together::Together,
 };
 
 /// How long a plugin gets to list its actions.
@@ -34,11 +35,13 @@ struct Link {
     discovery: Discovery,
     http: reqwest::Client,
     config: ActionsConfig,
+    /// Lists that plugins are being asked for, each for all who wait for the same.
+    listings: Together<Arc<[Arc<Listed>]>>,
 }
 
 #[derive(Deserialize)]
 struct Listing {
-    actions: Vec<Listed>,
+    actions: Vec<Arc<Listed>>,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +71,7 @@ struct Schemas {
 impl PluginActions {
     /// The actions of the plugins that the configuration names.
     pub fn new(auth: Auth, discovery: Discovery, http: reqwest::Client, config: ActionsConfig) -> Self {
-        Self(Arc::new(Link { auth, discovery, http, config }))
+        Self(Arc::new(Link { auth, discovery, http, config, listings: Together::default() }))
     }
 
     /// All actions that the caller may see. A plugin that can't be asked is left out, and the log says so.
@@ -105,19 +108,26 @@ impl PluginActions {
 
     async fn of(&self, plugin: &str, caller: &Credentials) -> Result<Vec<Arc<dyn DynAction>>, ActionError> {
         let link = &self.0;
-        let url = format!("{}/.backstage/actions/v1/actions", link.base(plugin));
-        let answer = link.send(plugin, caller, link.http.get(url).timeout(PATIENCE)).await?;
-        let listing: Listing = serde_json::from_value(answer)
-            .map_err(|error| ActionError::failed(format!("its list of actions can't be read: {error}")))?;
+        let ask = async || -> Result<Arc<[Arc<Listed>]>, ActionError> {
+            let url = format!("{}/.backstage/actions/v1/actions", link.base(plugin));
+            let answer = link.send(plugin, caller, link.http.get(url).timeout(PATIENCE)).await?;
+            let listing: Listing = serde_json::from_value(answer)
+                .map_err(|error| ActionError::failed(format!("its list of actions can't be read: {error}")))?;
+            Ok(listing.actions.into())
+        };
+        let listing = link.listings.get(format!("{plugin} {}", caller.fingerprint()), ask).await?;
         let prefix = format!("{plugin}:");
         Ok(listing
-            .actions
-            .into_iter()
+            .iter()
             // A plugin speaks for itself only.
             .filter(|action| action.id.starts_with(&prefix) && link.config.passes(&action.id, action.attributes.all()))
             .map(|listed| {
-                let action =
-                    PluginAction { listed, plugin: plugin.to_string(), caller: caller.clone(), link: Arc::clone(link) };
+                let action = PluginAction {
+                    listed: Arc::clone(listed),
+                    plugin: plugin.to_string(),
+                    caller: caller.clone(),
+                    link: Arc::clone(link),
+                };
                 Arc::new(action) as Arc<dyn DynAction>
             })
             .collect())
@@ -172,7 +182,7 @@ impl Link {
 
 /// An action of another plugin, for one caller.
 struct PluginAction {
-    listed: Listed,
+    listed: Arc<Listed>,
     plugin: String,
     caller: Credentials,
     link: Arc<Link>,

@@ -43,7 +43,7 @@ fn no_import_points_up() {
 
 #[test]
 fn shelves_of_the_service_stand_on_those_below() {
-    // Lowest first. `yaml`, `zod` and `telemetry` are tools that any shelf may use.
+    // Lowest first. `yaml`, `zod`, `together` and `telemetry` are tools that any shelf may use.
     let shelves = [
         "model",
         "discovery",

@@ -1,6 +1,7 @@
 //! What is measured.
 
 mod actions;
+mod dry_run;
 mod fetch;
 mod latency;
 mod listing;
@@ -91,6 +92,7 @@ pub(crate) enum Kind {
     Transitions,
     Waiting,
     Memory,
+    DryRun,
 }
 
 impl Workload {
@@ -111,6 +113,7 @@ impl Workload {
             Kind::Transitions => steps::transitions(bench, rec).await,
             Kind::Waiting => steps::waiting(bench, rec).await,
             Kind::Memory => steps::memory(bench, rec).await,
+            Kind::DryRun => dry_run::run(bench, rec).await,
         }
     }
 
@@ -425,6 +428,19 @@ pub(crate) const ALL: &[Workload] = &[
         figures: &[less_by_unit("time", "all steps", "ms", "steps")],
         aims: &[],
         kind: Kind::Transitions,
+    },
+    Workload {
+        id: "dry-run",
+        title: "Dry runs of the templates that ship",
+        about: "`POST /v2/dry-run` of `templates/hello-service` and `templates/github-service`, so many at the same time, until all are \
+            answered; the median of 5, after 5 to warm up. `templates/golden-path` needs actions that upstream does not have.",
+        minutes: 1.5,
+        figures: &[
+            less_by_unit("hello-service", "hello-service", "ms", "dry runs at once"),
+            less_by_unit("github-service", "github-service", "ms", "dry runs at once"),
+        ],
+        aims: &[],
+        kind: Kind::DryRun,
     },
     Workload {
         id: "waiting",

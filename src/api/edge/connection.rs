@@ -76,6 +76,8 @@ impl ConnectionGuard {
     }
 
     fn set_up(&self, stream: &TcpStream) -> rustix::io::Result<()> {
+        // Or an event would wait until the other end has acknowledged what was sent before it, which takes up to 40 ms.
+        sockopt::set_tcp_nodelay(stream, true)?;
         sockopt::set_socket_keepalive(stream, true)?;
         sockopt::set_tcp_keepidle(stream, PROBE_AFTER)?;
         sockopt::set_tcp_keepintvl(stream, PROBE_EVERY)?;
@@ -154,5 +156,24 @@ impl MessageBody for BusyBody {
     }
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         Pin::new(&mut self.body).poll_next(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_sent_does_not_wait_for_what_was_sent_before() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        assert!(!sockopt::tcp_nodelay(&stream).unwrap(), "the system's default has changed");
+        let second = Duration::from_secs(1);
+        let timeouts = Timeouts { head: second, body: second, keep_alive: second, stalled: second };
+        ConnectionGuard::new(&timeouts).on_connect(&stream, &mut Extensions::new());
+        assert!(sockopt::tcp_nodelay(&stream).unwrap() && sockopt::socket_keepalive(&stream).unwrap());
+        drop(client);
     }
 }

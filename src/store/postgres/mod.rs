@@ -20,10 +20,11 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::{connect::Failure, listener::Channels};
-use super::{counts::Counts, recoverable::Recoverable, schema::SchemaError};
+use super::{recoverable::Recoverable, schema::SchemaError};
 use crate::{
     config::PostgresConfig,
     store::{PendingStep, Signal, StoreError, Vault},
+    together::Together,
 };
 
 /// Tasks, events and catalog entities in a PostgreSQL database. Cheap to clone.
@@ -37,7 +38,8 @@ struct Inner {
     channels: Channels,
     recoverable: Recoverable,
     vault: Vault,
-    counts: Counts,
+    /// Counts of lists: with a million tasks each takes a while.
+    counts: Together<i64>,
     signals: Mutex<Option<mpsc::Receiver<Signal>>>,
     closing: CancellationToken,
     listening: Mutex<Option<JoinHandle<()>>>,
@@ -89,7 +91,7 @@ impl PostgresStore {
             channels,
             recoverable: Recoverable::default(),
             vault,
-            counts: Counts::default(),
+            counts: Together::default(),
             signals: Mutex::new(Some(receiver)),
             closing,
             listening: Mutex::new(Some(listening)),

@@ -72,8 +72,8 @@ impl TaskStore for PostgresStore {
     async fn list_tasks(&self, filter: &TaskFilter) -> Result<TaskPage, StoreError> {
         let mut count = QueryBuilder::<Postgres>::new("SELECT COUNT(*) FROM tasks");
         push_filter(&mut count, filter, TEMPLATE_REF);
-        let total = async || Ok(count.build_query_scalar::<i64>().fetch_one(&self.0.pool).await?);
-        let total = self.0.counts.get(filter, total).await?;
+        let total = async || count.build_query_scalar::<i64>().fetch_one(&self.0.pool).await;
+        let total = self.0.counts.get(filter.question(), total).await?;
 
         let mut query = QueryBuilder::<Postgres>::new("SELECT ");
         query.push(TASK_COLUMNS).push(" FROM tasks");

@@ -23,10 +23,11 @@ use sqlx::{
 };
 
 use self::writer::Writer;
-use super::{counts::Counts, recoverable::Recoverable, schema::SchemaError};
+use super::{recoverable::Recoverable, schema::SchemaError};
 use crate::{
     config::DatabaseConfig,
     store::{PendingStep, StoreError, Vault},
+    together::Together,
 };
 
 /// How long a connection waits for another process (Backstage, `sqlite3`) that holds the database.
@@ -51,7 +52,8 @@ struct Inner {
     readers: SqlitePool,
     recoverable: Recoverable,
     vault: Vault,
-    counts: Counts,
+    /// Counts of lists: with a million tasks each takes a while.
+    counts: Together<i64>,
     /// Held as long as the store is in use.
     lock: Mutex<Option<FileLock>>,
 }
@@ -140,7 +142,7 @@ impl SqliteStore {
             readers,
             recoverable: Recoverable::default(),
             vault,
-            counts: Counts::default(),
+            counts: Together::default(),
             lock: Mutex::new(lock),
         }))
     }

@@ -90,7 +90,13 @@ impl Client {
 
     fn build(base: String, ca_pem: Option<&str>) -> Result<Self> {
         install_crypto_provider();
-        let mut builder = reqwest::Client::builder().no_proxy().no_gzip().redirect(reqwest::redirect::Policy::none());
+        // Servers close connections that are idle for five seconds; one that is just being closed must not be used again.
+        let idle = Duration::from_secs(3);
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .pool_idle_timeout(idle)
+            .no_gzip()
+            .redirect(reqwest::redirect::Policy::none());
         if let Some(pem) = ca_pem {
             let roots = Certificate::from_pem_bundle(pem.as_bytes()).map_err(Error::http("reading the CA"))?;
             builder = builder.tls_certs_only(roots);
