@@ -44,9 +44,12 @@ fn number(value: f64) -> String {
         value if value < 100.0 => 1,
         _ => 0,
     };
-    let digits = format!("{value:.decimals$}");
-    let (whole, fraction) =
-        digits.split_once('.').map_or((&*digits, None), |(whole, fraction)| (whole, Some(fraction)));
+    grouped(&format!("{value:.decimals$}"))
+}
+
+/// With a comma before each three digits.
+fn grouped(digits: &str) -> String {
+    let (whole, fraction) = digits.split_once('.').map_or((digits, None), |(whole, fraction)| (whole, Some(fraction)));
     let mut grouped = String::new();
     for (at, digit) in whole.chars().enumerate() {
         if at > 0 && (whole.len() - at).is_multiple_of(3) && digit.is_ascii_digit() {
@@ -274,7 +277,7 @@ fn table(figure: &Figure, metric: &Metric) -> String {
         let _ = write!(
             text,
             "| {} | {} | {} | {} |",
-            number(point.size as f64),
+            grouped(&point.size.to_string()),
             spread(ours),
             spread(upstream),
             compared(upstream)
