@@ -187,7 +187,11 @@ async fn a_run_that_lost_its_task_comes_to_no_effect() {
     assert_eq!(bench.store.recover_stale(Duration::ZERO).await.unwrap().len(), 1);
     bench.until(async || bench.status(&id).await == TaskStatus::Processing).await;
     bench.stage.go.notify_waiters();
-    bench.until_inside(0).await;
+    let begun = async || {
+        let events = bodies(&bench.store.list_events(&id, None).await.unwrap());
+        messages(&events).iter().filter(|message| *message == "Beginning step test:late").count()
+    };
+    bench.until(async || begun().await == 2).await;
     bench.until_inside(1).await;
     assert_eq!(bench.stage.effects.load(Ordering::SeqCst), 0, "the old run had its effect");
     bench.stage.go.notify_waiters();
