@@ -124,7 +124,7 @@ async fn slow_readers_get_everything() {
     write(dir.path.join("form.yaml"), template("form", &json!([])));
     let running = Running::with(
         ServiceOptions::new(binary())
-            .config("backend: {server: {headersTimeout: 400, keepAliveTimeout: 300, timeout: 60s}}")
+            .config("backend: {server: {headersTimeout: 2000, keepAliveTimeout: 300, timeout: 60s}}")
             .config(locations(&[&dir.path.join("form.yaml")])),
     )
     .await;
@@ -135,8 +135,8 @@ async fn slow_readers_get_everything() {
     stream.write_all(format!("GET {TASKS}/{id} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 512 << 10];
-    // 40 pauses are more than the connection's idle time and the time for a head together.
-    let mut pauses = 40;
+    // 60 pauses are more than the connection's idle time and the time for a head together.
+    let mut pauses = 60;
     loop {
         let read = timeout(PATIENCE, stream.read(&mut buffer)).await.expect("more in time").expect("more");
         assert_ne!(read, 0, "the connection ended after {} bytes", bytes.len());
