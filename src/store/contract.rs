@@ -366,6 +366,11 @@ pub(super) async fn lists_filter_by_template_and_text<S: TaskStore>(store: S) {
         let new = NewTask { spec, created_by: Some("user:default/Jane".into()), ..task() };
         ids.push(store.create_task(new).await.unwrap());
     }
+    // What looks like a reference and fits into no index is stored all the same.
+    let long: String = (0..2000).map(|number| format!("{:x}", number * 7919)).collect();
+    let hidden = json!({"entity": {"metadata": {"templateInfo": {"entityRef": long}}}});
+    let spec_of_long = spec(json!({"templateInfo": {"entityRef": "template:default/long", "entity": hidden}}));
+    ids.push(store.create_task(NewTask { spec: spec_of_long, ..task() }).await.unwrap());
     let listed = async |filter: TaskFilter| {
         let page = store.list_tasks(&filter).await.unwrap();
         let mut found: Vec<_> =

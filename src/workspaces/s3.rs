@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
+use understudy_scm::{BodyError, read_body};
 
 use crate::config::S3Config;
 
@@ -13,8 +14,10 @@ use crate::config::S3Config;
 const SIGNED_FOR: Duration = Duration::from_secs(15 * 60);
 /// How long one request may take: a chunk is 8 MiB.
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
-/// Bytes of an error's text that are looked at.
-const MAX_TEXT: usize = 8 * 1024;
+/// Longer texts of errors are not looked at.
+const MAX_TEXT: usize = 64 * 1024;
+/// More than any object that was stored here, in bytes.
+const MAX_OBJECT: usize = 2 * super::OBJECT;
 
 /// What an object store answered, or that it did not.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,12 @@ pub enum S3Error {
         /// The cause; without the URL, which is signed.
         source: reqwest::Error,
     },
+    /// An object is not what was stored.
+    #[error("the object store at {endpoint} gives an object of more than {MAX_OBJECT} bytes, which was not stored so")]
+    Oversized {
+        /// Host and port.
+        endpoint: String,
+    },
     /// The configuration can't be right.
     #[error("{0}")]
     Config(String),
@@ -55,7 +64,7 @@ impl S3Error {
                 status.is_server_error()
                     || matches!(*status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
             }
-            Self::Config(_) => false,
+            Self::Oversized { .. } | Self::Config(_) => false,
         }
     }
 }
@@ -99,7 +108,11 @@ impl S3 {
         let key = self.key(name);
         let url = self.bucket.get_object(Some(&self.credentials), &key).sign(SIGNED_FOR);
         match self.send(Method::GET, url, None, "give an object").await {
-            Ok(answer) => answer.bytes().await.map(Some).map_err(|error| self.unreachable(error)),
+            Ok(answer) => match read_body(answer, MAX_OBJECT).await {
+                Ok(body) => Ok(Some(body.into())),
+                Err(BodyError::Broken(error)) => Err(self.unreachable(error)),
+                Err(_) => Err(S3Error::Oversized { endpoint: self.endpoint() }),
+            },
             Err(S3Error::Refused { status: StatusCode::NOT_FOUND, reason, .. }) if reason.contains("NoSuchKey") => {
                 Ok(None)
             }
@@ -144,17 +157,12 @@ impl S3 {
         if let Some(body) = body {
             request = request.body(body);
         }
-        let mut answer = request.send().await.map_err(|error| self.unreachable(error))?;
+        let answer = request.send().await.map_err(|error| self.unreachable(error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
         }
-        let mut text = Vec::new();
-        while text.len() < MAX_TEXT
-            && let Ok(Some(piece)) = answer.chunk().await
-        {
-            text.extend_from_slice(&piece);
-        }
+        let text = read_body(answer, MAX_TEXT).await.unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let parts = ["Code", "Message"].map(|name| element(&text, name).unwrap_or_default());
         let reason = parts.join(": ").trim_matches([':', ' ']).to_string();
@@ -172,4 +180,40 @@ impl S3 {
 fn element<'t>(document: &'t str, name: &str) -> Option<&'t str> {
     let (_, rest) = document.split_once(&format!("<{name}>"))?;
     Some(rest.split_once(&format!("</{name}>"))?.0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use understudy_scm::Scm;
+    use understudy_sdk::Secret;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_object_without_end_is_not_read_to_its_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read(&mut [0; 8192]).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await.unwrap();
+            // Until the other end has had enough.
+            while stream.write_all(&[0; 1 << 16]).await.is_ok() {}
+        });
+        let config = S3Config {
+            endpoint: endpoint.parse().unwrap(),
+            region: "r".into(),
+            bucket: "b".into(),
+            root: String::new(),
+            path_style: true,
+            access_key_id: Secret::new("k"),
+            secret_access_key: Secret::new("s"),
+            session_token: None,
+        };
+        let http = Scm::from_config(&serde_json::json!({})).unwrap().http_client().unwrap();
+        let error = S3::new(&config, http.clone()).unwrap().get("object").await.unwrap_err();
+        assert!(matches!(error, S3Error::Oversized { .. }) && !error.is_passing(), "{error}");
+    }
 }

@@ -27,7 +27,7 @@ use crate::{
 /// Columns of [`task_row`].
 const TASK_COLUMNS: &str = "id, spec, status, created_at, last_heartbeat_at, created_by";
 /// The expression of the index on templates.
-const TEMPLATE_REF: &str = r#"substring(spec from '.*"templateInfo":{"entityRef":"([^"\\]+)"')"#;
+const TEMPLATE_REF: &str = r#"left(substring(spec from '.*"templateInfo":{"entityRef":"([^"\\]+)"'), 255)"#;
 /// How many tasks are recovered in one transaction.
 const RECOVERED_AT_ONCE: i64 = 200;
 
