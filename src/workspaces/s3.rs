@@ -197,7 +197,7 @@ mod tests {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            stream.read(&mut [0; 8192]).await.unwrap();
+            assert!(stream.read(&mut [0; 8192]).await.unwrap() > 0);
             stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await.unwrap();
             // Until the other end has had enough.
             while stream.write_all(&[0; 1 << 16]).await.is_ok() {}
