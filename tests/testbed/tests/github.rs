@@ -39,7 +39,10 @@ async fn commit(github: &GithubDouble, dir: &Path, message: &str) {
 }
 
 async fn git(github: &GithubDouble, token: &str, dir: &Path, args: &[&str]) -> understudy_testbed::Result<Vec<u8>> {
-    programs::output(github.git(token).current_dir(dir).args(args)).await
+    let mut command = github.git(token);
+    let run = programs::output(command.current_dir(dir).args(args));
+    // A client that waits for ever is a failure, not a reason to wait with it.
+    tokio::time::timeout(Duration::from_secs(180), run).await.expect("git ends in time")
 }
 
 fn url(github: &GithubDouble, repo: &str) -> String {
