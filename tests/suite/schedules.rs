@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use understudy_testbed::process::ServiceOptions;
 
-use crate::support::{Running, TempDir, binary, completion, locations, template, write};
+use crate::support::{Running, TempDir, binary, completion, locations, messages, template, write};
 
 const SCHEDULES: &str = "/api/scaffolder/.backstage/scheduler/v1/tasks";
 const LIMIT: Duration = Duration::from_secs(60);
@@ -20,7 +20,7 @@ async fn schedule(running: &Running) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn stale_tasks_are_closed_when_the_janitor_is_hurried() {
     let dir = TempDir::new();
-    let wait = json!([{"id": "w", "name": "W", "action": "debug:wait", "input": {"minutes": 30}}]);
+    let wait = json!([{"id": "w", "name": "W", "action": "debug:wait", "input": {"minutes": 10}}]);
     write(dir.path.join("a.yaml"), template("slow", &wait));
     let config = json!({"scaffolder": {
         "taskTimeout": "4s", "taskTimeoutJanitorFrequency": "1h", "taskRecovery": {"enabled": false},
@@ -55,7 +55,7 @@ async fn stale_tasks_are_closed_when_the_janitor_is_hurried() {
     }
     let (status, events) = running.finish(&id, LIMIT).await;
     assert_eq!(status, "failed");
-    assert!(completion(&events)["message"].as_str().unwrap().contains("marked as stale"));
+    assert!(completion(&events)["message"].as_str().unwrap().contains("marked as stale"), "{}", messages(&events));
     let logs = running.service.logs();
     let audit: Vec<Value> = logs
         .lines()
